@@ -1,0 +1,80 @@
+"""What an online learner is: the contract between `models` and whoever runs it.
+
+A learner judges many series at once. Each series has a *slot*, a row number in the learner's columns;
+who calls decides which series has which slot, grows the learner before a new slot is used and evicts
+slots whose series is gone. Time is always an argument (milliseconds since the epoch), never a clock.
+
+`models.checks` holds the properties that every learner must have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import numpy.typing as npt
+
+    Int32s = npt.NDArray[np.int32]
+    Int64s = npt.NDArray[np.int64]
+    Float32s = npt.NDArray[np.float32]
+    Float64s = npt.NDArray[np.float64]
+    Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What a learner says of n samples; row i belongs to sample i.
+
+    score     float32[n]  how abnormal, 0 (as ever) to 1 (certain); 0 while warming up
+    alarm     bool[n]     the policy's decision: the series is in alarm at this sample
+    expected  float64[n]  the value it expected; NaN while it has no expectation
+    lower     float64[n]  lower end of the expected band; NaN likewise
+    upper     float64[n]  upper end of the expected band; NaN likewise
+    """
+
+    score: Float32s
+    alarm: Bools
+    expected: Float64s
+    lower: Float64s
+    upper: Float64s
+
+
+class OnlineLearner(Protocol):
+    """Judges, then learns, one sample at a time, for many series; state is columnar.
+
+    Samples of one call are taken in order. Samples of one series must be in ascending time, and finite;
+    the caller has dropped the rest. Cutting a stream into other calls changes no bit of any answer.
+    """
+
+    version: int
+    """Version of the state's layout; a snapshot of another version is refused or migrated."""
+
+    def grow(self, slots: int) -> None:
+        """Make room for slot numbers below `slots`; existing rows keep their state."""
+        ...
+
+    def evict(self, slots: Int32s) -> None:
+        """Forget these series: their rows become as new."""
+        ...
+
+    def score_learn(self, slots: Int32s, ts: Int64s, values: Float64s) -> Verdicts:
+        """Score each sample with what was known before it, then learn it.
+
+        slots int32[n], ts int64[n] in ms, values float64[n].
+        """
+        ...
+
+    def snapshot(self) -> Mapping[str, npt.NDArray[np.generic]]:
+        """Copy of the whole state, by column name; never aliases live arrays."""
+        ...
+
+    def restore(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Become the learner that gave this snapshot.
+
+        Raises ValueError where the snapshot's version or columns do not fit.
+        """
+        ...

@@ -1,0 +1,81 @@
+"""Every error the product raises on purpose, and whether trying again can help.
+
+    DuriError
+    ├── SettingsError          a configuration file, variable or option is wrong      (exit 2)
+    ├── InputError             data that cannot be read
+    │   ├── DecodeError        one Kafka message; it goes to the dead letters
+    │   └── FileError          a file the user named                                  (exit 2)
+    ├── StateError             a snapshot that cannot be restored
+    ├── LifecycleError         a move that a state machine does not allow
+    └── BrokerError            Kafka
+        ├── BrokerUnavailableError  nobody answers there                              (retry)
+        ├── EmbeddedBrokerError  the embedded broker cannot be installed or started
+        └── FencedError        another worker owns this partition now                 (restart)
+
+Messages name the place (file and line, topic, partition, offset, series) and the remedy.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DuriError(Exception):
+    """Root of the tree."""
+
+    retryable: ClassVar[bool] = False
+    """Whether the same call may succeed later without anybody changing anything."""
+    exit_status: ClassVar[int] = 1
+    """What a command returns when this error ends it."""
+
+
+class SettingsError(DuriError):
+    """Configuration is wrong: the message names the file, the line or key, and what was expected."""
+
+    exit_status = 2
+
+
+class InputError(DuriError):
+    """Data that cannot be read."""
+
+
+class DecodeError(InputError):
+    """One message cannot be read; `reason` is a short, countable word for metrics and dead letters."""
+
+    def __init__(self, message: str, *, reason: str = "malformed") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class FileError(InputError):
+    """A file that the user named cannot be read."""
+
+    exit_status = 2
+
+
+class StateError(DuriError):
+    """A snapshot does not fit this program: the message names both versions."""
+
+
+class LifecycleError(DuriError):
+    """A state machine was asked for a move that it does not have."""
+
+
+class BrokerError(DuriError):
+    """Kafka refused or failed."""
+
+
+class BrokerUnavailableError(BrokerError):
+    """No broker answers at the address."""
+
+    retryable = True
+
+
+class EmbeddedBrokerError(BrokerError):
+    """The embedded broker cannot be installed or started."""
+
+
+class FencedError(BrokerError):
+    """Another worker owns this partition now; this one must give it up."""
+
+    retryable = True
