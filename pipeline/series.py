@@ -1,0 +1,109 @@
+"""What a series is: a metric name and its labels, in one canonical form with one 64-bit identity.
+
+The canonical bytes are JSON with sorted keys, so that anybody who reads `duri.samples` can read them:
+`{"kind":"counter","labels":{"service":"duri_core"},"name":"http_requests_total","unit":""}`.
+The identity hashes name and labels only: a producer that learns to say the unit keeps its series.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from functools import lru_cache
+
+import msgspec
+
+SERVICE_LABEL = "service"
+
+
+class Kind(enum.StrEnum):
+    """How a series' values are to be read."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    BUCKET = "bucket"
+    """Cumulative count of a histogram bucket; the upper bound is in the label `le`."""
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True):
+    """A series in canonical form; `labels` always carries `service`."""
+
+    name: str
+    labels: dict[str, str]
+    kind: Kind
+    unit: str
+
+    @property
+    def service(self) -> str:
+        """The service that the series belongs to."""
+        return self.labels[SERVICE_LABEL]
+
+    def canonical(self) -> bytes:
+        """Canonical bytes: JSON with sorted keys."""
+        return _encoder.encode(self)
+
+    def identity(self) -> int:
+        """uint64 hash of name and labels (BLAKE2b, 8 bytes); never 0, which marks an empty place in indexes."""
+        digest = hashlib.blake2b(_encoder.encode((self.name, self.labels)), digest_size=8).digest()
+        return int.from_bytes(digest, "little") or 1
+
+
+_encoder = msgspec.json.Encoder(order="sorted")
+_decoder = msgspec.json.Decoder(Series)
+
+
+def parse_canonical(data: bytes) -> Series:
+    """Read canonical bytes back. Raises ValueError where they are not a series."""
+    try:
+        series = _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"not a canonical series: {error}") from error
+    if SERVICE_LABEL not in series.labels:
+        raise ValueError(f"canonical series {series.name!r} carries no label {SERVICE_LABEL!r}")
+    return series
+
+
+@lru_cache(maxsize=65_536)
+def kind_of_name(name: str) -> Kind:
+    """Kind by the Prometheus naming conventions, for formats that do not say (prometheus.io/docs/practices/naming)."""
+    if name in _GAUGES_WITH_SUFFIX:
+        return Kind.GAUGE
+    if name.endswith("_bucket"):
+        return Kind.BUCKET
+    if name.endswith(("_total", "_count", "_sum")) or name in _COUNTERS_WITHOUT_SUFFIX:
+        return Kind.COUNTER
+    return Kind.GAUGE
+
+
+_COUNTERS_WITHOUT_SUFFIX = frozenset(
+    {
+        # Counters that the guide names in their exporters' historical spelling.
+        "redis_keyspace_hits",
+        "redis_keyspace_misses",
+        "pg_stat_database_tup_returned",
+        "pg_stat_database_tup_fetched",
+        "pg_stat_database_blks_hit",
+        "pg_stat_database_blks_read",
+        "pg_stat_database_temp_bytes",
+        "pg_stat_database_temp_files",
+        "pg_stat_database_xact_commit",
+        "pg_stat_database_xact_rollback",
+        "pg_stat_database_deadlocks",
+        "pg_stat_user_tables_seq_tup_read",
+        "pg_stat_user_tables_seq_scan",
+        "pg_stat_user_tables_idx_scan",
+    }
+)
+# Gauges whose names end like counters'.
+_GAUGES_WITH_SUFFIX = frozenset({"pg_stat_activity_count"})
+
+_UNITS = {"seconds": "s", "bytes": "By", "ratio": "1", "celsius": "Cel"}
+
+
+@lru_cache(maxsize=65_536)
+def unit_of_name(name: str) -> str:
+    """UCUM unit by Prometheus naming (`_seconds`, `_bytes`, `_ratio`), or the empty string."""
+    stem = name
+    for suffix in ("_total", "_bucket", "_sum", "_count"):
+        stem = stem.removesuffix(suffix)
+    return _UNITS.get(stem.rsplit("_", 1)[-1], "")
