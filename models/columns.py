@@ -11,7 +11,7 @@ it needs to know plain dtypes only.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -38,12 +38,12 @@ class Columns:
     def __init__(self, version: int, layout: Layout) -> None:
         self.version = version
         self.slots = 0
-        self._arrays: dict[str, npt.NDArray[np.void]] = {
+        self._arrays: dict[str, npt.NDArray[Any]] = {
             name: np.zeros((0, *shape), dtype) for name, (dtype, shape) in layout.items()
         }
 
-    def __getitem__(self, column: str) -> npt.NDArray[np.void]:
-        """The live array of a column, at least `slots` rows long; invalid after `grow` or `restore`."""
+    def __getitem__(self, column: str) -> npt.NDArray[Any]:
+        """Give the live array of a column, at least `slots` rows long; stale after `grow` or `restore`."""
         return self._arrays[column]
 
     @property
@@ -115,8 +115,8 @@ class Columns:
         if version != self.version:
             raise ValueError(f"snapshot has version {version}, this learner has version {self.version}")
 
-    def _parts(self, arrays: Mapping[str, npt.NDArray[np.void]]) -> Iterator[tuple[str, npt.NDArray[np.void]]]:
-        """Views of the used rows, records taken apart into their fields."""
+    def _parts(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """Give views of the used rows, records taken apart into their fields."""
         for name, array in arrays.items():
             used = array[: self.slots]
             if used.dtype.names is None:
@@ -126,7 +126,7 @@ class Columns:
                     yield f"{name}.{field}", used[field]
 
 
-def _check_fits(name: str, given: Array, live: npt.NDArray[np.void]) -> None:
+def _check_fits(name: str, given: Array, live: npt.NDArray[Any]) -> None:
     if given.dtype != live.dtype or given.shape[1:] != live.shape[1:]:
         raise ValueError(
             f"snapshot column {name} is {given.dtype}{list(given.shape[1:])} a row, "

@@ -1,4 +1,4 @@
-"""Baseline learner: how far is a sample from what this series does at this time of day?
+"""Baseline learner: how far a sample is from what its series does at this time of day.
 
 Each series has a level (robust, exponentially weighted) and a daily profile. Once the profile has shown
 that it predicts better than the level, it is the expectation; a constant offset from it is learned
@@ -37,12 +37,13 @@ _ROW: Final = np.dtype(
         ("last", "f8"),  # s, of the newest
         ("step", "f8"),  # s, usual time between samples
         ("level", "f8"),
-        ("low", "f8"),  # range seen, forgotten slowly
+        ("low", "f8"),  # range of values seen, forgotten slowly
         ("high", "f8"),
         ("spread", "f8"),  # mean absolute residual of the level
         ("seasons", "f8"),  # samples judged by the profile
         ("season_spread", "f8"),  # mean absolute residual of the profile
-        ("rival_spread", "f8"),  # that of the level on the same samples
+        ("season_most", "f8"),  # largest residual of the profile, forgotten slowly
+        ("rival_spread", "f8"),  # mean absolute residual of the level on the same samples
         ("offset", "f8"),  # the whole day's distance from its profile
         ("mean", "f8"),  # short mean of residuals, in standard deviations
         ("mean_spread", "f8"),  # mean absolute value of that
@@ -51,6 +52,7 @@ _ROW: Final = np.dtype(
         ("alarm", "f8"),  # 1 while in alarm
     ]
 )
+_BUCKET: Final = np.dtype([("value", "f8"), ("seen", "f8")])  # seen: visits, in whole bucket lengths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,14 +107,26 @@ class _Rates(NamedTuple):
 
 class _State(NamedTuple):
     row: npt.NDArray[np.void]
-    profile: Float64s
-    seen: Float32s
+    profile: npt.NDArray[np.void]
 
 
 class _Input(NamedTuple):
     slots: Int32s
     ts: Int64s
     values: Float64s
+
+
+class _Spot(NamedTuple):
+    """Where a sample lies in the day: between the centres of two buckets."""
+
+    left: int
+    right: int
+    part: float
+
+
+class _Guess(NamedTuple):
+    expected: float
+    scale: float
 
 
 class _Output(NamedTuple):
@@ -124,7 +138,7 @@ class _Output(NamedTuple):
 
 
 class BaselineLearner:
-    """Robust seasonal baseline for many series (`OnlineLearner`); about 0.7 KB a series.
+    """Robust seasonal baseline for many series (`OnlineLearner`); 0.9 KB a series.
 
     Raises ValueError for an unknown time zone.
     """
@@ -135,9 +149,7 @@ class BaselineLearner:
         settings = settings or BaselineSettings()
         self._rates = _Rates(*(float(getattr(settings, name)) for name in _Rates._fields))
         self._offsets = zone_offsets(settings.timezone)
-        self._columns = Columns(
-            self.version, {"row": (_ROW, ()), "profile": ("f8", (BUCKETS,)), "seen": ("f4", (BUCKETS,))}
-        )
+        self._columns = Columns(self.version, {"row": (_ROW, ()), "profile": (_BUCKET, (BUCKETS,))})
 
     @property
     def bytes_per_series(self) -> int:
@@ -159,10 +171,8 @@ class BaselineLearner:
         """
         self._columns.check(slots)
         n = len(slots)
-        out = _Output(
-            np.zeros(n, np.float32), np.zeros(n, np.bool_), np.empty(n), np.empty(n), np.empty(n)
-        )
-        state = _State(self._columns["row"], self._columns["profile"], self._columns["seen"])
+        out = _Output(np.zeros(n, np.float32), np.zeros(n, np.bool_), np.empty(n), np.empty(n), np.empty(n))
+        state = _State(self._columns["row"], self._columns["profile"])
         _run(self._rates, self._offsets, state, _Input(slots, ts, values), out)
         return Verdicts(*out)
 
@@ -180,44 +190,36 @@ _CLIP: Final = 4.0  # mean absolute deviations beyond which a residual teaches n
 _LARGEST: Final = 1e150  # values beyond are learned as this, so that no square overflows
 _DAYS: Final = 4.0  # days of one bucket that its profile remembers
 _PROVEN: Final = 0.8  # the profile must beat the level's spread by this
-_SCORE_CAP: Final = 1e3
+_MOST: Final = 1e3  # standard deviations, where counting ends
+_MEAN_DISCOUNT: Final = 0.85  # the short mean tries less often than the residual, but is less Gaussian
+_FADE: Final = 0.05  # extremes are forgotten this much slower than the level
 
 
 @numba.njit(cache=True, nogil=True)
 def _run(rates: _Rates, offsets: Offsets, state: _State, samples: _Input, out: _Output) -> None:
     zone = 0
     for i in range(len(samples.slots)):
-        slot = samples.slots[i]
-        row = state.row[slot]
+        row = state.row[samples.slots[i]]
+        profile = state.profile[samples.slots[i]]
         value = min(max(samples.values[i], -_LARGEST), _LARGEST)
         zone = offset_index(offsets, samples.ts[i], zone)
-        at = phase_of_day(samples.ts[i] + offsets.shift[zone]) * BUCKETS - 0.5
+        spot = _spot(phase_of_day(samples.ts[i] + offsets.shift[zone]))
         now = samples.ts[i] * 1e-3
         if row.n == 0:
             _begin(row, now, value)
         gap = max(now - row.last, 0.0)
-        part = at - math.floor(at)
-        left, right = int(math.floor(at)) % BUCKETS, (int(math.floor(at)) + 1) % BUCKETS
-        profile, seen = state.profile[slot], state.seen[slot]
-        by_day = (1.0 - part) * profile[left] + part * profile[right] + row.offset
-        seasonal = seen[left] >= 1.0 and seen[right] >= 1.0
-        proven = seasonal and row.seasons > 20.0 and row.season_spread < _PROVEN * row.rival_spread
-        expected = by_day if proven else row.level
-        scale = _scale(row, rates, row.season_spread if proven else row.spread, expected)
+        guess = _guess(row, rates, profile, spot)
         known = row.n >= rates.warmup_steps and now - row.first >= rates.warmup_s
-        if known:
-            out.expected[i] = expected
-            out.lower[i], out.upper[i] = expected - rates.threshold * scale, expected + rates.threshold * scale
-        else:
-            out.expected[i] = out.lower[i] = out.upper[i] = np.nan
-        z = min(max((value - expected) / scale, -_SCORE_CAP), _SCORE_CAP)
+        reach = rates.threshold * guess.scale if known else np.nan
+        out.expected[i] = guess.expected if known else np.nan
+        out.lower[i], out.upper[i] = guess.expected - reach, guess.expected + reach
         _learn_step(row, gap)
-        strength = _strength(row, rates, z, gap)
-        strength = strength / rates.threshold if known else 0.0
+        z = min(max((value - guess.expected) / guess.scale, -_MOST), _MOST)
+        strength = _strength(row, rates, z, gap) / rates.threshold if known else 0.0
         _decide(row, rates, strength, now, gap)
         out.score[i] = strength * strength / (1.0 + strength * strength)
         out.alarm[i] = row.alarm > 0.0
-        _learn_profile(row, rates, profile, seen, left, right, part, value, gap, seasonal, by_day)
+        _learn_season(row, rates, profile, spot, value, gap)
         _learn_level(row, rates, value, gap)
         row.last = now
         row.n += 1.0
@@ -231,10 +233,36 @@ def _begin(row: Any, now: float, value: float) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _scale(row: Any, rates: _Rates, spread: float, expected: float) -> float:
-    """Robust standard deviation with floors: a part of the range, and the resolution of the numbers."""
-    floor = rates.range_floor * (row.high - row.low)
-    return float(_SIGMA * spread + floor + 1e-9 * abs(expected) + 1e-300)
+def _spot(phase: float) -> _Spot:
+    at = phase * BUCKETS - 0.5
+    left = math.floor(at)
+    return _Spot(left % BUCKETS, (left + 1) % BUCKETS, at - left)
+
+
+@numba.njit(cache=True, nogil=True)
+def _by_day(row: Any, profile: Any, spot: _Spot) -> float:
+    """Value that the daily profile predicts, between the centres of two buckets."""
+    left, right = profile[spot.left].value, profile[spot.right].value
+    return float((1.0 - spot.part) * left + spot.part * right + row.offset)
+
+
+@numba.njit(cache=True, nogil=True)
+def _filled(profile: Any, spot: _Spot) -> bool:
+    return bool(profile[spot.left].seen >= 1.0 and profile[spot.right].seen >= 1.0)
+
+
+@numba.njit(cache=True, nogil=True)
+def _guess(row: Any, rates: _Rates, profile: Any, spot: _Spot) -> _Guess:
+    """Expectation and robust standard deviation, by the profile where it has proven itself.
+
+    The scale has floors: a part of the range, and the resolution of the numbers.
+    """
+    proven = row.seasons > 20.0 and row.season_spread < _PROVEN * row.rival_spread
+    if proven and _filled(profile, spot):
+        expected, spread, extent = _by_day(row, profile, spot), row.season_spread, 2.0 * row.season_most
+    else:
+        expected, spread, extent = row.level, row.spread, row.high - row.low
+    return _Guess(expected, _SIGMA * spread + rates.range_floor * extent + 1e-9 * abs(expected) + 1e-300)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -259,22 +287,21 @@ def _learn_step(row: Any, gap: float) -> None:
 
 @numba.njit(cache=True, nogil=True)
 def _strength(row: Any, rates: _Rates, z: float, gap: float) -> float:
-    """Standard deviations of the stronger evidence: this residual, or the short mean of residuals."""
+    """Find the stronger evidence, in standard deviations: this residual, or the short mean of residuals."""
     clipped = min(max(z, -2.0 * rates.threshold), 2.0 * rates.threshold)
     weight = _weight(row, gap, rates.short_s, rates.short_steps)
-    mean = row.mean + weight * (clipped - row.mean)
+    row.mean += weight * (clipped - row.mean)
     # white residuals give this much; correlated ones more, which the series itself tells
     usual = max(_SIGMA * row.mean_spread, math.sqrt(weight / (2.0 - weight)), 0.1)
-    row.mean = mean
-    spread_weight = max(_weight(row, gap, rates.memory_s, rates.memory_steps), 1.0 / (row.n + 1.0))
-    row.mean_spread += spread_weight * (min(abs(mean), _CLIP * usual) - row.mean_spread)
-    return float(max(abs(z), 0.8 * abs(mean) / usual))
+    memory = max(_weight(row, gap, rates.memory_s, rates.memory_steps), 1.0 / (row.n + 1.0))
+    row.mean_spread += memory * (min(abs(row.mean), _CLIP * usual) - row.mean_spread)
+    return float(max(abs(z), _MEAN_DISCOUNT * abs(row.mean) / usual))
 
 
 @numba.njit(cache=True, nogil=True)
 def _decide(row: Any, rates: _Rates, strength: float, now: float, gap: float) -> None:
     """Hysteresis: in at 1 (more after recent alarms), out after a while below one half."""
-    row.alarms *= math.exp(-gap / _memory(row, rates.fatigue_s, rates.fatigue_steps))
+    row.alarms *= math.exp(-gap / max(_memory(row, rates.fatigue_s, rates.fatigue_steps), 1e-9))
     bar = 1.0 + rates.fatigue * row.alarms
     if row.alarm == 0.0:
         if strength >= bar:
@@ -291,64 +318,45 @@ def _decide(row: Any, rates: _Rates, strength: float, now: float, gap: float) ->
 
 @numba.njit(cache=True, nogil=True)
 def _learn_level(row: Any, rates: _Rates, value: float, gap: float) -> None:
-    weight = max(_weight(row, gap, rates.memory_s, rates.memory_steps), 1.0 / (row.n + 1.0))
+    forget = _weight(row, gap, rates.memory_s, rates.memory_steps)
+    weight = max(forget, 1.0 / (row.n + 1.0))
     residual = value - row.level
-    clip = _CLIP * row.spread + rates.range_floor * (row.high - row.low)
     if row.n > rates.warmup_steps:
+        clip = _CLIP * row.spread + rates.range_floor * (row.high - row.low)
         residual = min(max(residual, -clip), clip)
     row.level += weight * residual
     row.spread += weight * (abs(residual) - row.spread)
-    fade = 0.05 * _weight(row, gap, rates.memory_s, rates.memory_steps)
-    row.low = min(value, row.low + fade * (row.level - row.low))
-    row.high = max(value, row.high + fade * (row.level - row.high))
+    row.low = min(value, row.low + _FADE * forget * (row.level - row.low))
+    row.high = max(value, row.high + _FADE * forget * (row.level - row.high))
 
 
 @numba.njit(cache=True, nogil=True)
-def _learn_profile(  # noqa: PLR0913 - the parts of one bucket pair, spelled out
-    row: Any,
-    rates: _Rates,
-    profile: Float64s,
-    seen: Float32s,
-    left: int,
-    right: int,
-    part: float,
-    value: float,
-    gap: float,
-    seasonal: bool,
-    by_day: float,
-) -> None:
-    residual = value - by_day
-    if seasonal:
-        weight = max(_weight(row, gap, rates.memory_s, rates.memory_steps), 1.0 / (row.seasons + 1.0))
-        clip = _CLIP * max(row.season_spread, 0.1 * row.spread) + rates.range_floor * (row.high - row.low)
+def _learn_season(row: Any, rates: _Rates, profile: Any, spot: _Spot, value: float, gap: float) -> None:
+    residual = value - _by_day(row, profile, spot)
+    visit = min(min(gap, 5.0 * row.step) * BUCKETS / 86_400.0, 1.0)
+    if _filled(profile, spot):
+        forget = _weight(row, gap, rates.memory_s, rates.memory_steps)
+        weight = max(forget, 1.0 / (row.seasons + 1.0))
         if row.seasons > rates.warmup_steps:
+            clip = _CLIP * max(row.season_spread, 0.1 * row.spread) + 2.0 * rates.range_floor * row.season_most
             residual = min(max(residual, -clip), clip)
         row.seasons += 1.0
         row.season_spread += weight * (abs(residual) - row.season_spread)
         row.rival_spread += weight * (abs(value - row.level) - row.rival_spread)
+        row.season_most = max(abs(value - _by_day(row, profile, spot)), (1.0 - _FADE * forget) * row.season_most)
         row.offset += weight * residual
-    length = 86_400.0 / BUCKETS
-    # the first sample fills a bucket whole, or it would start from zero
-    visit = min(min(gap, 5.0 * row.step) / length, 1.0)
-    _visit(profile, seen, left, (1.0 - part), visit, residual, value - row.offset, seasonal)
-    _visit(profile, seen, right, part, visit, residual, value - row.offset, seasonal)
+    _visit(profile[spot.left], (1.0 - spot.part) * visit, residual, value - row.offset)
+    _visit(profile[spot.right], spot.part * visit, residual, value - row.offset)
 
 
 @numba.njit(cache=True, nogil=True)
-def _visit(  # noqa: PLR0913
-    profile: Float64s,
-    seen: Float32s,
-    bucket: int,
-    part: float,
-    visit: float,
-    residual: float,
-    target: float,
-    seasonal: bool,
-) -> None:
-    fresh = seen[bucket] == 0.0
-    seen[bucket] = min(seen[bucket] + np.float32(part * visit), 1e6)
-    if fresh or not seasonal:
-        share = 1.0 if fresh else part * visit / max(seen[bucket], 1e-6)
-        profile[bucket] += min(share, 1.0) * (target - profile[bucket])
+def _visit(bucket: Any, visit: float, residual: float, target: float) -> None:
+    """Move a bucket: to the running mean of `target` in its first visit, then along `residual`."""
+    before = bucket.seen
+    bucket.seen = min(before + visit, 1e6)
+    if before >= 1.0:
+        bucket.value += visit / min(bucket.seen, _DAYS) * residual
+    elif before == 0.0:
+        bucket.value = target
     else:
-        profile[bucket] += part * visit / min(max(seen[bucket], 1.0), _DAYS) * residual
+        bucket.value += visit / bucket.seen * (target - bucket.value)

@@ -76,7 +76,7 @@ def _change(zone: ZoneInfo, early: datetime, late: datetime) -> int:
 
 @numba.njit(cache=True, nogil=True)
 def offset_index(offsets: Offsets, ts: int, index: int) -> int:
-    """Row of `offsets` that holds at `ts` ms; `index` is where to start looking (that of the sample before)."""
+    """Row of `offsets` that holds at `ts` ms; `index` is where to start looking."""
     while ts < offsets.since[index]:
         index -= 1
     while index + 1 < len(offsets.since) and ts >= offsets.since[index + 1]:

@@ -1,0 +1,91 @@
+"""The bank: the learner that detection runs on every signal and every watched series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from models.online.baseline import BaselineLearner, BaselineSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from models.contracts import Float64s, Int32s, Int64s, Verdicts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BankSettings:
+    """What a person may want to change; the defaults need no tuning.
+
+    Raises ValueError for a value outside the bounds given with its field.
+    """
+
+    timezone: str = "UTC"
+    """IANA zone whose days and weeks the seasons follow, such as Europe/Berlin."""
+    sensitivity: float = 1.0
+    """0.25 to 4: alarms are raised at 1 / sensitivity of the usual strength of evidence."""
+    warmup_s: float = 900.0
+    """0 to 604800 s: a series is not judged before this age (and some 30 samples)."""
+    rearm_s: float = 60.0
+    """0 to 86400 s: an alarm ends when evidence was weak for so long (and 3 samples)."""
+
+    def __post_init__(self) -> None:
+        _within("sensitivity", self.sensitivity, 0.25, 4.0)
+        _within("warmup_s", self.warmup_s, 0.0, 604_800.0)
+        _within("rearm_s", self.rearm_s, 0.0, 86_400.0)
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be {low:g} to {high:g}, not {value!r}")
+
+
+class Bank:
+    """All online learners of one series behind one answer (`OnlineLearner`).
+
+    Raises ValueError for an unknown time zone.
+    """
+
+    version: int = 1
+
+    def __init__(self, settings: BankSettings | None = None) -> None:
+        settings = settings or BankSettings()
+        self._baseline = BaselineLearner(
+            BaselineSettings(
+                timezone=settings.timezone,
+                threshold=BaselineSettings().threshold / settings.sensitivity,
+                warmup_s=settings.warmup_s,
+                rearm_s=settings.rearm_s,
+            )
+        )
+
+    @property
+    def bytes_per_series(self) -> int:
+        """Bytes of state of one series."""
+        return self._baseline.bytes_per_series
+
+    def grow(self, slots: int) -> None:
+        """Make room for slots below `slots`."""
+        self._baseline.grow(slots)
+
+    def evict(self, slots: Int32s) -> None:
+        """Forget these series."""
+        self._baseline.evict(slots)
+
+    def score_learn(self, slots: Int32s, ts: Int64s, values: Float64s) -> Verdicts:
+        """Score each sample with what was known before it, then learn it.
+
+        slots int32[n], ts int64[n] ms, values float64[n] finite. Raises IndexError for a slot never grown.
+        """
+        return self._baseline.score_learn(slots, ts, values)
+
+    def snapshot(self) -> Mapping[str, npt.NDArray[np.generic]]:
+        """Copy of the whole state."""
+        return self._baseline.snapshot()
+
+    def restore(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Become the bank that gave this snapshot; ValueError where it does not fit."""
+        self._baseline.restore(state)

@@ -1,0 +1,190 @@
+"""The series that ingest has met: raw names and labels to a small index, its identity, canonical bytes, partition.
+
+Only a cache: it is cleared when it is full, and what it answers depends on nothing but the question.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from pipeline.errors import DecodeError
+from pipeline.partitioning import partition_of
+from pipeline.series import SERVICE_LABEL, Kind, Series, kind_of_name, unit_of_name
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pipeline.settings import IngestSettings
+
+KEY_AS_SERVICE = "@key"
+
+_CAPACITY = 1_000_000
+_SECTIONS_BYTES = 64 << 20
+_labels_decoder = msgspec.json.Decoder(dict[str, str | int | float | bool])
+
+
+class SectionCache:
+    """Whole lists of series that publishers repeat, by their bytes; emptied when it holds too many bytes."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, bytes | None], npt.NDArray[np.int64]] = {}
+        self._bytes = 0
+
+    def get(self, section: tuple[bytes, bytes | None]) -> npt.NDArray[np.int64] | None:
+        """Catalog indexes of the series of this section, int64[n], if it was seen."""
+        return self._known.get(section)
+
+    def put(self, section: tuple[bytes, bytes | None], indexes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Remember and give back."""
+        self._bytes += len(section[0]) + indexes.nbytes
+        if self._bytes > _SECTIONS_BYTES:
+            self._known.clear()
+            self._bytes = len(section[0]) + indexes.nbytes
+        self._known[section] = indexes
+        return indexes
+
+
+class SeriesCatalog:
+    """Interns series: one index each, and columns by index."""
+
+    def __init__(self, settings: IngestSettings, partitions: int) -> None:
+        self._settings = settings
+        self._partitions = partitions
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all; indexes given out before mean nothing afterwards."""
+        self._by_raw: dict[tuple[str, bytes, bytes | None, str | None, str | None], int] = {}
+        self._by_identity: dict[int, int] = {}
+        self.sections = SectionCache()
+        self.canonical: list[bytes] = []
+        self._identity = np.zeros(1024, dtype=np.uint64)
+        self._partition = np.zeros(1024, dtype=np.int32)
+        self._size = np.zeros(1024, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.canonical)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it should be cleared before the next records."""
+        return len(self._by_raw) >= _CAPACITY
+
+    @property
+    def identity(self) -> npt.NDArray[np.uint64]:
+        """uint64[len]: identity of each series."""
+        return self._identity[: len(self.canonical)]
+
+    @property
+    def partition(self) -> npt.NDArray[np.int32]:
+        """int32[len]: partition of `duri.samples` of each series, by its service."""
+        return self._partition[: len(self.canonical)]
+
+    @property
+    def size(self) -> npt.NDArray[np.int64]:
+        """int64[len]: bytes of each series' canonical form."""
+        return self._size[: len(self.canonical)]
+
+    def intern_raw(self, name: str, labels: bytes, key: bytes | None, kind: str | None, unit: str | None) -> int:
+        """Index of the series with these labels as JSON text. Raises DecodeError (reason `labels`)."""
+        raw = (name, labels, key, kind, unit)
+        index = self._by_raw.get(raw)
+        if index is None:
+            try:
+                decoded = _labels_decoder.decode(labels)
+            except msgspec.DecodeError as error:
+                raise DecodeError(f"labels of {name!r}: {error}; a JSON object of texts is wanted", reason="labels") from error
+            texts = {label: _text(value) for label, value in decoded.items()}
+            index = self._by_raw[raw] = self.intern(name, texts, key, kind, unit)
+        return index
+
+    def intern(self, name: str, labels: dict[str, str], key: bytes | None, kind: str | None, unit: str | None) -> int:
+        """Index of the series. Raises DecodeError (reason `labels`)."""
+        return self._place(self._canonicalise(name, labels, key, kind, unit))
+
+    def index_of(self, identity: int) -> int | None:
+        """Index of the series with this identity, if it is known."""
+        return self._by_identity.get(identity)
+
+    def intern_canonical(self, series: Series) -> int:
+        """Index of a series that is canonical already."""
+        return self._place(series)
+
+    def _place(self, series: Series) -> int:
+        identity = series.identity()
+        index = self._by_identity.get(identity)
+        if index is not None:
+            return index
+        index = len(self.canonical)
+        if index == len(self._identity):
+            self._grow()
+        canonical = series.canonical()
+        self._identity[index] = identity
+        self._partition[index] = partition_of(series.service.encode(), self._partitions)
+        self._size[index] = len(canonical)
+        self.canonical.append(canonical)
+        self._by_identity[identity] = index
+        return index
+
+    def _grow(self) -> None:
+        for column in ("_identity", "_partition", "_size"):
+            old = getattr(self, column)
+            setattr(self, column, np.concatenate([old, np.zeros_like(old)]))
+
+    def _canonicalise(
+        self, name: str, labels: dict[str, str], key: bytes | None, kind: str | None, unit: str | None
+    ) -> Series:
+        if not name:
+            raise DecodeError("a sample without a name", reason="labels")
+        self._check_limits(name, labels)
+        service = self._service(labels, key)
+        read_as = kind_of_name(name) if kind is None else _kind(name, kind)
+        if read_as is Kind.BUCKET and "le" not in labels:
+            read_as = Kind.COUNTER
+        return Series(
+            name=name,
+            labels={**labels, SERVICE_LABEL: service},
+            kind=read_as,
+            unit=unit_of_name(name) if unit is None else unit,
+        )
+
+    def _check_limits(self, name: str, labels: dict[str, str]) -> None:
+        settings = self._settings
+        if len(labels) > settings.max_labels:
+            raise DecodeError(
+                f"{name!r} has {len(labels)} labels; at most {settings.max_labels} are taken (ingest.max_labels)",
+                reason="labels",
+            )
+        size = len(name) + sum(len(label) + len(value) for label, value in labels.items())
+        if size > settings.max_label_bytes:
+            raise DecodeError(
+                f"{name[:80]!r}: name and labels are {size} characters long; at most {settings.max_label_bytes} "
+                "are taken (ingest.max_label_bytes)",
+                reason="labels",
+            )
+
+    def _service(self, labels: dict[str, str], key: bytes | None) -> str:
+        for label in self._settings.service_labels:
+            if label == KEY_AS_SERVICE:
+                service = key.decode("utf-8", "replace") if key else ""
+            else:
+                service = labels.get(label, "")
+            if service:
+                return service
+        return self._settings.default_service
+
+
+def _kind(name: str, kind: str) -> Kind:
+    try:
+        return Kind(kind)
+    except ValueError as error:
+        raise DecodeError(f"{name!r}: kind {kind[:20]!r} is none of {', '.join(Kind)}", reason="labels") from error
+
+
+def _text(value: str | float | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else f"{value}"

@@ -1,0 +1,92 @@
+"""Columnar JSON: the series once, then columns of samples.
+
+    {"series": [{"name": "http_requests_total", "labels": {"service": "duri_core"}}, …],
+     "index": [0, 1, 0, …], "ts": [1767225600000, …], "value": [17, …]}
+
+`index` says which series a row belongs to and is left out where row i belongs to series i; a single `ts` serves all
+rows. `series` is the first key: that is how the format is told from a JSON sample.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from pipeline.errors import DecodeError
+from pipeline.ingest.points import Points
+from pipeline.ingest.timestamps import column_to_millis
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pipeline.ingest.catalog import SeriesCatalog
+
+CONTENT_TYPES = ("application/vnd.duri.columnar+json",)
+
+_START = re.compile(rb'\s*\{\s*"series"\s*:')
+
+
+class _Series(msgspec.Struct, gc=False):
+    name: str
+    labels: msgspec.Raw = msgspec.Raw(b"{}")  # noqa: RUF009  immutable
+    kind: str | None = None
+    unit: str | None = None
+
+
+class _Columns(msgspec.Struct, gc=False):
+    series: msgspec.Raw
+    value: list[float]
+    ts: list[int | float | str] | int | float | str
+    index: list[int] | None = None
+
+
+_columns = msgspec.json.Decoder(_Columns)
+_series = msgspec.json.Decoder(list[_Series])
+
+
+def sniff(payload: bytes) -> bool:
+    """A JSON object whose first key is `series`."""
+    return _START.match(payload) is not None
+
+
+def decode(payload: bytes, catalog: SeriesCatalog, key: bytes | None) -> Points:
+    """Columns of samples. Raises DecodeError."""
+    try:
+        columns = _columns.decode(payload)
+    except msgspec.DecodeError as error:
+        reason = "fields" if isinstance(error, msgspec.ValidationError) else "syntax"
+        raise DecodeError(f"not columnar JSON: {error}", reason=reason) from error
+    value = np.asarray(columns.value, dtype=np.float64)
+    index = _indexes(columns, catalog, key)
+    ts = column_to_millis(columns.ts if isinstance(columns.ts, list) else [columns.ts] * len(value))
+    if not len(index) == len(ts) == len(value):
+        raise DecodeError(
+            f"columns differ in length: {len(index)} series or index, {len(ts)} ts, {len(value)} value", reason="fields"
+        )
+    return Points(index, ts, value)
+
+
+def _indexes(columns: _Columns, catalog: SeriesCatalog, key: bytes | None) -> npt.NDArray[np.int64]:
+    known = _interned(bytes(columns.series), catalog, key)
+    if columns.index is None:
+        return known
+    rows = np.asarray(columns.index, dtype=np.int64)
+    if len(rows) and (rows.min() < 0 or rows.max() >= len(known)):
+        raise DecodeError(f"index names a series outside 0…{len(known) - 1}", reason="fields")
+    return known[rows]
+
+
+def _interned(section: bytes, catalog: SeriesCatalog, key: bytes | None) -> npt.NDArray[np.int64]:
+    """Catalog indexes of the series in this part of the message; publishers repeat it, so it is looked up whole."""
+    known = catalog.sections.get((section, key))
+    if known is None:
+        try:
+            entries = _series.decode(section)
+        except msgspec.DecodeError as error:
+            raise DecodeError(f"not columnar JSON: series: {error}", reason="fields") from error
+        indexes = [catalog.intern_raw(one.name, bytes(one.labels), key, one.kind, one.unit) for one in entries]
+        known = catalog.sections.put((section, key), np.asarray(indexes, dtype=np.int64))
+    return known

@@ -1,0 +1,78 @@
+"""The formats that ingest reads: what a decoder is, and how one is chosen for a message.
+
+A decoder is a pure function of a message's bytes, one format a file. A new one is written beside these, added to
+`FORMATS`, and described in docs/formats.md. The choice: the `content-type` header, then the topic's setting, then
+a look at the first bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.errors import DecodeError
+from pipeline.ingest import arrow, columnar, samples_json
+
+if TYPE_CHECKING:
+    from pipeline.ingest.catalog import SeriesCatalog
+    from pipeline.ingest.points import Points
+
+AUTO = "auto"
+
+Decode = Callable[[bytes, "SeriesCatalog", "bytes | None"], "Points"]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A wire format: its name in settings, its content types, its first bytes, its decoder."""
+
+    name: str
+    content_types: Sequence[str]
+    sniff: Callable[[bytes], bool]
+    decode: Decode
+
+
+FORMATS: tuple[Format, ...] = (
+    Format("columnar", columnar.CONTENT_TYPES, columnar.sniff, columnar.decode),
+    Format("json", samples_json.CONTENT_TYPES, samples_json.sniff, samples_json.decode),
+    Format("arrow", arrow.CONTENT_TYPES, arrow.sniff, arrow.decode),
+)
+"""In the order in which they are tried on a message that nothing names."""
+
+_BY_NAME = {entry.name: entry for entry in FORMATS}
+_BY_CONTENT_TYPE = {content_type: entry for entry in FORMATS for content_type in entry.content_types}
+# These say the syntax only; which format it is shows in the message.
+_UNSPECIFIC = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
+
+
+def choose(payload: bytes, content_type: bytes | None, topic_format: str) -> Format:
+    """The format of this message. Raises DecodeError (reason `format`) where none fits."""
+    if content_type is not None:
+        named = _by_content_type(content_type)
+        if named is not None:
+            return named
+    if topic_format != AUTO:
+        return by_name(topic_format)
+    for entry in FORMATS:
+        if entry.sniff(payload):
+            return entry
+    raise DecodeError(f"no known format starts with {payload[:24]!r}; name it in content-type", reason="format")
+
+
+def _by_content_type(header: bytes) -> Format | None:
+    content_type = header.decode("utf-8", "replace").partition(";")[0].strip().lower()
+    named = _BY_CONTENT_TYPE.get(content_type)
+    if named is None and content_type not in _UNSPECIFIC:
+        raise DecodeError(
+            f"content type {content_type[:80]!r} is not read here; known: {', '.join(_BY_CONTENT_TYPE)}", reason="format"
+        )
+    return named
+
+
+def by_name(name: str) -> Format:
+    """The format that settings call by this name. Raises DecodeError (reason `format`)."""
+    try:
+        return _BY_NAME[name]
+    except KeyError:
+        raise DecodeError(f"format {name!r} is none of {', '.join(_BY_NAME)}", reason="format") from None

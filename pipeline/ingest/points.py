@@ -1,0 +1,21 @@
+"""What a decoder gives: the samples of one message as equally long columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Points(NamedTuple):
+    """Samples of one message.
+
+    `index` are the series' indexes in the catalog, `ts` ms since the epoch, `value` the values; plain sequences for a
+    handful of samples, arrays (int64[n], int64[n], float64[n]) for many.
+    """
+
+    index: Sequence[int] | npt.NDArray[np.int64]
+    ts: Sequence[int] | npt.NDArray[np.int64]
+    value: Sequence[float] | npt.NDArray[np.float64]

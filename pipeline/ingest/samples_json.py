@@ -1,0 +1,63 @@
+"""JSON samples: `{"name", "labels", "ts", "value"}`, one a message, or an array of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pipeline.errors import DecodeError
+from pipeline.ingest.points import Points
+from pipeline.ingest.timestamps import to_millis
+
+if TYPE_CHECKING:
+    from pipeline.ingest.catalog import SeriesCatalog
+
+CONTENT_TYPES = ("application/vnd.duri.sample+json", "application/vnd.duri.samples+json")
+
+
+class _Sample(msgspec.Struct, gc=False):
+    name: str
+    ts: int | float | str
+    value: float
+    labels: msgspec.Raw = msgspec.Raw(b"{}")  # noqa: RUF009  immutable
+    kind: str | None = None
+    unit: str | None = None
+
+
+_one = msgspec.json.Decoder(_Sample)
+_many = msgspec.json.Decoder(list[_Sample])
+
+_MILLIS_FROM, _MILLIS_BELOW = 10**11, 10**14
+
+
+def sniff(payload: bytes) -> bool:
+    """JSON objects and arrays."""
+    return payload.lstrip()[:1] in (b"{", b"[")
+
+
+def decode(payload: bytes, catalog: SeriesCatalog, key: bytes | None) -> Points:
+    """One sample or an array of them. Raises DecodeError."""
+    try:
+        if payload[:1] == b"{":
+            samples = (_one.decode(payload),)
+        elif payload.lstrip()[:1] == b"[":
+            samples = _many.decode(payload)
+        else:
+            samples = (_one.decode(payload),)
+    except msgspec.DecodeError as error:
+        raise DecodeError(f"not a JSON sample: {error}", reason=_reason(error)) from error
+    intern = catalog.intern_raw
+    return Points(
+        [intern(sample.name, bytes(sample.labels), key, sample.kind, sample.unit) for sample in samples],
+        [
+            # Milliseconds, what most producers send, without a call.
+            sample.ts if type(sample.ts) is int and _MILLIS_FROM <= sample.ts < _MILLIS_BELOW else to_millis(sample.ts)
+            for sample in samples
+        ],
+        [sample.value for sample in samples],
+    )
+
+
+def _reason(error: msgspec.DecodeError) -> str:
+    return "fields" if isinstance(error, msgspec.ValidationError) else "syntax"

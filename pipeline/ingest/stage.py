@@ -1,0 +1,136 @@
+"""The ingest stage: no state, one message in, its samples out (or a dead letter)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.errors import DecodeError, StateError
+from pipeline.ingest.catalog import SeriesCatalog
+from pipeline.ingest.deadletters import dead_letter
+from pipeline.ingest.formats import AUTO, Format, choose
+from pipeline.ingest.packing import pack
+from pipeline.ingest.points import Points
+from pipeline.stage import header
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from pipeline.settings import IngestSettings
+    from pipeline.stage import InputRecord, Output, SnapshotState
+
+# From this many samples on a message's columns are arrays that are kept whole.
+_MANY = 32
+
+
+class IngestStage:
+    """Reads one partition of an input topic; writes canonical batches to `duri.samples`, and dead letters.
+
+    How rows are grouped into messages follows the polls; the samples and their order in each output partition do not.
+    """
+
+    name = "ingest"
+
+    def __init__(self, settings: IngestSettings, *, samples_partitions: int, topic_format: str = AUTO) -> None:
+        self._settings = settings
+        self._partitions = samples_partitions
+        self._topic_format = topic_format
+        self._catalog = SeriesCatalog(settings, samples_partitions)
+        self._counts: Counter[str] = Counter()
+
+    def step(self, records: Sequence[InputRecord]) -> list[Output]:
+        """Samples of these messages as outputs, and a dead letter for each that cannot be read."""
+        if self._catalog.is_full:
+            self._catalog.clear()
+        columns = _Columns()
+        dead: list[Output] = []
+        ahead = int(self._settings.max_future_s * 1000)
+        for record in records:
+            try:
+                points = self._decode(record)
+                if len(points.ts):
+                    _refuse_future(points, record.timestamp + ahead)
+            except DecodeError as error:
+                dead.append(dead_letter(record, error, stage=self.name))
+                self._counts[f'deadletters_total{{reason="{error.reason}"}}'] += 1
+            else:
+                columns.add(points)
+        index, ts, value = columns.arrays()
+        self._counts["messages_total"] += len(records)
+        self._counts["samples_total"] += len(index)
+        return [*pack(index, ts, value, self._catalog, self._partitions), *dead]
+
+    def _decode(self, record: InputRecord) -> Points:
+        payload = record.value
+        if not payload:
+            raise DecodeError("an empty message", reason="empty")
+        return self._format(record, payload).decode(payload, self._catalog, record.key)
+
+    def _format(self, record: InputRecord, payload: bytes) -> Format:
+        content_type = header(record, "content-type") if record.headers else None
+        return choose(payload, content_type, self._topic_format)
+
+    def snapshot(self) -> SnapshotState:
+        """Nothing: the stage has no state."""
+        return {}
+
+    def restore(self, state: SnapshotState) -> None:
+        """Nothing to restore. Raises StateError for a snapshot, which cannot be this stage's."""
+        if state:
+            raise StateError("ingest has no state; this snapshot belongs to another stage")
+
+    def tick(self, elapsed_ms: int) -> Output | None:  # noqa: ARG002  the contract's signature
+        """None: without state there is nothing to move on."""
+        return None
+
+    def statistics(self) -> Mapping[str, float]:
+        """`messages_total`, `samples_total`, `deadletters_total{reason=…}`."""
+        return dict(self._counts)
+
+
+def _refuse_future(points: Points, latest: int) -> None:
+    newest = int(points.ts.max()) if isinstance(points.ts, np.ndarray) else max(points.ts)
+    if newest > latest:
+        raise DecodeError(
+            f"a sample is {(newest - latest) / 1000:.0f} s further in the future than ingest.max_future_s allows; "
+            "is the producer's clock or time unit right?",
+            reason="future",
+        )
+
+
+class _Columns:
+    """Collects the points of many messages; single samples in lists, larger messages as the arrays they are."""
+
+    def __init__(self) -> None:
+        self._chunks: list[Points] = []
+        self._index: list[int] = []
+        self._ts: list[int] = []
+        self._value: list[float] = []
+
+    def add(self, points: Points) -> None:
+        if len(points.index) >= _MANY:
+            self._close()
+            self._chunks.append(points)
+        else:
+            self._index.extend(points.index)
+            self._ts.extend(points.ts)
+            self._value.extend(points.value)
+
+    def _close(self) -> None:
+        if self._index:
+            self._chunks.append(Points(self._index, self._ts, self._value))
+            self._index, self._ts, self._value = [], [], []
+
+    def arrays(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """All points as int64[n], int64[n] ms, float64[n]."""
+        self._close()
+        chunks = self._chunks or [Points((), (), ())]
+        return (
+            np.concatenate([np.asarray(chunk.index, dtype=np.int64) for chunk in chunks]),
+            np.concatenate([np.asarray(chunk.ts, dtype=np.int64) for chunk in chunks]),
+            np.concatenate([np.asarray(chunk.value, dtype=np.float64) for chunk in chunks]),
+        )

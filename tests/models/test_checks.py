@@ -1,0 +1,68 @@
+"""Every learner passes every check."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models import checks
+from models.online.bank import Bank
+from models.online.baseline import BaselineLearner
+
+LEARNERS = [BaselineLearner, Bank]
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("check", checks.CHECKS)
+def test_check(check, learner):
+    """A learner has the properties that its contract promises."""
+    check(learner)
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=150),
+    step=st.integers(0, 10**8),
+    cut=st.integers(0, 150),
+)
+def test_any_values(learner, values, step, cut):
+    """No finite values at no step break the contract, and a cut anywhere changes nothing."""
+    samples = checks.one_series(values, step)
+    one, other = learner(), learner()
+    one.grow(1)
+    other.grow(1)
+    whole = checks.run(one, samples)
+    checks.check_answer(whole, "values")
+    assert checks.same(whole, checks.run(other, samples, [min(cut, len(values))]))
+
+
+def test_checks_find_a_peeking_learner():
+    """A learner that learns before it scores fails the check for that."""
+
+    class Peeking(Bank):
+        def score_learn(self, slots, ts, values):
+            verdicts = super().score_learn(slots, ts, values)
+            return type(verdicts)(verdicts.score, verdicts.alarm, values.copy(), values.copy(), values.copy())
+
+    with pytest.raises(AssertionError, match="saw its own sample"):
+        checks.check_score_before_learn(Peeking)
+
+
+def test_checks_find_an_aliasing_learner():
+    """A learner whose snapshot shows its live arrays fails the check for that."""
+
+    class Aliasing(Bank):
+        def snapshot(self):
+            return {name: np.asarray(a) for name, a in self._baseline._columns._parts({})} or {
+                "version": np.array([1]),
+                "row": self._baseline._columns["row"],
+            }
+
+        def restore(self, state):
+            pass
+
+    with pytest.raises(AssertionError, match="learning changed"):
+        checks.check_no_aliasing(Aliasing)
