@@ -1,9 +1,9 @@
 """Samples as columns, and their wire form on `duri.samples`: an Arrow IPC stream of one record batch.
 
-    series  uint64   identity of the series (`Series.identity`)
-    ts      int64    event time, ms since the epoch
-    value   float64
-    labels  binary   canonical bytes of the series at its first row in the batch, null at the others
+series  uint64   identity of the series (`Series.identity`)
+ts      int64    event time, ms since the epoch
+value   float64
+labels  binary   canonical bytes of the series at its first row in the batch, null at the others
 """
 
 from __future__ import annotations

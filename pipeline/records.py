@@ -174,6 +174,9 @@ class AnomalyState(enum.StrEnum):
     CLOSED = "closed"
 
 
+ClosedBecause = Literal["recovered", "new_normal", "series_gone"]
+
+
 class Firing(Record):
     """One detector that fires within an anomaly."""
 
@@ -214,7 +217,7 @@ class Anomaly(Record):
     opened_at: AwareDatetime
     last_at: AwareDatetime
     closed_at: AwareDatetime | None = None
-    closed_because: Literal["recovered", "new_normal", "series_gone"] | None = None
+    closed_because: ClosedBecause | None = None
     observed: float | None = Field(description="Value when it deviated most; null when data is absent")
     expected: float | None
     lower: float | None
@@ -351,9 +354,7 @@ _ENDS_BEFORE_APPLY = frozenset(
 MOVES: Mapping[RecommendationState, frozenset[RecommendationState]] = {
     _P: frozenset({_K, _A}) | _ENDS_BEFORE_APPLY,
     _K: frozenset({_A}) | _ENDS_BEFORE_APPLY,
-    _A: frozenset(
-        {RecommendationState.VERIFIED, RecommendationState.NO_EFFECT, RecommendationState.REGRESSED}
-    ),
+    _A: frozenset({RecommendationState.VERIFIED, RecommendationState.NO_EFFECT, RecommendationState.REGRESSED}),
 }
 """Legal moves; a state that is no key is final."""
 

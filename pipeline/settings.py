@@ -113,13 +113,18 @@ class DetectSettings(Section):
 
     frame_s: Annotated[float, Field(ge=1, le=3600, description="Frame interval, seconds")] = 60.0
     lateness_s: Annotated[float, Field(ge=0, description="A frame waits this long (event time) for late samples")] = 5.0
-    max_series: Annotated[int, Field(ge=1, description="Series modelled in all, shared out over partitions")] = 1_000_000
+    max_series: Annotated[int, Field(ge=1, description="Series modelled in all, shared out over partitions")] = (
+        1_000_000
+    )
     series_idle_s: Seconds = Field(default=86_400.0, description="A series unseen for this long is forgotten")
     gap_s: Seconds = Field(default=300.0, description="A counter's rate is not taken across a longer gap")
     absent_after_s: Seconds = Field(default=300.0, description="Silence of a signal that is a finding")
     close_after_s: Seconds = Field(default=300.0, description="An anomaly closes after this long without any firing")
     update_every_s: Seconds = Field(default=1800.0, description="An open anomaly is reported again this often at most")
     max_open_anomalies: Annotated[int, Field(ge=1, description="Open anomalies a partition keeps")] = 10_000
+    tick_hold_s: Seconds = Field(
+        default=120.0, description="A silent partition's event time moves on only after this long"
+    )
     timezone: str = Field(default="UTC", description="IANA time zone of the daily and weekly seasons")
 
 
@@ -133,8 +138,20 @@ class AdviseSettings(Section):
     incident_gap_s: Seconds = Field(default=900.0, description="An incident closes after this long without anomalies")
     cooldown_s: Seconds = Field(default=3600.0, description="The same advice is not opened again sooner than this")
     expiry_s: Seconds = Field(default=86_400.0, description="A recommendation nobody answers expires after this")
-    update_every_s: Seconds = Field(default=1800.0, description="A standing recommendation is updated this often at most")
-    change_window_s: Seconds = Field(default=1800.0, description="A change this long before an incident may be its cause")
+    update_every_s: Seconds = Field(
+        default=1800.0, description="A standing recommendation is updated this often at most"
+    )
+    change_window_s: Seconds = Field(
+        default=1800.0, description="A change this long before an incident may be its cause"
+    )
+    history_s: Annotated[float, Field(ge=60, le=86_400)] = Field(
+        default=3600.0, description="How far back references (what was usual) and trends of a service look"
+    )
+    max_services: Annotated[int, Field(ge=1, description="Services whose recent history a partition keeps")] = 20_000
+    max_pending_frames: Annotated[int, Field(ge=1, description="Frames held for slower sources")] = 100_000
+    max_open_incidents: Annotated[int, Field(ge=1, description="Open incidents a partition keeps")] = 2_000
+    max_open_recommendations: Annotated[int, Field(ge=1, description="Open advice a partition keeps")] = 5_000
+    max_control_records: Annotated[int, Field(ge=1, description="Changes and maintenance windows remembered")] = 10_000
 
 
 class RuntimeSettings(Section):

@@ -96,7 +96,9 @@ class SeriesCatalog:
             try:
                 decoded = _labels_decoder.decode(labels)
             except msgspec.DecodeError as error:
-                raise DecodeError(f"labels of {name!r}: {error}; a JSON object of texts is wanted", reason="labels") from error
+                raise DecodeError(
+                    f"labels of {name!r}: {error}; a JSON object of texts is wanted", reason="labels"
+                ) from error
             texts = {label: _text(value) for label, value in decoded.items()}
             index = self._by_raw[raw] = self.intern(name, texts, key, kind, unit)
         return index

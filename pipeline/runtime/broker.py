@@ -14,11 +14,11 @@ this process is gone, were it by SIGKILL.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pipeline.errors import EmbeddedBrokerError, LifecycleError
+from pipeline.runtime.broker_faststart import FastStart
 from pipeline.runtime.broker_java import (
     HOST,
     PORT_TAKEN,
@@ -34,6 +34,9 @@ from pipeline.runtime.broker_probe import serving_cluster
 from pipeline.runtime.broker_process import SupervisedJava
 from pipeline.runtime.jars import Progress, ensure_jars
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
 START_TIMEOUT_S = 60.0
 STOP_GRACE_S = 10.0
 
@@ -42,7 +45,6 @@ _LOOK_EVERY_S = 0.02
 _TRIES = 3  # with ports of our choice: another program may take one between our look and Kafka's
 _HINTS = {
     PORT_TAKEN: "A port is taken: choose another, or none to have one chosen.",
-    "Failed to acquire lock on file": "Another broker uses this folder: stop it, or choose another folder.",
     "OutOfMemoryError": "It needs a larger heap.",
     "No space left on device": "The disk is full.",
 }
@@ -81,6 +83,7 @@ class EmbeddedBroker:
         self._java: SupervisedJava | None = None
         self._ports: tuple[int, int] | None = None  # clients', controller's
         self._pid: int | None = None
+        self._log_from = 0  # bytes of the log that are of earlier starts
 
     @property
     def bootstrap(self) -> str:
@@ -121,7 +124,8 @@ class EmbeddedBroker:
         """Start and wait until clients are served; after `stop` or `kill`: on the same ports and data.
 
         Raises:
-            EmbeddedBrokerError: no jars, a port taken, or Kafka ended or was not ready in time (with its last lines).
+            EmbeddedBrokerError: no jars, a port or the folder taken, or Kafka ended or was not ready in time (with its
+                last lines).
             LifecycleError: it runs already.
         """
         if self.running:
@@ -150,6 +154,18 @@ class EmbeddedBroker:
         java, self._java, self._pid = self._java, None, None
         if java is not None:
             java.end(grace=0.0 if self._data_dir is None else STOP_GRACE_S)
+
+    def failure(self, what: str) -> EmbeddedBrokerError:
+        """An error that says `what` happened, with a hint and the last lines of Kafka's log.
+
+        Raises:
+            LifecycleError: not started, or closed.
+        """
+        text = self.log_file.read_bytes()[self._log_from :].decode(errors="replace")
+        told = [line for line in text.splitlines() if not line.startswith("\tat ")]  # without stacks of calls
+        tail = "\n".join(told[-_LOG_LINES_IN_ERROR:])
+        hints = "".join(f" {hint}" for sign, hint in _HINTS.items() if sign in text)
+        return EmbeddedBrokerError(f"{what}.{hints} Last lines of its log, {self.log_file}:\n{tail}")
 
     def __enter__(self) -> Self:
         return self if self.running else self.start()
@@ -184,19 +200,36 @@ class EmbeddedBroker:
                 return
 
     def _launch(self, jars: Sequence[Path], ports: tuple[int, int]) -> None:
-        java = self._supervised()
+        """1. settings; 2. archive of classes, on the second start here; 3. format, on first use; 4. Kafka itself."""
+        folder = self._supervised().folder
         check_free(ports[0])
-        write_settings(java.folder, ports, self._settings)
-        if stored_cluster_id(java.folder) is None:
-            # Half a second's work: not worth the optimizing compiler.
-            command = java_command(jars, heap_mb=self._heap_mb, options=["-XX:TieredStopAtLevel=1"])
+        write_settings(folder, ports, self._settings)
+        self.log_file.touch()
+        self._log_from = self.log_file.stat().st_size
+        fast = FastStart(jars[0].parent, folder)
+        if fast.is_due:
+            self._make_archive(jars, fast)
+        if stored_cluster_id(folder) is None:
             tool = ["kafka.tools.StorageTool", "format", "-t", new_cluster_id(), "-c", SETTINGS_FILE]
-            java.run([*command, *tool], self.log_file)
-            self._wait(lambda: java.exit_status() == 0)
-        cluster = stored_cluster_id(java.folder)
-        command = java_command(jars, heap_mb=self._heap_mb)
-        self._pid = java.run([*command, "kafka.Kafka", SETTINGS_FILE], self.log_file)
+            self._run(jars, ["-XX:TieredStopAtLevel=1", *fast.options()], tool)  # short: no optimizing compiler
+            self._wait(lambda: self._supervised().exit_status() == 0)
+        cluster = stored_cluster_id(folder)
+        self._pid = self._run(jars, fast.options(), ["kafka.Kafka", SETTINGS_FILE])
         self._wait(lambda: serving_cluster(HOST, ports[0]) == cluster)
+        fast.keep_classes()
+
+    def _make_archive(self, jars: Sequence[Path], fast: FastStart) -> None:
+        if self._progress is not None:
+            self._progress("preparing fast starts (once)", 0, 1)
+        self._run(jars, fast.archive_options(), [])
+        self._wait(lambda: self._supervised().exit_status() is not None)
+        fast.keep_archive()
+        if self._progress is not None:
+            self._progress("preparing fast starts (once)", 1, 1)
+
+    def _run(self, jars: Sequence[Path], options: Sequence[str], what: Sequence[str]) -> int:
+        command = java_command(jars, heap_mb=self._heap_mb, options=options)
+        return self._supervised().run([*command, *what], self.log_file)
 
     def _wait(self, done: Callable[[], bool]) -> None:
         java = self._supervised()
@@ -206,13 +239,7 @@ class EmbeddedBroker:
             if done():
                 return
             if status is not None:
-                raise self._failure(f"the embedded broker ended while starting (status {status})")
+                raise self.failure(f"the embedded broker ended while starting (status {status})")
             if time.monotonic() > until:
-                raise self._failure(f"the embedded broker was not ready within {self._start_timeout:g} s")
+                raise self.failure(f"the embedded broker was not ready within {self._start_timeout:g} s")
             time.sleep(_LOOK_EVERY_S)
-
-    def _failure(self, what: str) -> EmbeddedBrokerError:
-        lines = self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
-        tail = "\n".join(lines[-_LOG_LINES_IN_ERROR:])
-        hints = "".join(f" {hint}" for sign, hint in _HINTS.items() if sign in tail)
-        return EmbeddedBrokerError(f"{what}.{hints} Last lines of its log:\n{tail}")

@@ -1,6 +1,6 @@
 """Ask a Kafka broker which cluster it serves: one request over a plain socket, no client library.
 
-The request is Metadata version 2 (Kafka protocol guide, "The Messages: Metadata"), which every Kafka since 0.10 answers.
+The request is Metadata version 2 (Kafka protocol guide, "The Messages: Metadata"): every Kafka since 0.10 answers it.
 """
 
 from __future__ import annotations

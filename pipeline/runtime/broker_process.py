@@ -9,13 +9,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import EmbeddedBrokerError, LifecycleError
 from pipeline.runtime import broker_supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _END_TIMEOUT_S = 30.0
 
@@ -27,7 +30,7 @@ class SupervisedJava:
         folder: Kept afterwards; None makes a temporary one.
 
     Raises:
-        EmbeddedBrokerError: the supervisor cannot be started.
+        EmbeddedBrokerError: another broker uses the folder, or the supervisor cannot be started.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -42,7 +45,11 @@ class SupervisedJava:
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
-        self.folder = Path(self._ask("folder")["folder"])
+        answer = self._ask("folder")
+        if "error" in answer:
+            self._close()
+            raise EmbeddedBrokerError(answer["error"])
+        self.folder = Path(answer["folder"])
 
     def run(self, command: Sequence[str], log: Path) -> int:
         """Start Java in the folder, its output appended to `log`; returns its process id.
@@ -80,9 +87,15 @@ class SupervisedJava:
             self._process.wait()
             if self._temporary:
                 shutil.rmtree(self.folder, ignore_errors=True)
+        self._close()
+
+    def _close(self) -> None:
+        """Close our ends of the pipes; that ends a supervisor that still runs."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):  # a request that nobody has read
+                    pipe.close()
+        self._process.wait(_END_TIMEOUT_S)
 
     def _ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         if os.getpid() != self._owner:

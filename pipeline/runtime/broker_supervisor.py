@@ -6,10 +6,10 @@ its own so that Ctrl-C in a terminal reaches neither it nor Java. It imports not
 Why a process and not PR_SET_PDEATHSIG on Java: that signal is sent when the *thread* that started Java ends, and it
 cannot remove a folder. Between this process and Java it is used, because this process has one thread.
 
-FOLDER is kept; if it is empty, a temporary folder is made. Each line on standard input is a request, a JSON object,
-and gets one line in answer, with the `id` of the request:
+FOLDER is kept, and locked so that no two brokers use it; if it is empty, a temporary folder is made. Each line on
+standard input is a request, a JSON object, and gets one line in answer, with the `id` of the request:
 
-    {"do": "folder"}                               {"folder": path}
+    {"do": "folder"}                               {"folder": path} or {"error": text}
     {"do": "run", "command": [...], "log": path}   {"pid": n} or {"error": text}  start Java in the folder
     {"do": "poll"}                                 {"exit": n | null}             null while it runs
     {"do": "stop", "grace": seconds}               {"exit": n}                    SIGTERM, then SIGKILL
@@ -22,6 +22,7 @@ of the parent has inherited the other end of the pipe, and lives on.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import select
@@ -30,9 +31,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 LOOK_AFTER_PARENT_MS = 500
 GRACE_WHEN_ORPHANED_S = 5.0
@@ -46,12 +49,13 @@ class Supervisor:
         self._temporary = not folder
         self._folder = folder or tempfile.mkdtemp(prefix="duri-broker-")
         self._java: subprocess.Popen[bytes] | None = None
+        self._in_use: TextIO | None = None  # locked for as long as we live
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do what one request asks and return the answer to it."""
         match request["do"]:
             case "folder":
-                return {"folder": self._folder}
+                return self._lock()
             case "run":
                 return self._run(request["command"], request["log"])
             case "stop":
@@ -68,6 +72,16 @@ class Supervisor:
         self._stop(0.0 if self._temporary else GRACE_WHEN_ORPHANED_S)
         if self._temporary:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _lock(self) -> dict[str, Any]:
+        try:
+            self._in_use = Path(self._folder, ".in-use").open("w")  # noqa: SIM115  # outlives this call
+            fcntl.flock(self._in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return {"error": f"another embedded broker uses {self._folder}: stop it, or choose another folder"}
+        except OSError as error:
+            return {"error": f"cannot use {self._folder} for the embedded broker: {error}"}
+        return {"folder": self._folder}
 
     def _run(self, command: list[str], log: str) -> dict[str, Any]:
         try:
@@ -128,7 +142,7 @@ def requests(parent: int) -> Iterator[dict[str, Any]]:
 
 def main(parent: int, folder: str) -> None:
     """Serve one parent until it is gone or says `end`."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # leaves through `finally`
+    signal.signal(signal.SIGTERM, _leave)
     supervisor = Supervisor(folder)
     try:
         for request in requests(parent):
@@ -140,6 +154,12 @@ def main(parent: int, folder: str) -> None:
         pass  # nobody reads our answers any more
     finally:
         supervisor.end()
+
+
+def _leave(*_: object) -> NoReturn:
+    """Leave through `finally`, once."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ in a folder named after the lock file's content, so that two releases of this pr
     $DURI_CACHE, else $XDG_CACHE_HOME/duri, else ~/.cache/duri
     └── kafka-<version>-<digest of the lock file>/
         ├── *.jar
+        ├── start-*         made by `broker_faststart.py`
         └── .lock           held while jars are installed
 
 To move to another Kafka, run `python -m pipeline.runtime.jars lock VERSION` and commit the lock file.
@@ -38,6 +39,9 @@ LOCK_FILE = Path(__file__).with_name("kafka-jars.lock.toml")
 KAFKA = "org.apache.kafka:kafka_2.13"
 LOG_BINDING = "org.apache.logging.log4j:log4j-slf4j-impl"
 
+START_CACHE = "start-"
+"""Beginning of the names of files made from the jars."""
+
 Progress = Callable[[str, int, int], None]
 """Called as `progress(what, done, total)` from the caller's thread, only when there is something to wait for."""
 
@@ -46,7 +50,7 @@ _REMEDY = (
     "Any one of these helps: (1) let this machine reach Maven Central (the usual proxy variables are honoured); "
     "(2) name a mirror in jgo's settings file, as `central = ADDRESS` under [repositories]; "
     "(3) have Maven put the jars into its local repository with your own settings.xml: "
-    "`mvn dependency:get -Dartifact={kafka}` and the same for {binding}; "
+    "`mvn dependency:get -Dartifact=COORDINATE` for this one and every other that is reported; "
     "(4) use your own broker: --bootstrap HOST:PORT or DURI_BOOTSTRAP."
 )
 
@@ -159,19 +163,22 @@ def _install(jars: Sequence[Jar], folder: Path, progress: Progress | None) -> No
     """
     for left_over in folder.glob("staging-*"):
         shutil.rmtree(left_over, ignore_errors=True)  # a killed run's; we hold the lock, so nobody writes there
-    with tempfile.TemporaryDirectory(prefix="staging-", dir=folder) as staging:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            context = _maven(Path(staging))
-            waiting = {pool.submit(_fetch, jar, context): jar for jar in jars}
-            try:
-                for done, future in enumerate(as_completed(waiting), start=1):
-                    jar = waiting[future]
-                    future.result().replace(folder / jar.name)
-                    if progress is not None:
-                        progress(jar.name, done, len(jars))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+    for derived in folder.glob(f"{START_CACHE}*"):
+        derived.unlink(missing_ok=True)  # it is tied to the files that it was made from
+    if jars and progress is not None:
+        progress("fetching Apache Kafka", 0, len(jars))
+    with tempfile.TemporaryDirectory(prefix="staging-", dir=folder) as staging, ThreadPoolExecutor(_AT_ONCE) as pool:
+        context = _maven(Path(staging))
+        waiting = {pool.submit(_fetch, jar, context): jar for jar in jars}
+        try:
+            for done, future in enumerate(as_completed(waiting), start=1):
+                jar = waiting[future]
+                future.result().replace(folder / jar.name)
+                if progress is not None:
+                    progress(jar.name, done, len(jars))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # those under way are waited for on leaving
+            raise
 
 
 def _maven(repository: Path) -> MavenContext:
@@ -190,9 +197,8 @@ def _fetch(jar: Jar, context: MavenContext) -> Path:
     try:
         path: Path = context.create_dependency(jar.coordinate).artifact.resolve()
     except (RuntimeError, OSError, AssertionError) as error:  # jgo's; requests raises OSErrors
-        jars = {"kafka": f"{KAFKA}:VERSION", "binding": LOG_BINDING}
         raise EmbeddedBrokerError(
-            f"cannot fetch {jar.coordinate} for the embedded broker: {error}. {_REMEDY.format(**jars)}"
+            f"cannot fetch {jar.coordinate} for the embedded broker: {error}. {_REMEDY}"
         ) from error
     _verified(path, jar)
     return path

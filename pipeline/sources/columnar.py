@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from pipeline.ingest.columnar import CONTENT_TYPES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from pipeline.series import Series
 
-COLUMNAR_CONTENT_TYPE = "application/vnd.duri.columnar+json"
+COLUMNAR_CONTENT_TYPE = CONTENT_TYPES[0]
 
 _encoder = msgspec.json.Encoder()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.series import SERVICE_LABEL, Series, kind_of_name, unit_of_name
+from pipeline.series import SERVICE_LABEL, Kind, Series, kind_of_name, unit_of_name
 from pipeline.sources.duri_state import (
     CACHE_LIMIT,
     CPU_LIMIT,
@@ -66,7 +66,7 @@ class Exporter:
         """A level, float64[n] or one constant, rounded to so many digits after the point."""
         column = np.broadcast_to(np.asarray(values, dtype=np.float64), (n,))
         unit = unit_of_name(name) if unit is None else unit
-        self._add(name, np.round(column, digits), unit, labels)
+        self._add(name, Kind.GAUGE, np.round(column, digits), unit, labels)
 
     def counter(
         self,
@@ -93,7 +93,7 @@ class Exporter:
         summed = start + np.cumsum(increments)
         if own:
             summed = restarted(summed, increments, self._resets)
-        self._add(name, np.round(summed, 3), unit_of_name(name), labels)
+        self._add(name, kind_of_name(name), np.round(summed, 3), unit_of_name(name), labels)
 
     def events(self, per_second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """How many events of this rate fall between two scrapes: Poisson, float64[n]."""
@@ -123,8 +123,7 @@ class Exporter:
         self.total(f"{name}_sum", counts * mean)
         self.total(f"{name}_count", counts)
 
-    def _add(self, name: str, column: npt.NDArray[np.float64], unit: str, labels: dict[str, str]) -> None:
-        kind = kind_of_name(name)
+    def _add(self, name: str, kind: Kind, column: npt.NDArray[np.float64], unit: str, labels: dict[str, str]) -> None:
         self.series.append(Series(name=name, labels={**self._labels, **labels}, kind=kind, unit=unit))
         self.columns.append(column)
 

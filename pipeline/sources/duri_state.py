@@ -24,6 +24,7 @@ CPU_LIMIT = 2.0
 MEMORY_LIMIT = float(1 << 30)
 CACHE_LIMIT = float(512 << 20)
 HEALTHY_HIT_RATIO = 0.95
+HEALTHY_ERROR_RATIO = 0.0005
 LATENCY_SHAPE = 4.0
 """Shape of the log-logistic latency: p95 = 2.09 medians, p99 = 3.15 medians, mean = 1.11 medians."""
 
@@ -55,8 +56,8 @@ PROFILES: tuple[Profile, ...] = (
         rps=146.0,
         swing=24.0,
         median_s=0.072,
-        cpu=0.52,
-        memory=0.60,
+        cpu=0.44,
+        memory=0.57,
     ),
     Profile(
         name="duri_control",
@@ -64,8 +65,8 @@ PROFILES: tuple[Profile, ...] = (
         rps=140.0,
         swing=20.0,
         median_s=0.080,
-        cpu=0.48,
-        memory=0.58,
+        cpu=0.42,
+        memory=0.55,
     ),
     Profile(
         name="duri_brain",
@@ -73,8 +74,8 @@ PROFILES: tuple[Profile, ...] = (
         rps=136.0,
         swing=18.0,
         median_s=0.078,
-        cpu=0.55,
-        memory=0.62,
+        cpu=0.45,
+        memory=0.58,
     ),
     Profile(
         name="duri_evolution",
@@ -82,7 +83,7 @@ PROFILES: tuple[Profile, ...] = (
         rps=132.0,
         swing=16.0,
         median_s=0.068,
-        cpu=0.46,
+        cpu=0.41,
         memory=0.56,
     ),
 )
@@ -152,7 +153,7 @@ def live(
         rps=rps,
         # Waiting for a connection comes on top of a request's own time; half a millisecond of it is in `own`.
         median_s=own * causes.slow * (1.0 + 4.3 * misses) + (acquire_s - 0.0005),
-        error_ratio=np.clip(0.001 + causes.errors + 0.02 * starved, 0.0, 1.0),
+        error_ratio=np.clip(HEALTHY_ERROR_RATIO + causes.errors + 0.02 * starved, 0.0, 1.0),
         cpu=np.clip(cpu, 0.0, 0.99),
         throttled=np.clip(0.004 + 0.5 * (cpu - 0.75), 0.004, 1.0),
         memory=np.clip(used + causes.leak, 0.0, 0.985 * MEMORY_LIMIT),

@@ -1,0 +1,204 @@
+"""From matches to the board: which recommendations of an incident stand, in which order, and when they end.
+
+1. A rule must match `decide_after_frames` intervals in a row, and its incident's cause be decided.
+2. One recommendation per thing to change; three at most an incident; a new one takes the place of the weakest only
+   where it is clearly surer.
+3. Rank follows confidence, and who stands already keeps its place unless another is clearly surer: a list that
+   reorders itself each minute is no list.
+4. They end: answered, expired, verified, or when their incident or their rule's conditions are gone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pipeline.advise.drafting import Moment, draft, raise_severity, redraft
+from pipeline.advise.standing import Standing
+from pipeline.errors import LifecycleError
+from pipeline.records import RecommendationState, from_ms, to_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pipeline.advise.catalogue import Catalogue
+    from pipeline.advise.incidents import OpenIncident
+    from pipeline.advise.judge import Match
+    from pipeline.advise.standing import Board
+    from pipeline.records import Change, Feedback, Recommendation
+    from pipeline.settings import AdviseSettings
+
+MAX_CHOICES: Final = 3
+"""Recommendations that an incident has at a time."""
+CLEARLY: Final = 1.2
+"""Factor by which a newcomer must be surer to pass one that stands."""
+_HYSTERESIS: Final = 0.25
+"""Relative change of the recommended value below which the standing value is kept."""
+
+
+class Advisor:
+    """Keeps the board in line with what the rules say."""
+
+    def __init__(self, settings: AdviseSettings, catalogue: Catalogue, board: Board) -> None:
+        self.board = board
+        self.opened: dict[str, int] = {}
+        """Recommendations opened, by rule."""
+        self.dropped = 0
+        self.feedback_unknown = 0
+        self.feedback_illegal = 0
+        self._settings = settings
+        self._catalogue = catalogue
+
+    def steady(self, incident: OpenIncident, matches: Iterable[Match]) -> list[Match]:
+        """Count how long each rule has matched; give those that have long enough, the surest of each key."""
+        found = {f"{match.facts.service}\x1f{match.entry.rule.id}": match for match in matches}
+        incident.streaks = {name: incident.streaks.get(name, 0) + 1 for name in found}
+        held = [match for name, match in found.items() if incident.streaks[name] >= self._settings.decide_after_frames]
+        held.sort(key=_surest_first)
+        best: dict[str, Match] = {}
+        for match in held:
+            best.setdefault(match.key, match)
+        return list(best.values())
+
+    def advise(self, incident: OpenIncident, matches: list[Match], now: int) -> None:
+        """Bring the incident's recommendations up to date with the steady matches, surest first."""
+        by_key = {match.key: match for match in matches}
+        for standing in self.board.of(incident.id):
+            if standing.waiting and standing.key in by_key:
+                standing.see(by_key[standing.key], now)
+        fresh = [match for match in matches if self._is_new(match, incident, now)]
+        chosen = [match for match in fresh if self._make_room(incident, match, now)]
+        self._rank(incident, by_key, chosen, now)
+
+    def answer(self, feedback: Feedback, now: int) -> None:
+        """Take a person's answer; one that fits no open recommendation, or no legal move, is counted."""
+        standing = self.board.get(feedback.recommendation)
+        if standing is None:
+            self.feedback_unknown += 1
+            return
+        try:
+            self._answer(standing, feedback, now)
+        except LifecycleError:
+            self.feedback_illegal += 1
+
+    def expire(self, now: int) -> None:
+        """End what nobody answered in time, and what no longer has a reason."""
+        for standing in self.board.expired(now):
+            self.board.end(standing, RecommendationState.EXPIRED, now, "nobody answered in time")
+        patience = self._settings.incident_gap_s * 1000.0
+        for standing in self.board:
+            if standing.waiting and now - standing.matched > patience:
+                self.board.end(standing, RecommendationState.EXPIRED, now, "its conditions no longer hold")
+        self.board.forget(now)
+
+    def close(self, incident: OpenIncident, now: int) -> None:
+        """End what waits for an answer although its incident is over; what is applied is still verified."""
+        for standing in self.board.of(incident.id):
+            if standing.waiting:
+                self.board.end(standing, RecommendationState.EXPIRED, now, "its incident is over")
+
+    def adopt(self, younger: OpenIncident, older: OpenIncident) -> None:
+        """Hand an incident's recommendations to the one it was merged into."""
+        for standing in self.board.of(younger.id):
+            standing.incident = older.id
+
+    def _is_new(self, match: Match, incident: OpenIncident, now: int) -> bool:
+        known = self.board.about(match.key)
+        if known is not None:
+            known.incident = incident.id if known.waiting else known.incident
+            return False
+        return not self.board.cooling(match.key, now)
+
+    def _make_room(self, incident: OpenIncident, match: Match, now: int) -> bool:
+        """Open the match's recommendation if there is room, or if it clearly beats one that waits."""
+        mine = self.board.of(incident.id)
+        if len(mine) >= MAX_CHOICES:
+            weakest = min(
+                (each for each in mine if each.waiting),
+                key=lambda each: (each.record.confidence, each.record.id),
+                default=None,
+            )
+            if weakest is None or weakest.record.confidence * CLEARLY >= match.confidence:
+                return False
+            self.board.end(weakest, RecommendationState.SUPERSEDED, now)
+        elif len(self.board) >= self._settings.max_open_recommendations:
+            self.dropped += 1
+            return False
+        self._open(incident, match, now)
+        return True
+
+    def _open(self, incident: OpenIncident, match: Match, now: int) -> None:
+        moment = Moment(now, now + round(self._settings.expiry_s * 1000))
+        last = len(self.board.of(incident.id)) + 1
+        standing = Standing(
+            record=draft(match, incident, self._catalogue, moment, last),
+            incident=incident.id,
+            matched=now,
+            emitted=now,
+        )
+        standing.see(match, now)
+        self.board.open(standing)
+        rule = match.entry.rule.id
+        self.opened[rule] = self.opened.get(rule, 0) + 1
+        incident.recommendations.append(standing.record.id)
+        incident.changed = True
+
+    def _rank(self, incident: OpenIncident, by_key: Mapping[str, Match], chosen: list[Match], now: int) -> None:
+        """Order, and write what changed or is due."""
+        new = {match.key for match in chosen}
+        mine = self.board.of(incident.id)
+        mine.sort(key=lambda each: -each.record.confidence * (1.0 if each.key in new else CLEARLY))
+        for rank, standing in enumerate(mine, start=1):
+            self._refresh(standing, by_key.get(standing.key), incident, rank, now)
+
+    def _refresh(
+        self, standing: Standing, match: Match | None, incident: OpenIncident, rank: int, now: int
+    ) -> None:
+        record = standing.record
+        moved = rank != record.rank or (match is not None and incident.severity.rank > record.severity.rank)
+        due = match is not None and now - standing.emitted >= self._settings.update_every_s * 1000.0
+        if not (moved or due) or not standing.waiting or now < standing.held:
+            return
+        if match is not None:
+            record = raise_severity(self._renewed(record, match, incident), incident.severity)
+        standing.record = record.model_copy(update={"rank": rank})
+        self.board.emit(standing, now)
+
+    def _renewed(self, record: Recommendation, match: Match, incident: OpenIncident) -> Recommendation:
+        fresh = redraft(record, match, incident, self._catalogue)
+        if not _alike(record.change, fresh.change):
+            return fresh
+        return record.model_copy(update={"why": fresh.why, "confidence": fresh.confidence, "provenance": fresh.provenance})
+
+    def _answer(self, standing: Standing, feedback: Feedback, now: int) -> None:
+        said = f"{feedback.verdict} by {feedback.by or 'somebody'}" + (f": {feedback.note}" if feedback.note else "")
+        match feedback.verdict:
+            case "acknowledged":
+                self.board.move(standing, RecommendationState.ACKNOWLEDGED, now)
+            case "applied":
+                self.board.move(standing, RecommendationState.APPLIED, now)
+                standing.applied = now
+            case "rejected" | "false_alarm":
+                self.board.end(standing, RecommendationState.REJECTED, now, said)
+            case "snooze":
+                self._snooze(standing, now)
+
+    def _snooze(self, standing: Standing, now: int) -> None:
+        if not standing.waiting:
+            raise LifecycleError(f"a recommendation that is {standing.record.state} cannot be snoozed")
+        standing.held = now + round(self._settings.cooldown_s * 1000)
+        expires = from_ms(max(to_ms(standing.record.expires), standing.held))
+        standing.record = standing.record.model_copy(update={"expires": expires})
+        self.board.emit(standing, now)
+
+
+def _surest_first(match: Match) -> tuple[float, str, str]:
+    return -match.confidence, match.facts.service, match.entry.rule.id
+
+
+def _alike(old: Change, new: Change) -> bool:
+    """Whether the standing change may stay as it is: same start, and an end that is about the same."""
+    if old.current != new.current:
+        return False
+    if isinstance(old.recommended, float) and isinstance(new.recommended, float):
+        return abs(new.recommended - old.recommended) <= _HYSTERESIS * abs(old.recommended)
+    return old.recommended == new.recommended

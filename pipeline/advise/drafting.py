@@ -1,0 +1,143 @@
+"""A match of a rule, written out as the recommendation that a person reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeline.advise.rules import fill
+from pipeline.records import (
+    Command,
+    Effect,
+    Evidence,
+    How,
+    Provenance,
+    Recommendation,
+    RecommendationProvenance,
+    RecommendationState,
+    Severity,
+    Target,
+    Verification,
+    Why,
+    content_id,
+    from_ms,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pipeline.advise.catalogue import Catalogue
+    from pipeline.advise.incidents import OpenIncident
+    from pipeline.advise.judge import Match
+    from pipeline.advise.rules import CommandTemplate, Rule
+
+
+class Moment(NamedTuple):
+    """When something is said, and until when it holds (ms)."""
+
+    now: int
+    expires: int
+
+
+def draft(match: Match, incident: OpenIncident, catalogue: Catalogue, moment: Moment, rank: int) -> Recommendation:
+    """A new recommendation, proposed now."""
+    rule = match.entry.rule
+    return Recommendation(
+        id=content_id("recommendation", match.key, incident.id, moment.now),
+        kind=rule.kind,
+        category=rule.category,
+        created=from_ms(moment.now),
+        updated=from_ms(moment.now),
+        expires=from_ms(moment.expires),
+        target=Target(service=match.facts.service, component=rule.target.component, resource=rule.target.resource),
+        state=RecommendationState.PROPOSED,
+        severity=incident.severity,
+        rank=rank,
+        confidence=match.confidence,
+        why=explain(match, incident, catalogue),
+        change=match.change,
+        how=How(
+            commands=_commands(rule.commands, match.values),
+            restart_required=rule.restart_required,
+            prerequisites=[fill(text, match.values) for text in rule.prerequisites],
+        ),
+        effect=Effect(
+            signal=rule.effect.signal, text=fill(rule.effect.text, match.values), basis=rule.effect.basis
+        ),
+        risk=rule.risk,
+        risk_note=fill(rule.risk_note, match.values),
+        undo=_commands(rule.undo, match.values),
+        verification=_verification(rule),
+        provenance=provenance(match),
+        links=list(rule.links),
+    )
+
+
+def redraft(record: Recommendation, match: Match, incident: OpenIncident, catalogue: Catalogue) -> Recommendation:
+    """The same standing recommendation with what is known now: target, id, state and dates stay."""
+    fresh = draft(match, incident, catalogue, Moment(0, 0), record.rank)
+    kept = ("id", "created", "updated", "expires", "state", "rank")
+    return fresh.model_copy(update={name: getattr(record, name) for name in kept})
+
+
+def explain(match: Match, incident: OpenIncident, catalogue: Catalogue) -> Why:
+    """Finding, reason and evidence of a match."""
+    rule = match.entry.rule
+    return Why(
+        findings=[rule.finding],
+        reason=fill(rule.reason, match.values),
+        evidence=[_evidence(match, incident, catalogue, name, weight) for name, weight in match.weights.items()],
+        anomalies=sorted(anomaly.id for anomaly in match.facts.frame.anomalies),
+        changes=sorted(str(change["id"]) for change in match.facts.latest.values()),
+        incident=incident.id,
+    )
+
+
+def provenance(match: Match) -> RecommendationProvenance:
+    """Rule and input frame."""
+    rule, source = match.entry.rule, match.facts.frame.source
+    return RecommendationProvenance(
+        rule=rule.id,
+        rule_version=rule.version,
+        inputs=[Provenance(topic=source.topic, partition=source.partition, offset=source.offset)],
+    )
+
+
+def undo_text(record: Recommendation) -> str:
+    """The undo in one line."""
+    return "; ".join(f"{command.via}: {command.run}" for command in record.undo)
+
+
+def raise_severity(record: Recommendation, severity: Severity) -> Recommendation:
+    """The record with this severity where it is the graver one."""
+    return record if severity.rank <= record.severity.rank else record.model_copy(update={"severity": severity})
+
+
+def _evidence(match: Match, incident: OpenIncident, catalogue: Catalogue, name: str, weight: float) -> Evidence:
+    facts = match.facts
+    window = {"window_start": from_ms(min(incident.opened, facts.frame.ends)), "window_end": from_ms(facts.frame.ends)}
+    if name in catalogue.settings:
+        entry = catalogue.settings[name]
+        note = f"assumed ({entry.basis}): no gauge tells it" if name in facts.assumed else "settings gauge"
+        return Evidence(
+            signal=name, observed=facts.settings[name], expected=None, unit=entry.unit, contribution=weight, note=note, **window
+        )
+    return Evidence(
+        signal=name,
+        observed=facts.frame.signals[name].value,
+        expected=facts.usual.get(name),
+        unit=catalogue.signals.get(name, ""),
+        contribution=weight,
+        note="expected is what was usual before the incident",
+        **window,
+    )
+
+
+def _commands(templates: Iterable[CommandTemplate], values: Mapping[str, str]) -> list[Command]:
+    return [Command(via=template.via, run=fill(template.run, dict(values))) for template in templates]
+
+
+def _verification(rule: Rule) -> Verification:
+    check = rule.verification
+    return Verification(
+        signal=check.signal, condition=check.condition, after_s=check.after_s, abort_if=check.abort_if or ""
+    )

@@ -1,0 +1,144 @@
+"""What a rule may ask of one service in one frame: the variables of the catalogue's expressions.
+
+    signals      value by signal, where there is one
+    expected     what the detectors expected
+    usual        median of the hour before the incident; else what was expected; else the guide's baseline
+    slope        trend, unit per second          steadiness  how straight it is, 0 to 1 (R²)
+    peak         highest value of the last one to two weeks
+    settings     settings gauges, the guide's default where a service does not publish one
+    rising, falling  lists of signals with an open anomaly of at least warning severity
+    symptom      slow, failing, busier, quieter (truth values)
+    callees      slow, failing: whether a service that this one calls is
+    latest       by kind of change: the last one shortly before the incident (version, previous_version, summary, age_s)
+    before       value by signal when the change was made (in verifications alone)
+
+Numbers are CEL doubles: write 2.0, not 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.records import Direction, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pipeline.advise.frames import Frame, OpenAnomaly
+    from pipeline.advise.history import Trend
+    from pipeline.advise.rules import SettingEntry
+
+BUSIER: Final = 1.3
+"""Request rate over the usual one from which a service counts as busier; its inverse as quieter."""
+PLACEHOLDERS: Final = frozenset(
+    {"service", "system", "current", "recommended", "lower", "upper", "unit", "version", "previous_version"}
+)
+"""Names that every template may use, beside the rule's own values."""
+_LATENCY: Final = frozenset({"http.latency.p50", "http.latency.p95", "http.latency.p99"})
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One service in one frame, as the rules see it."""
+
+    service: str
+    frame: Frame
+    settings: Mapping[str, float]
+    assumed: frozenset[str]
+    """Settings that no gauge told."""
+    usual: Mapping[str, float]
+    trends: Mapping[str, Trend]
+    peaks: Mapping[str, float]
+    callees_slow: bool = False
+    callees_failing: bool = False
+    latest: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    before: Mapping[str, float] = field(default_factory=dict)
+
+    def signals(self) -> dict[str, float]:
+        """Value by signal, where there is one."""
+        return values_of(self.frame)
+
+    def variables(self) -> dict[str, Any]:
+        """The variables of the catalogue's expressions."""
+        signals = self.signals()
+        expected = {
+            name: signal.expected for name, signal in self.frame.signals.items() if signal.expected is not None
+        }
+        slow, failing = symptoms(self.frame.anomalies)
+        return {
+            "signals": signals,
+            "expected": expected,
+            "usual": dict(self.usual),
+            "slope": {name: trend.slope for name, trend in self.trends.items()},
+            "steadiness": {name: trend.steadiness for name, trend in self.trends.items()},
+            "peak": dict(self.peaks),
+            "settings": dict(self.settings),
+            "rising": _moved(self.frame.anomalies, Direction.UP),
+            "falling": _moved(self.frame.anomalies, Direction.DOWN),
+            "symptom": {"slow": slow, "failing": failing, **_load(signals, self.usual)},
+            "callees": {"slow": self.callees_slow, "failing": self.callees_failing},
+            "latest": dict(self.latest),
+            "before": dict(self.before),
+        }
+
+
+def qualifying(anomalies: Iterable[OpenAnomaly]) -> list[OpenAnomaly]:
+    """Those that make an incident. Info alone never does: it is what is learned of a raw series."""
+    return [anomaly for anomaly in anomalies if anomaly.severity is not Severity.INFO]
+
+
+def symptoms(anomalies: Iterable[OpenAnomaly]) -> tuple[bool, bool]:
+    """Whether requests are slower, and whether more of them fail, than they should."""
+    slow = failing = False
+    for anomaly in qualifying(anomalies):
+        up = anomaly.direction is Direction.UP
+        slow |= up and anomaly.signal in _LATENCY
+        failing |= up and anomaly.signal == "http.error_ratio"
+        failing |= anomaly.direction is Direction.DOWN and anomaly.signal == "http.availability"
+    return slow, failing
+
+
+def values_of(frame: Frame) -> dict[str, float]:
+    """Value by signal, where there is one."""
+    return {name: signal.value for name, signal in frame.signals.items() if signal.value is not None}
+
+
+def with_defaults(
+    settings: Mapping[str, float], entries: Mapping[str, SettingEntry]
+) -> tuple[dict[str, float], frozenset[str]]:
+    """Settings gauges completed with the catalogue's defaults, and which of them are assumed."""
+    assumed = {
+        name: entry.default for name, entry in entries.items() if entry.default is not None and name not in settings
+    }
+    return {**assumed, **settings}, frozenset(assumed)
+
+
+def sample_variables(signals: Iterable[str], settings: Iterable[str]) -> dict[str, Any]:
+    """Variables with every name known, to try expressions on."""
+    names = list(signals)
+    ones = dict.fromkeys(names, 1.0)
+    change = {"id": "1", "version": "2", "previous_version": "1", "summary": "", "age_s": 60.0}
+    kinds = ("deploy", "config", "scale", "restart", "other")
+    return {
+        **dict.fromkeys(("signals", "expected", "usual", "slope", "steadiness", "peak", "before"), ones),
+        "settings": dict.fromkeys(settings, 1.0),
+        "rising": names,
+        "falling": names,
+        "symptom": dict.fromkeys(("slow", "failing", "busier", "quieter"), True),
+        "callees": {"slow": True, "failing": True},
+        "latest": dict.fromkeys(kinds, change),
+        "recommended": 1.0,
+        "current": 1.0,
+    }
+
+
+def _moved(anomalies: Iterable[OpenAnomaly], direction: Direction) -> list[str]:
+    return sorted({anomaly.signal for anomaly in qualifying(anomalies) if anomaly.direction is direction})
+
+
+def _load(signals: Mapping[str, float], usual: Mapping[str, float]) -> dict[str, bool]:
+    now, before = signals.get("http.rps"), usual.get("http.rps")
+    if now is None or before is None:
+        return {}
+    return {"busier": now > BUSIER * before, "quieter": now * BUSIER < before}

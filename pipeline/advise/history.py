@@ -1,0 +1,199 @@
+"""What each service looked like lately: the reference for "usual", for trends and for observed peaks.
+
+One page a frame interval, one row a service, one column a signal (float32, NaN where there was nothing). Pages form
+a ring over `history_s`, so memory is bounded by services, signals and time, and a snapshot is a handful of arrays.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from pipeline.advise.frames import Frame
+
+    Float32s = npt.NDArray[np.float32]
+    Float64s = npt.NDArray[np.float64]
+
+PEAK_AGE_MS: Final = 7 * 86_400_000
+"""A peak is remembered one to two weeks, so that a weekly peak is never forgotten before it comes again."""
+MIN_POINTS: Final = 5
+"""Fewer values than this say nothing about what is usual, or where it goes."""
+_FIRST_ROWS: Final = 16
+
+
+class Trend(NamedTuple):
+    """Where a signal goes: least-squares slope (unit per second) and how much of the movement it explains (R²)."""
+
+    slope: float
+    steadiness: float
+
+
+class History:
+    """Recent values by service, interval and signal; `signals` fixes the columns."""
+
+    def __init__(self, signals: Sequence[str], frame_ms: int, slots: int, max_services: int) -> None:
+        self.signals = tuple(signals)
+        self.frame_ms = frame_ms
+        self.slots = max(slots, 2 * MIN_POINTS)
+        self._max = max_services
+        self._rows: dict[str, int] = {}
+        self._newest = -1
+        self._peaks_since = 0
+        self._allocate(_FIRST_ROWS)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def learn(self, end_ms: int, frames: Iterable[Frame]) -> None:
+        """Take the frames of the interval that ends then; intervals come in order, gaps are allowed."""
+        number = end_ms // self.frame_ms
+        self._turn(number)
+        page = self._pages[number % self.slots]
+        names = self.signals
+        for frame in frames:
+            row = self._row(frame.service, number)
+            if row >= len(page):
+                page = self._pages[number % self.slots]
+            signals = frame.signals
+            page[row] = [
+                np.nan if (signal := signals.get(name)) is None or signal.value is None else signal.value
+                for name in names
+            ]
+            self._seen[row] = number
+        self._learn_peaks(end_ms, page)
+
+    def usual(self, service: str, before_ms: int) -> dict[str, float]:
+        """Median of each signal over the kept intervals that ended at or before then; too few values: absent."""
+        values, ends = self._series(service)
+        values = values[ends <= before_ms]
+        return self._named(
+            float(np.median(kept)) if len(kept) >= MIN_POINTS else None
+            for kept in (column[~np.isnan(column)] for column in values.T)
+        )
+
+    def peaks(self, service: str) -> dict[str, float]:
+        """Highest value of each signal within the last one to two weeks."""
+        row = self._rows.get(service)
+        if row is None:
+            return {}
+        peaks = np.fmax(self._peaks[0, row], self._peaks[1, row])
+        return self._named(None if np.isnan(peak) else float(peak) for peak in peaks)
+
+    def trends(self, service: str) -> dict[str, Trend]:
+        """The trend of each signal: over all that is kept or its last third, whichever is the straighter line."""
+        values, ends = self._series(service)
+        found = {}
+        for name, column in zip(self.signals, values.T, strict=True):
+            fits = [_fit(ends[part], column[part]) for part in (slice(None), slice(-(len(column) // 3), None))]
+            best = max((fit for fit in fits if fit), key=lambda fit: fit.steadiness, default=None)
+            if best:
+                found[name] = best
+        return found
+
+    def snapshot(self) -> dict[str, npt.NDArray[np.generic] | bytes]:
+        """Copies of the arrays, and the names of their rows (`services`) and columns (`signals`) as MessagePack."""
+        rows = len(self._rows)
+        return {
+            "services": msgspec.msgpack.encode(sorted(self._rows, key=self._rows.__getitem__)),
+            "signals": msgspec.msgpack.encode(self.signals),
+            "pages": self._pages[:, :rows].copy(),
+            "peaks": self._peaks[:, :rows].copy(),
+            "seen": self._seen[:rows].copy(),
+            "times": np.array([self.frame_ms, self._newest, self._peaks_since], dtype=np.int64),
+        }
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any] | bytes]) -> None:
+        """Go on from a snapshot. Columns are matched by name, so that the catalogue may have changed meanwhile.
+
+        Where the frame interval or the length differ, the pages begin anew: their rows would mean other times.
+        """
+        services = msgspec.msgpack.decode(state["services"], type=list[str])
+        signals = msgspec.msgpack.decode(state["signals"], type=list[str])
+        pages, peaks = np.asarray(state["pages"]), np.asarray(state["peaks"])
+        frame_ms, newest, peaks_since = (int(value) for value in np.asarray(state["times"]))
+        self._rows = {service: row for row, service in enumerate(services)}
+        self._allocate(max(len(services), _FIRST_ROWS))
+        self._peaks_since = peaks_since
+        rows = len(services)
+        same = frame_ms == self.frame_ms and len(pages) == self.slots
+        self._newest = newest if same else -1
+        if same:
+            self._seen[:rows] = np.asarray(state["seen"])
+        for column, name in enumerate(signals):
+            if name in self.signals:
+                here = self.signals.index(name)
+                self._peaks[:, :rows, here] = peaks[:, :, column]
+                if same:
+                    self._pages[:, :rows, here] = pages[:, :, column]
+
+    def _allocate(self, rows: int) -> None:
+        self._pages = np.full((self.slots, rows, len(self.signals)), np.nan, dtype=np.float32)
+        self._peaks = np.full((2, rows, len(self.signals)), np.nan, dtype=np.float32)
+        self._seen = np.full(rows, -1, dtype=np.int64)
+
+    def _row(self, service: str, number: int) -> int:
+        row = self._rows.get(service)
+        if row is None:
+            row = self._free(number)
+            self._rows[service] = row
+        return row
+
+    def _free(self, number: int) -> int:
+        """A row for a new service: the next one, or that of the service that was not seen for longest."""
+        row = len(self._rows)
+        if row >= self._max:
+            row = int(np.argmin(self._seen[: self._max]))
+            self._rows = {service: at for service, at in self._rows.items() if at != row}
+            self._pages[:, row] = np.nan
+            self._peaks[:, row] = np.nan
+        elif row >= len(self._seen):
+            old = self._pages, self._peaks, self._seen
+            self._allocate(min(2 * row, self._max))
+            self._pages[:, :row], self._peaks[:, :row], self._seen[:row] = old
+        self._seen[row] = number
+        return row
+
+    def _turn(self, number: int) -> None:
+        """Clear the pages between the newest interval and this one."""
+        for skipped in range(max(self._newest + 1, number - self.slots + 1), number + 1):
+            self._pages[skipped % self.slots] = np.nan
+        self._newest = number
+
+    def _learn_peaks(self, end_ms: int, page: Float32s) -> None:
+        if end_ms - self._peaks_since > PEAK_AGE_MS:
+            self._peaks[1] = self._peaks[0]
+            self._peaks[0] = np.nan
+            self._peaks_since = end_ms
+        np.fmax(self._peaks[0], page, out=self._peaks[0])
+
+    def _series(self, service: str) -> tuple[Float64s, npt.NDArray[np.int64]]:
+        """Values float64[slots, signals], oldest first, and the ends of their intervals int64[slots] in ms."""
+        numbers = np.arange(self._newest - self.slots + 1, self._newest + 1, dtype=np.int64)
+        row = self._rows.get(service)
+        if row is None:
+            return np.full((self.slots, len(self.signals)), np.nan), numbers * self.frame_ms
+        return self._pages[numbers % self.slots, row].astype(np.float64), numbers * self.frame_ms
+
+    def _named(self, values: Iterable[float | None]) -> dict[str, float]:
+        return {name: value for name, value in zip(self.signals, values, strict=True) if value is not None}
+
+
+def _fit(ends_ms: npt.NDArray[np.int64], values: Float64s) -> Trend | None:
+    kept = ~np.isnan(values)
+    if np.count_nonzero(kept) < MIN_POINTS:
+        return None
+    seconds = ends_ms[kept] / 1000.0
+    seconds -= seconds.mean()
+    moved = values[kept] - values[kept].mean()
+    total = float(moved @ moved)
+    slope = float(seconds @ moved) / float(seconds @ seconds)
+    if total <= 0.0:
+        return Trend(0.0, 0.0)
+    return Trend(slope, min(1.0, slope * float(seconds @ moved) / total))

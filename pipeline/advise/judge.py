@@ -1,0 +1,207 @@
+"""Which rules match one service, how sure that is, and what each would change.
+
+Confidence = prior · tier · fit · certainty of the cause · place, all in [0, 1]:
+
+1. prior: how often the rule is right where its conditions hold (the catalogue's; later learned from outcomes)
+2. tier: a mechanism seen at work 1, a change just before 0.85, symptoms alone 0.5
+3. fit: 0.75 where the required conditions alone hold, up to 1 with all supporting observations
+4. certainty: how clearly this service is the cause (1 where an incident has one service)
+5. place: 1 on the cause itself; elsewhere a mechanism counts 0.7 (0.9 on a backend that serves no requests and so
+   never counts as the cause), and rules that look at symptoms or changes alone are not asked
+6. 0.9 where the present value is assumed, because no gauge tells it
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pipeline.advise.expressions import Evaluator, references
+from pipeline.advise.rules import Tier
+from pipeline.records import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.advise.catalogue import Catalogue, CompiledRule
+    from pipeline.advise.facts import Facts
+
+_REQUIRED: Final = 0.75
+_ELSEWHERE: Final = 0.7
+_BACKEND: Final = 0.9
+_ASSUMED: Final = 0.9
+_ROUNDING: Final = 1e-9
+
+
+class Place(NamedTuple):
+    """Where a service stands in its incident."""
+
+    is_cause: bool
+    certainty: float
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A rule that holds for a service, with the change it asks for."""
+
+    entry: CompiledRule
+    facts: Facts
+    confidence: float
+    change: Change
+    weights: Mapping[str, float]
+    """Share of the confidence by signal; they add up to 1."""
+    values: Mapping[str, str]
+    """What fills the templates."""
+
+    @property
+    def key(self) -> str:
+        """What would be changed: one standing recommendation each."""
+        target = self.entry.rule.target
+        return standing_key(self.facts.service, target.component, target.resource, self.change.parameter)
+
+
+def standing_key(service: str, component: str, resource: str, parameter: str) -> str:
+    """Identity of a thing that can be changed."""
+    return "\x1f".join((service, component, resource, parameter))
+
+
+class Judge:
+    """Asks the catalogue about one service at a time."""
+
+    def __init__(self, catalogue: Catalogue, system_of: Mapping[str, str] | None = None) -> None:
+        self.catalogue = catalogue
+        self.evaluator = Evaluator()
+        self._systems = system_of or {}
+
+    def matches(self, facts: Facts, place: Place) -> list[Match]:
+        """Rules that hold, in the order of their ids."""
+        self.evaluator.load(facts.variables())
+        found = (self._match(entry, facts, place) for entry in self.catalogue.rules)
+        return [match for match in found if match is not None]
+
+    def _match(self, entry: CompiledRule, facts: Facts, place: Place) -> Match | None:
+        rule, evaluator = entry.rule, self.evaluator
+        if not place.is_cause and rule.tier is not Tier.MECHANISM:
+            return None
+        if not all(map(evaluator.holds, entry.when)) or any(map(evaluator.holds, entry.unless)):
+            return None
+        change = self._change(entry)
+        if change is None:
+            return None
+        supported = [evaluator.holds(program) for program, _ in entry.supports]
+        confidence = rule.prior * rule.tier.weight * _fit(entry, supported) * _standing(facts, place)
+        if rule.change.current is not None and facts.assumed & _settings_of(rule.change.current):
+            confidence *= _ASSUMED
+        return Match(
+            entry=entry,
+            facts=facts,
+            confidence=round(confidence, 4),
+            change=change,
+            weights=_weights(entry, facts, supported),
+            values=self._values(entry, facts, change),
+        )
+
+    def _change(self, entry: CompiledRule) -> Change | None:
+        """From what to what; None where the formula has no result or leaves no room to move."""
+        shape = entry.rule.change
+        found = {name: self.evaluator.value(program) for name, program in entry.change.items()}
+        current, recommended = found.get("current"), found.get("recommended")
+        lower, upper = _number(found.get("lower")), _number(found.get("upper"))
+        if isinstance(recommended, float):
+            peak = _number(found.get("observed_peak"))
+            floor = None if peak is None else peak * (1.0 + shape.margin)
+            recommended = _within(recommended, (lower, floor), upper, shape.step)
+        if recommended is None or _same(current, recommended):
+            return None
+        downward = isinstance(current, float) and isinstance(recommended, float) and recommended < current
+        if downward and shape.lowers == "never":
+            return None
+        return Change(
+            parameter=shape.parameter, current=current, recommended=recommended, lower=lower, upper=upper, unit=shape.unit
+        )
+
+    def _values(self, entry: CompiledRule, facts: Facts, change: Change) -> dict[str, str]:
+        known = {"current": change.current, "recommended": change.recommended}
+        self.evaluator.load({name: value for name, value in known.items() if value is not None})
+        deploy = facts.latest.get("deploy") or facts.latest.get("config") or {}
+        values = {
+            "service": facts.service,
+            "system": facts.frame.system,
+            "current": shown(change.current),
+            "recommended": shown(change.recommended),
+            "lower": shown(change.lower),
+            "upper": shown(change.upper),
+            "unit": change.unit,
+            "version": deploy.get("version") or "the new version",
+            "previous_version": deploy.get("previous_version") or "the version before",
+        }
+        values.update((name, shown(self.evaluator.value(program))) for name, program in entry.values.items())
+        return values
+
+
+def shown(value: float | str | None) -> str:
+    """A value as it stands in a command: whole numbers without a decimal point."""
+    if value is None:
+        return "unknown"
+    if isinstance(value, str):
+        return value
+    return str(int(value)) if float(value).is_integer() else f"{value:.4g}"
+
+
+def _within(
+    value: float, floors: tuple[float | None, float | None], upper: float | None, step: float | None
+) -> float | None:
+    """The value between its bounds, rounded up to the step; None where the bounds leave no room."""
+    floor = max((bound for bound in floors if bound is not None), default=-math.inf)
+    value = max(value, floor)
+    if step is not None:
+        value = math.ceil(value / step - _ROUNDING) * step
+    if upper is not None and value > upper:
+        value = math.floor(upper / step + _ROUNDING) * step if step is not None else upper
+    return value if value >= floor else None
+
+
+def _same(current: float | str | bool | None, recommended: float | str | bool) -> bool:
+    if isinstance(current, float) and isinstance(recommended, float):
+        return math.isclose(current, recommended, rel_tol=1e-6)
+    return current == recommended
+
+
+def _number(value: float | str | bool | None) -> float | None:
+    return value if isinstance(value, float) else None
+
+
+def _fit(entry: CompiledRule, supported: list[bool]) -> float:
+    total = sum(weight for _, weight in entry.supports)
+    if not total:
+        return 1.0
+    held = sum(weight for (_, weight), holds in zip(entry.supports, supported, strict=True) if holds)
+    return _REQUIRED + (1.0 - _REQUIRED) * held / total
+
+
+def _standing(facts: Facts, place: Place) -> float:
+    if place.is_cause:
+        return place.certainty
+    return _ELSEWHERE if "http.rps" in facts.frame.signals else _BACKEND
+
+
+def _settings_of(text: str) -> set[str]:
+    return {key for name, key in references(text) if name == "settings"}
+
+
+def _weights(entry: CompiledRule, facts: Facts, supported: list[bool]) -> dict[str, float]:
+    """Required signals share what the required conditions give, supporting ones the rest."""
+    present = [name for name in entry.rule.evidence if name in facts.frame.signals or name in facts.settings]
+    supporting = {
+        key
+        for support, holds in zip(entry.rule.supports, supported, strict=True)
+        if holds
+        for _, key in references(support.condition)
+    }
+    raw = {
+        name: _REQUIRED if name in entry.when_signals else 1.0 - _REQUIRED if name in supporting else 0.0
+        for name in present
+    }
+    total = sum(raw.values())
+    return {name: value / total if total else 1.0 / len(raw) for name, value in raw.items()}

@@ -1,0 +1,215 @@
+"""What a tuning rule is: the shape of an entry of `config/catalogue/*.yaml`.
+
+Every tunable of a rule is declared here with its meaning; `duri catalogue show` and the errors of `duri catalogue
+check` come from it.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from pipeline.advise.expressions import compile_expression, references
+from pipeline.records import Share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+
+
+def _compiles(text: str) -> str:
+    compile_expression(text)
+    return text
+
+
+Expression = Annotated[str, AfterValidator(_compiles)]
+Identifier = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Part(BaseModel):
+    """A part of the catalogue; unknown keys are errors, because a misspelt key is a condition that is not there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tier(enum.StrEnum):
+    """How near to the mechanism a rule looks; what is more specific goes first."""
+
+    MECHANISM = "mechanism"
+    """The signal of the mechanism itself: the pool is full, keys are evicted."""
+    CHANGE = "change"
+    """Somebody changed something just before."""
+    GENERIC = "generic"
+    """Symptoms alone."""
+
+    @property
+    def weight(self) -> float:
+        """Factor on the confidence: symptoms alone convince less than a mechanism seen at work."""
+        return {Tier.MECHANISM: 1.0, Tier.CHANGE: 0.85, Tier.GENERIC: 0.5}[self]
+
+
+class LookAlike(Part):
+    """A state that has the same symptoms and another remedy."""
+
+    condition: Expression = Field(alias="if", description="CEL: holds where it is that state and not this rule's")
+    because: Text = Field(description="Which state that is")
+
+
+class Support(Part):
+    """An observation that makes the finding surer without being needed for it."""
+
+    condition: Expression = Field(alias="if", description="CEL")
+    weight: Annotated[float, Field(gt=0, le=10)] = 1.0
+
+
+class Subject(Part):
+    """What the change is made to."""
+
+    component: Text = Field(description="application, postgresql, redis, container, deployment, node")
+    resource: str = ""
+
+
+class ChangeFormula(Part):
+    """From what to what, within which bounds. Formulas are CEL and give numbers, or text where there is no number."""
+
+    parameter: Text
+    current: Expression | None = Field(default=None, description="Present value")
+    recommended: Expression
+    lower: Expression | None = Field(default=None, description="Least sensible value")
+    upper: Expression | None = Field(default=None, description="Greatest sensible value")
+    step: Annotated[float, Field(gt=0)] | None = Field(default=None, description="Rounded up to a multiple of this")
+    unit: str = ""
+    observed_peak: Expression | None = Field(
+        default=None, description="Highest use that was seen, in the parameter's unit; a limit stays above it"
+    )
+    margin: Annotated[float, Field(ge=0, le=10)] = Field(
+        default=0.2, description="Share by which a limit stays above the observed peak"
+    )
+    lowers: Literal["never", "time", "limit"] = Field(
+        default="never", description="Whether the formula may go below the present value, and of what kind it is"
+    )
+
+    @model_validator(mode="after")
+    def _lowering_knows_the_peak(self) -> Self:
+        if self.lowers == "limit" and self.observed_peak is None:
+            raise ValueError("a limit may only be lowered where `observed_peak` says what is in use")
+        return self
+
+
+class CommandTemplate(Part):
+    """A command or an edit, with {placeholders} for values."""
+
+    via: Text
+    run: Text
+
+
+class EffectText(Part):
+    """What to expect."""
+
+    signal: Text
+    text: Text
+    basis: Text
+
+
+class Check(Part):
+    """How to see whether it worked. Conditions are CEL; `before` has the signals as they were at the change."""
+
+    signal: Text
+    condition: Expression
+    after_s: Annotated[float, Field(gt=0, le=604_800)]
+    abort_if: Expression | None = None
+
+
+class Rule(Part):
+    """One finding and the one change that mends it."""
+
+    id: Identifier
+    version: Text
+    title: Text
+    finding: Annotated[str, Field(pattern=r"^[A-Z0-9]+(_[A-Z0-9]+)*$", description="Finding code")]
+    kind: Text = Field(description="Kind of change, the same for all rules that turn this knob")
+    category: Literal["tuning", "capacity", "rollback", "fix", "investigate"]
+    target: Subject
+    tier: Tier
+    prior: Share = Field(description="How often the rule is right where its conditions hold")
+    when: list[Expression] = Field(min_length=1, description="CEL: all must hold")
+    unless: list[LookAlike] = Field(default_factory=list)
+    supports: list[Support] = Field(default_factory=list)
+    evidence: list[Text] = Field(min_length=1, description="Signals to show, the telling one first")
+    reason: Text = Field(description="One sentence, with {placeholders}")
+    values: dict[str, Expression] = Field(default_factory=dict, description="Further values for placeholders (CEL)")
+    change: ChangeFormula
+    commands: list[CommandTemplate] = Field(min_length=1)
+    restart_required: bool
+    prerequisites: list[Text] = Field(default_factory=list)
+    effect: EffectText
+    risk: Literal["low", "medium", "high"]
+    risk_note: str = ""
+    undo: list[CommandTemplate] = Field(min_length=1)
+    verification: Check
+    links: list[Annotated[str, Field(pattern=r"^https://")]] = Field(default_factory=list)
+
+    def expressions(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Every expression with its place in the rule."""
+        for index, text in enumerate(self.when):
+            yield ("when", index), text
+        for index, other in enumerate(self.unless):
+            yield ("unless", index, "if"), other.condition
+        for index, support in enumerate(self.supports):
+            yield ("supports", index, "if"), support.condition
+        for name in ("current", "recommended", "lower", "upper", "observed_peak"):
+            if (formula := getattr(self.change, name)) is not None:
+                yield ("change", name), formula
+        for name, text in self.values.items():
+            yield ("values", name), text
+        yield ("verification", "condition"), self.verification.condition
+        if self.verification.abort_if is not None:
+            yield ("verification", "abort_if"), self.verification.abort_if
+
+    def templates(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Every text with placeholders, with its place in the rule."""
+        yield ("reason",), self.reason
+        yield ("effect", "text"), self.effect.text
+        yield ("risk_note",), self.risk_note
+        for index, text in enumerate(self.prerequisites):
+            yield ("prerequisites", index), text
+        for index, command in enumerate(self.commands):
+            yield ("commands", index, "run"), command.run
+        for index, command in enumerate(self.undo):
+            yield ("undo", index, "run"), command.run
+
+    def asks_for(self, mapping: str) -> set[str]:
+        """Keys that the rule's expressions read from this map of the facts."""
+        return {key for _, text in self.expressions() for name, key in references(text) if name == mapping}
+
+
+def placeholders(template: str) -> set[str]:
+    """Names in braces."""
+    return set(_PLACEHOLDER.findall(template))
+
+
+def fill(template: str, values: dict[str, str]) -> str:
+    """The text with values in place of {names}; braces around anything else stay, so JSON needs no escaping."""
+    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
+
+
+class SettingEntry(Part):
+    """A settings gauge: its unit, and the value to assume where a service does not publish it."""
+
+    unit: str
+    default: float | None = None
+    basis: str = Field(default="the guide's value", description="Where the default comes from")
+
+
+class CatalogueFile(Part):
+    """One file of `config/catalogue/`: rules, and the signals and settings gauges that they may name."""
+
+    signals: dict[str, str] = Field(default_factory=dict, description="Unit by signal")
+    settings: dict[str, SettingEntry] = Field(default_factory=dict)
+    baseline: dict[str, float] = Field(default_factory=dict, description="What is usual before anything was learned")
+    rules: list[Rule] = Field(default_factory=list)

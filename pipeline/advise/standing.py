@@ -1,0 +1,163 @@
+"""Standing recommendations: the same thing to change on the same target is one recommendation, kept up to date.
+
+    proposed ──► acknowledged ──► applied ──► verified | no_effect | regressed
+        └─────────────┴──► rejected | expired | superseded
+
+A record goes out when one is opened, moves, changes rank or severity, and at most every `update_every_s` besides.
+What ended is not proposed again before its cool-down is over. `Board` holds them; it decides nothing of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from pipeline.advise.judge import standing_key
+from pipeline.records import Outcome, Recommendation, RecommendationState, check_move, content_id, from_ms, to_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipeline.advise.judge import Match
+
+WAITING: Final = frozenset({RecommendationState.PROPOSED, RecommendationState.ACKNOWLEDGED})
+"""States in which nobody has done anything yet."""
+
+
+class Standing(msgspec.Struct):
+    """An open recommendation; times in ms."""
+
+    record: Recommendation
+    incident: str
+    matched: int
+    """When its rule last held."""
+    emitted: int
+    usual: dict[str, float] = {}
+    before: dict[str, float] = {}
+    """Signals when its rule last held: what a verification compares with."""
+    applied: int | None = None
+    held: int = 0
+    """Until when it is snoozed."""
+    aborts: int = 0
+    """Intervals in a row in which the verification's abort condition held."""
+
+    @property
+    def key(self) -> str:
+        """What it would change."""
+        target = self.record.target
+        return standing_key(target.service, target.component, target.resource, self.record.change.parameter)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is open and nobody has applied it."""
+        return self.record.state in WAITING
+
+    def see(self, match: Match, now: int) -> None:
+        """Take note that its rule holds."""
+        self.matched = now
+        self.before = match.facts.signals()
+        self.usual = dict(match.facts.usual)
+
+
+class BoardState(msgspec.Struct):
+    """What the board must remember."""
+
+    standing: dict[str, Standing] = {}
+    cooling: dict[str, int] = {}
+    """Until when (ms) a thing is not proposed again, by key."""
+
+
+class Board:
+    """The open recommendations, by id and by what they would change."""
+
+    def __init__(self, cooldown_ms: int, rejected_ms: int) -> None:
+        self.state = BoardState()
+        self.outbox: list[tuple[int, Recommendation | Outcome]] = []
+        """Records to write, each with its time; the stage empties it."""
+        self._by_key: dict[str, str] = {}
+        self._cooldown_ms = cooldown_ms
+        self._rejected_ms = rejected_ms
+
+    def __len__(self) -> int:
+        return len(self.state.standing)
+
+    def __iter__(self) -> Any:
+        return iter(list(self.state.standing.values()))
+
+    def get(self, identity: str) -> Standing | None:
+        """The open recommendation of that id."""
+        return self.state.standing.get(identity)
+
+    def about(self, key: str) -> Standing | None:
+        """The open recommendation that would change this."""
+        identity = self._by_key.get(key)
+        return None if identity is None else self.state.standing[identity]
+
+    def of(self, incident: str) -> list[Standing]:
+        """Open recommendations of an incident, first choice first."""
+        mine = (standing for standing in self.state.standing.values() if standing.incident == incident)
+        return sorted(mine, key=lambda standing: (standing.record.rank, standing.record.id))
+
+    def cooling(self, key: str, now: int) -> bool:
+        """Whether this was advised too short a while ago."""
+        return self.state.cooling.get(key, 0) > now
+
+    def open(self, standing: Standing) -> None:
+        """Put up a new one, and write it."""
+        self.state.standing[standing.record.id] = standing
+        self._by_key[standing.key] = standing.record.id
+        self.emit(standing, standing.matched)
+
+    def emit(self, standing: Standing, now: int) -> None:
+        """Write its record as it is now."""
+        standing.record = standing.record.model_copy(update={"updated": from_ms(now)})
+        standing.emitted = now
+        self.outbox.append((now, standing.record))
+
+    def move(self, standing: Standing, state: RecommendationState, now: int) -> None:
+        """Change its state and write it. Raises LifecycleError where the move is not legal."""
+        check_move(standing.record.state, state)
+        standing.record = standing.record.model_copy(update={"state": state})
+        self.emit(standing, now)
+
+    def end(self, standing: Standing, state: RecommendationState, now: int, note: str = "", after: float | None = None) -> None:
+        """Move it to a final state, write what came of it, and let its subject cool down."""
+        self.move(standing, state, now)
+        record = standing.record
+        del self.state.standing[record.id]
+        del self._by_key[standing.key]
+        rejected = state is RecommendationState.REJECTED
+        self.state.cooling[standing.key] = now + (self._rejected_ms if rejected else self._cooldown_ms)
+        if state is not RecommendationState.SUPERSEDED:
+            self.outbox.append((now, _outcome(standing, now, note, after)))
+
+    def forget(self, now: int) -> None:
+        """Drop cool-downs that are over."""
+        if any(until <= now for until in self.state.cooling.values()):
+            self.state.cooling = {key: until for key, until in self.state.cooling.items() if until > now}
+
+    def restore(self, state: BoardState) -> None:
+        """Go on from there."""
+        self.state = state
+        self._by_key = {standing.key: identity for identity, standing in state.standing.items()}
+
+    def expired(self, now: int) -> Iterable[Standing]:
+        """Those that nobody answered in time."""
+        return [each for each in self.state.standing.values() if each.waiting and to_ms(each.record.expires) <= now]
+
+
+def _outcome(standing: Standing, now: int, note: str, after: float | None) -> Outcome:
+    record = standing.record
+    signal = record.verification.signal
+    return Outcome(
+        id=content_id("outcome", record.id, record.state),
+        recommendation=record.id,
+        rule=record.provenance.rule,
+        at=from_ms(now),
+        result=record.state.value,  # type: ignore[arg-type]  the states that end are the results, superseded aside
+        signal=signal,
+        before=standing.before.get(signal),
+        after=after,
+        note=note,
+    )

@@ -1,0 +1,166 @@
+"""The end of a frame: signals, what every detector says of them, anomalies, and the frame of each service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.detect.absent import AbsentData
+from pipeline.detect.frame import WHOLE_SERVICE, WHOLE_SERVICE_SIGNAL, ClosedFrame, Flag
+from pipeline.detect.frames import FrameWriter, ServiceFrame, Source
+from pipeline.detect.learned import LearnedSignals
+from pipeline.detect.lifecycle import About, Anomalies, Key, Observation
+from pipeline.detect.recent import RecentValues
+from pipeline.detect.regression import RegressionRules
+from pipeline.detect.reports import anomaly_output
+from pipeline.detect.static import StaticRules
+from pipeline.records import Provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from pipeline.detect.configuration import DetectConfiguration
+    from pipeline.detect.registry import SeriesRegistry
+    from pipeline.records import Anomaly
+    from pipeline.signals.table import FrameValues
+    from pipeline.stage import Output
+
+
+class FrameCloser:
+    """Closes frames in order. Keeps the detectors' state by service row."""
+
+    def __init__(self, configuration: DetectConfiguration, registry: SeriesRegistry, anomalies: Anomalies) -> None:
+        definitions = configuration.definitions
+        settings = configuration.settings
+        signals = list(definitions.signals)
+        patience = round(settings.absent_after_s * 1000)
+        self._registry = registry
+        self._anomalies = anomalies
+        self._signals = signals
+        self._column_of = {**{name: column for column, name in enumerate(signals)}, WHOLE_SERVICE_SIGNAL: WHOLE_SERVICE}
+        self._units = [signal.unit for signal in definitions.signals.values()]
+        self._writer = FrameWriter(signals, list(definitions.settings))
+        self._static = StaticRules(configuration.thresholds.rules, signals, patience)
+        self._learned = LearnedSignals(list(definitions.signals.values()), configuration.bank)
+        self._recent = RecentValues(len(signals), configuration.frame_ms)
+        self._parts: dict[str, Any] = {
+            "static": self._static,
+            "regression": RegressionRules(configuration.thresholds.regression, signals, configuration.frame_ms),
+            "absent": AbsentData(len(signals), patience),
+            "learned": self._learned,
+        }
+
+    def close(self, start: int, end: int, source: Source) -> Iterator[Output]:
+        """Close the frame [start, end) ms: anomalies' state changes, then a frame for each service."""
+        self._take_new_services()
+        services = self._registry.services
+        if not len(services):
+            return
+        values = self._registry.table.evaluate(self._registry.store.rows, services.rows)
+        frame = ClosedFrame(
+            start=start,
+            end=end,
+            values=values.signals,
+            reported=values.reported,
+            alive=services.alive(),
+            sampled=self._registry.sampled(),
+        )
+        flags: dict[int, dict[int, list[Flag]]] = {}
+        for part in self._parts.values():
+            for flag in part.judge(frame):
+                flags.setdefault(flag.row, {}).setdefault(flag.column, []).append(flag)
+        for service, row in services.by_name():
+            for anomaly in self._live(service, row, frame, flags.get(row, {}), source):
+                yield anomaly_output(anomaly, end)
+            yield self._writer.output(self._service_frame(service, row, values), start, end, source)
+        self._recent.keep(frame)
+
+    def forget(self, rows: Sequence[int]) -> None:
+        """These service rows are free."""
+        if not rows:
+            return
+        freed = np.array(rows, dtype=np.int32)
+        for part in (*self._parts.values(), self._recent):
+            part.evict(freed)
+
+    def _take_new_services(self) -> None:
+        new = self._registry.take_new_rows()
+        if not new:
+            return
+        for part in (*self._parts.values(), self._recent):
+            part.grow(self._registry.services.rows)
+        for row, service in new:
+            if self._registry.services.row(service) == row:
+                self._static.attach(row, service)
+
+    def _live(
+        self,
+        service: str,
+        row: int,
+        frame: ClosedFrame,
+        flags: Mapping[int, list[Flag]],
+        source: Source,
+    ) -> Iterator[Anomaly]:
+        """State changes of this service's anomalies of signals."""
+        resting = {self._column_of[key.signal] for key in self._anomalies.keys_of(service) if not key.entity}
+        for column in sorted(flags.keys() | resting):
+            key = Key(service, self._signal_name(column))
+            fired = flags.get(column)
+            observation = self._observe(row, column, frame)
+            if fired is None:
+                record = self._anomalies.rest(key, observation)
+            else:
+                record = self._anomalies.fire(key, fired, observation, self._about(row, column, frame.end, source))
+            if record is not None:
+                yield record
+
+    def _signal_name(self, column: int) -> str:
+        return WHOLE_SERVICE_SIGNAL if column == WHOLE_SERVICE else self._signals[column]
+
+    def _observe(self, row: int, column: int, frame: ClosedFrame) -> Observation:
+        if column == WHOLE_SERVICE:
+            return Observation(at=frame.end)
+        learned = self._learned
+        return Observation(
+            at=frame.end,
+            value=float(frame.values[row, column]),
+            expected=float(learned.expected[row, column]),
+            lower=float(learned.lower[row, column]),
+            upper=float(learned.upper[row, column]),
+        )
+
+    def _about(self, row: int, column: int, end: int, source: Source) -> About:
+        provenance = Provenance(topic=source.topic, partition=source.partition, offset=source.offset)
+        if column == WHOLE_SERVICE:
+            return About(unit="", labels={}, provenance=provenance)
+        recent = self._recent.of(row, column, end)
+        return About(unit=self._units[column], labels={}, provenance=provenance, recent=recent)
+
+    def _service_frame(self, service: str, row: int, values: FrameValues) -> ServiceFrame:
+        learned = self._learned
+        return ServiceFrame(
+            service=service,
+            value=values.signals[row],
+            expected=learned.expected[row],
+            lower=learned.lower[row],
+            upper=learned.upper[row],
+            score=learned.score[row],
+            settings=values.settings[row],
+            anomalies=self._anomalies.of(service),
+        )
+
+    def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Copy of the detectors' state."""
+        state = {}
+        for name, part in (*self._parts.items(), ("recent", self._recent)):
+            state.update({f"{name}.{key}": value for key, value in part.snapshot().items()})
+        return state
+
+    def restore(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Become what gave this snapshot. Raises ValueError where it does not fit."""
+        for name, part in (*self._parts.items(), ("recent", self._recent)):
+            prefix = f"{name}."
+            part.restore({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})

@@ -1,0 +1,61 @@
+"""What the detect stage is built from, in one frozen object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from models.online.bank import BankSettings
+from pipeline.detect.lifecycle import LifecycleSettings
+from pipeline.detect.thresholds import load_thresholds
+from pipeline.errors import SettingsError
+from pipeline.signals.definitions import load_definitions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.detect.thresholds import Thresholds
+    from pipeline.settings import DetectSettings
+    from pipeline.signals.definitions import Definitions
+
+
+@dataclass(frozen=True, slots=True)
+class DetectConfiguration:
+    """Settings, signals and thresholds that belong together; durations in ms."""
+
+    settings: DetectSettings
+    definitions: Definitions
+    thresholds: Thresholds
+    bank: BankSettings
+    max_series: int
+
+    @property
+    def frame_ms(self) -> int:
+        """Frame interval."""
+        return round(self.settings.frame_s * 1000)
+
+    @property
+    def lifecycle(self) -> LifecycleSettings:
+        """How anomalies live."""
+        settings = self.settings
+        return LifecycleSettings(
+            close_after=round(settings.close_after_s * 1000),
+            update_every=round(settings.update_every_s * 1000),
+            max_open=settings.max_open_anomalies,
+        )
+
+
+def load_detection(config_dir: Path, settings: DetectSettings, *, partitions: int) -> DetectConfiguration:
+    """Configuration of one of `partitions` detect stages. Raises SettingsError."""
+    definitions = load_definitions(config_dir)
+    try:
+        bank = BankSettings(timezone=settings.timezone)
+    except ValueError as error:
+        raise SettingsError(f"detect.timezone: {error}") from error
+    return DetectConfiguration(
+        settings=settings,
+        definitions=definitions,
+        thresholds=load_thresholds(config_dir, definitions),
+        bank=bank,
+        max_series=max(1, settings.max_series // partitions),
+    )

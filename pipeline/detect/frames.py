@@ -1,0 +1,118 @@
+"""Frames on the wire: `pipeline.records.Frame` as JSON, written without building the models (a test holds both equal)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from pipeline.detect.lifecycle import or_none
+from pipeline.records import SCHEMA_VERSION, Frame, cloudevent_headers, content_id, from_ms
+from pipeline.records import Detector as Detectors
+from pipeline.stage import Output, Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from pipeline.detect.lifecycle import Open
+
+_encoder = msgspec.json.Encoder()
+
+
+class Source(NamedTuple):
+    """The input record that completed a frame."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class ServiceFrame(NamedTuple):
+    """One service's part of a closed frame; the arrays are float64[signals] and float64[settings]."""
+
+    service: str
+    value: npt.NDArray[np.float64]
+    expected: npt.NDArray[np.float64]
+    lower: npt.NDArray[np.float64]
+    upper: npt.NDArray[np.float64]
+    score: npt.NDArray[np.float64]
+    settings: npt.NDArray[np.float64]
+    anomalies: Sequence[Open]
+
+
+class FrameWriter:
+    """Writes the frames of one input partition."""
+
+    def __init__(self, signals: Sequence[str], settings: Sequence[str], system: str = "default") -> None:
+        self._signals = signals
+        self._settings = settings
+        self._system = system
+
+    def output(self, frame: ServiceFrame, start: int, end: int, source: Source) -> Output:
+        """The frame [start, end) ms as an output for `duri.frames`."""
+        body = {
+            "schema_version": SCHEMA_VERSION,
+            "service": frame.service,
+            "system": self._system,
+            "start": iso(start),
+            "end": iso(end),
+            "signals": self._signal_entries(frame),
+            "settings": {
+                name: value
+                for name, value in zip(self._settings, frame.settings.tolist(), strict=True)
+                if value == value  # noqa: PLR0124  NaN is the number that differs from itself
+            },
+            "anomalies": [_open_entry(anomaly) for anomaly in frame.anomalies],
+            "source": {"topic": source.topic, "partition": source.partition, "offset": source.offset},
+        }
+        identity = content_id("frame", frame.service, start)
+        return Output(
+            topic=Topic.FRAMES,
+            value=_encoder.encode(body),
+            timestamp=end,
+            key=self._system.encode(),
+            headers=cloudevent_headers(Frame.event_type(), f"/detect/{source.partition}", identity, end),
+        )
+
+    def _signal_entries(self, frame: ServiceFrame) -> dict[str, dict[str, float | None]]:
+        # NaN becomes null in msgspec's JSON.
+        columns = zip(
+            self._signals,
+            frame.value.tolist(),
+            frame.expected.tolist(),
+            frame.lower.tolist(),
+            frame.upper.tolist(),
+            frame.score.tolist(),
+            strict=True,
+        )
+        return {
+            name: {"value": value, "expected": expected, "lower": lower, "upper": upper, "score": score}
+            for name, value, expected, lower, upper, score in columns
+            if value == value or expected == expected  # noqa: PLR0124  a signal that the service has never had is left out
+        }
+
+
+def _open_entry(anomaly: Open) -> dict[str, object]:
+    firing = anomaly.firing_now()
+    return {
+        "id": anomaly.id,
+        "signal": anomaly.signal,
+        "labels": anomaly.labels,
+        "severity": anomaly.severity,
+        "direction": anomaly.direction,
+        "score": anomaly.score,
+        "detectors": sorted({fired.detector for fired in firing}),
+        "rules": [fired.rule for fired in firing if fired.detector is Detectors.STATIC],
+        "opened_at": iso(anomaly.opened),
+        "observed": or_none(anomaly.latest),
+        "expected": or_none(anomaly.expected),
+        "lead_s": anomaly.lead_s,
+    }
+
+
+def iso(ms: int) -> str:
+    """ISO 8601 in UTC, as pydantic writes it."""
+    return from_ms(ms).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,370 @@
+"""The life of an anomaly: opened once, updated when it gets worse, closed when nothing fires any more.
+
+    (none) --fires--> opened --worse, joined, or a while later--> updated --silent for `close_after`--> closed
+
+One record a state change; a detector that comes and goes within an anomaly causes none.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from pipeline.errors import StateError
+from pipeline.records import (
+    Anomaly,
+    AnomalyState,
+    ClosedBecause,
+    Detector,
+    Direction,
+    Firing,
+    Provenance,
+    Severity,
+    content_id,
+    from_ms,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pipeline.detect.frame import Flag
+
+RECENT = 60
+
+
+class Key(NamedTuple):
+    """What an anomaly is about: `entity` is empty for a signal, the series' identity for a raw series."""
+
+    service: str
+    signal: str
+    entity: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A value at a time (ms), and what was expected; NaN where there is none."""
+
+    at: int
+    value: float = math.nan
+    expected: float = math.nan
+    lower: float = math.nan
+    upper: float = math.nan
+
+    @property
+    def deviation(self) -> float:
+        """Distance from the expectation; NaN without one."""
+        return self.value - self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleSettings:
+    """Durations in ms, and the bound on open anomalies."""
+
+    close_after: int
+    update_every: int
+    max_open: int
+
+
+class _Fired(msgspec.Struct):
+    detector: Detector
+    rule: str | None
+    severity: Severity
+    score: float
+    since: int
+    first: int
+    last: int
+    threshold: float | None
+
+
+class Open(msgspec.Struct):
+    """An open anomaly; times in ms."""
+
+    id: str
+    service: str
+    signal: str
+    entity: str
+    labels: dict[str, str]
+    unit: str
+    opened: int
+    last: int
+    severity: Severity
+    fired: list[_Fired]
+    observed: float
+    expected: float
+    lower: float
+    upper: float
+    band: tuple[float, float]
+    """The expected band when it opened: what recovery means."""
+    latest: float
+    recent: list[float]
+    provenance: Provenance
+    reported: int
+    reported_severity: Severity
+    reported_fired: int
+
+    @property
+    def score(self) -> float:
+        """The highest score of any detector."""
+        return max(fired.score for fired in self.fired)
+
+    @property
+    def direction(self) -> Direction:
+        """On which side of the expectation it was observed."""
+        deviation = self.observed - self.expected
+        if math.isnan(deviation) or deviation == 0:
+            return Direction.NONE
+        return Direction.UP if deviation > 0 else Direction.DOWN
+
+    @property
+    def lead_s(self) -> float | None:
+        """Seconds by which another detector was ahead of the static rule (negative: behind)."""
+        static = [f.first for f in self.fired if f.detector is Detector.STATIC and f.severity is not Severity.INFO]
+        others = [f.first for f in self.fired if f.detector is not Detector.STATIC]
+        return (min(static) - min(others)) / 1000 if static and others else None
+
+    def firing_now(self) -> list[_Fired]:
+        """The detectors that fired at the last evaluation that fired at all."""
+        return [fired for fired in self.fired if fired.last == self.last]
+
+
+class Anomalies:
+    """All open anomalies of one partition."""
+
+    def __init__(self, settings: LifecycleSettings, model_version: str) -> None:
+        self._settings = settings
+        self._model_version = model_version
+        self._open: dict[Key, Open] = {}
+        self._by_service: dict[str, dict[Key, Open]] = {}
+        self.refused = 0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._open
+
+    def of(self, service: str) -> Sequence[Open]:
+        """Open anomalies of a service, in the order in which they opened."""
+        return list(self._by_service.get(service, {}).values())
+
+    def keys_of(self, service: str) -> list[Key]:
+        """Keys of the open anomalies of a service."""
+        return list(self._by_service.get(service, {}))
+
+    def fire(
+        self,
+        key: Key,
+        flags: Sequence[Flag],
+        observation: Observation,
+        about: About,
+    ) -> Anomaly | None:
+        """These detectors fire; the record to publish, if the state changed."""
+        now = self._open.get(key)
+        if now is None:
+            if len(self._open) >= self._settings.max_open:
+                self.refused += 1
+                return None
+            now = self._begin(key, flags, observation, about)
+            return self._report(now, AnomalyState.OPENED, observation.at)
+        self._continue(now, flags, observation)
+        due = observation.at - now.reported >= self._settings.update_every
+        worse = now.severity.rank > now.reported_severity.rank
+        if due or worse or len(now.fired) > now.reported_fired:
+            return self._report(now, AnomalyState.UPDATED, observation.at)
+        return None
+
+    def rest(self, key: Key, observation: Observation) -> Anomaly | None:
+        """Nothing fires here now; the closing record once that has lasted."""
+        now = self._open.get(key)
+        if now is None:
+            return None
+        _remember(now, observation)
+        if observation.at - now.last < self._settings.close_after:
+            return None
+        return self._close(now, observation.at, gone=False)
+
+    def gone(self, key: Key, at: int) -> Anomaly | None:
+        """The series or service is gone."""
+        now = self._open.get(key)
+        return None if now is None else self._close(now, at, gone=True)
+
+    def _begin(self, key: Key, flags: Sequence[Flag], observation: Observation, about: About) -> Open:
+        now = Open(
+            id=content_id(*key, observation.at),
+            service=key.service,
+            signal=key.signal,
+            entity=key.entity,
+            labels=about.labels,
+            unit=about.unit,
+            opened=observation.at,
+            last=observation.at,
+            severity=max((flag.severity for flag in flags), key=lambda severity: severity.rank),
+            fired=[],
+            observed=observation.value,
+            expected=observation.expected,
+            lower=observation.lower,
+            upper=observation.upper,
+            band=(observation.lower, observation.upper),
+            latest=observation.value,
+            recent=list(about.recent)[-RECENT:],
+            provenance=about.provenance,
+            reported=observation.at,
+            reported_severity=Severity.INFO,
+            reported_fired=0,
+        )
+        self._continue(now, flags, observation)
+        self._open[key] = now
+        self._by_service.setdefault(key.service, {})[key] = now
+        return now
+
+    def _continue(self, now: Open, flags: Sequence[Flag], observation: Observation) -> None:
+        _remember(now, observation)
+        now.last = observation.at
+        for flag in flags:
+            _join(now, flag, observation.at)
+        now.severity = max((fired.severity for fired in now.fired), key=lambda severity: severity.rank)
+        further = abs(observation.deviation) > abs(now.observed - now.expected)
+        if further or math.isnan(now.expected) or math.isnan(now.observed):
+            now.observed, now.expected = observation.value, observation.expected
+            now.lower, now.upper = observation.lower, observation.upper
+
+    def _report(self, now: Open, state: AnomalyState, at: int) -> Anomaly:
+        now.reported, now.reported_severity, now.reported_fired = at, now.severity, len(now.fired)
+        return self._record(now, state)
+
+    def _close(self, now: Open, at: int, *, gone: bool) -> Anomaly:
+        key = Key(now.service, now.signal, now.entity)
+        del self._open[key]
+        siblings = self._by_service[key.service]
+        del siblings[key]
+        if not siblings:
+            del self._by_service[key.service]
+        return self._record(now, AnomalyState.CLOSED, closed=at, because="series_gone" if gone else _why_closed(now))
+
+    def _record(
+        self, now: Open, state: AnomalyState, closed: int | None = None, because: ClosedBecause | None = None
+    ) -> Anomaly:
+        return Anomaly(
+            id=now.id,
+            state=state,
+            severity=now.severity,
+            service=now.service,
+            labels=now.labels,
+            signal=now.signal,
+            unit=now.unit,
+            opened_at=from_ms(now.opened),
+            last_at=from_ms(now.last),
+            closed_at=None if closed is None else from_ms(closed),
+            closed_because=because,
+            observed=or_none(now.observed),
+            expected=or_none(now.expected),
+            lower=or_none(now.lower),
+            upper=or_none(now.upper),
+            score=now.score,
+            direction=now.direction,
+            detectors=[
+                Firing(
+                    detector=fired.detector,
+                    severity=fired.severity,
+                    score=fired.score,
+                    since=from_ms(fired.since),
+                    rule=fired.rule,
+                    held_for_s=(fired.last - fired.since) / 1000,
+                    threshold=fired.threshold,
+                )
+                for fired in now.fired
+            ],
+            lead_s=now.lead_s,
+            recent=[or_none(value) for value in now.recent],
+            model_version=self._model_version,
+            provenance=now.provenance,
+        )
+
+    def sweep(self, silent_since: int) -> Iterator[Key]:
+        """Keys of raw series' anomalies whose series has not been heard of since then (ms)."""
+        for key, now in list(self._open.items()):
+            if key.entity and now.last < silent_since:
+                yield key
+
+    def snapshot(self) -> bytes:
+        """Copy of the whole state."""
+        return msgspec.msgpack.encode([self.refused, list(self._open.values())], enc_hook=_encode_hook)
+
+    def restore(self, state: bytes) -> None:
+        """Become what gave this snapshot. Raises StateError where it does not fit."""
+        try:
+            refused, opened = msgspec.msgpack.decode(state, type=tuple[int, list[Open]], dec_hook=_decode_hook)
+        except msgspec.DecodeError as error:
+            raise StateError(f"open anomalies: {error}") from error
+        self.refused = refused
+        self._open = {Key(now.service, now.signal, now.entity): now for now in opened}
+        self._by_service = {}
+        for key, now in self._open.items():
+            self._by_service.setdefault(key.service, {})[key] = now
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a new anomaly says of its signal or series."""
+
+    unit: str
+    labels: dict[str, str]
+    provenance: Provenance
+    recent: Sequence[float] = ()
+
+
+def or_none(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if math.isnan(value) else value
+
+
+def _remember(now: Open, observation: Observation) -> None:
+    now.latest = observation.value
+    now.recent.append(observation.value)
+    del now.recent[:-RECENT]
+
+
+def _join(now: Open, flag: Flag, at: int) -> None:
+    for fired in now.fired:
+        if fired.detector is flag.detector and fired.rule == flag.rule:
+            # A rule that ended and holds again; learners do not know since when, they say "now".
+            if fired.last < flag.since < at:
+                fired.since = flag.since
+            fired.last = at
+            fired.score = max(fired.score, flag.score)
+            if flag.severity.rank > fired.severity.rank:
+                fired.severity = flag.severity
+            return
+    now.fired.append(
+        _Fired(
+            detector=flag.detector,
+            rule=flag.rule,
+            severity=flag.severity,
+            score=flag.score,
+            since=flag.since,
+            first=at,
+            last=at,
+            threshold=flag.threshold,
+        )
+    )
+
+
+def _why_closed(now: Open) -> ClosedBecause:
+    lower, upper = now.band
+    outside = now.latest < lower or now.latest > upper
+    return "new_normal" if outside else "recovered"
+
+
+def _encode_hook(value: object) -> object:
+    if isinstance(value, Provenance):
+        return value.model_dump()
+    raise NotImplementedError(f"snapshots do not hold {type(value).__name__}")
+
+
+def _decode_hook(wanted: type, value: object) -> object:
+    if wanted is Provenance:
+        return Provenance.model_validate(value)
+    raise NotImplementedError(f"snapshots do not hold {wanted.__name__}")

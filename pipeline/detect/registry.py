@@ -1,0 +1,151 @@
+"""Every series of a partition, known to all who must know it: store, signals, learners, services."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pipeline.detect.services import ServiceRows
+from pipeline.detect.watch import WatchedSeries
+from pipeline.errors import StateError
+from pipeline.series import SERVICE_LABEL, Kind, Series, parse_canonical
+from pipeline.signals.store import SeriesStore
+from pipeline.signals.table import SignalTable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from pipeline.batch import SampleBatch
+    from pipeline.detect.configuration import DetectConfiguration
+
+
+class Departed(NamedTuple):
+    """Who left: series, and services (name and the row that is free now) whose last series it was."""
+
+    series: Sequence[Series]
+    services: Sequence[tuple[str, int]]
+
+
+class SeriesRegistry:
+    """Takes series in as they appear and lets go of those that are idle, or the oldest when there are too many.
+
+    A full registry refuses new series until the end of the frame, when the least recently seen make room: so what
+    is modelled depends on the log alone, and memory has a bound at every moment.
+    """
+
+    def __init__(self, configuration: DetectConfiguration) -> None:
+        settings = configuration.settings
+        self._definitions = configuration.definitions
+        self._idle_ms = round(settings.series_idle_s * 1000)
+        self.store = SeriesStore(configuration.max_series, round(settings.gap_s * 1000))
+        self.table = SignalTable(configuration.definitions)
+        self.watched = WatchedSeries(configuration.bank)
+        self.services = ServiceRows()
+        self.new_rows: list[tuple[int, str]] = []
+        """Services that got a row since `take_new_rows`."""
+        self.refused = 0
+        self._newcomers = 0
+        self._service_of = np.zeros(0, dtype=np.int32)
+
+    def resolve(self, batch: SampleBatch) -> npt.NDArray[np.int32]:
+        """Slot of each sample's series, int32[n]; -1 where the series is not modelled."""
+        slots = self.store.lookup(batch.series)
+        unknown = np.flatnonzero(slots < 0)
+        if not len(unknown):
+            return slots
+        if self._admit(batch, unknown):
+            slots = self.store.lookup(batch.series)
+        return slots
+
+    def _admit(self, batch: SampleBatch, unknown: npt.NDArray[np.int64]) -> bool:
+        _, first = np.unique(batch.series[unknown], return_index=True)
+        admitted = False
+        for row in unknown[np.sort(first)].tolist():
+            if self.store.is_full:
+                self.refused += 1
+                self._newcomers += 1
+                continue
+            canonical = batch.labels[row].as_py()
+            # Labels come with the first row of a series in a message; a series refused there has none later on.
+            if canonical is not None and self._add(int(batch.series[row]), canonical):
+                admitted = True
+        return admitted
+
+    def _add(self, identity: int, canonical: bytes) -> bool:
+        try:
+            series = parse_canonical(canonical)
+        except ValueError:
+            return False
+        slot = self.store.add(identity, series)
+        row, is_new = self.services.join(series.service)
+        if is_new:
+            self.new_rows.append((row, series.service))
+        self._attach(slot, series, row)
+        return True
+
+    def _attach(self, slot: int, series: Series, row: int) -> None:
+        used = self.table.add(slot, series, row)
+        self.watched.grow(self.store.slots)
+        if slot >= len(self._service_of):
+            grown = np.full(max(1024, 2 * len(self._service_of)), -1, dtype=np.int32)
+            grown[: len(self._service_of)] = self._service_of
+            self._service_of = grown
+        self._service_of[slot] = row
+        if not used and series.kind is not Kind.BUCKET and self._definitions.watches(series.name):
+            self.watched.add(slot)
+
+    def take_new_rows(self) -> list[tuple[int, str]]:
+        """Services that got a row since the last call."""
+        new, self.new_rows = self.new_rows, []
+        return new
+
+    def sampled(self) -> npt.NDArray[np.bool_]:
+        """bool[service rows]: whether any series of the service had a sample in this frame."""
+        slots = np.flatnonzero(self.store.rows["seen"][: self.store.slots])
+        counts = np.bincount(self._service_of[slots], minlength=self.services.rows)
+        result: npt.NDArray[np.bool_] = counts > 0
+        return result
+
+    def let_go(self, now: int) -> Departed:
+        """At the end of a frame (ms): evict what is idle or must make room."""
+        slots = self.store.idle_since(now - self._idle_ms, self._newcomers)
+        self._newcomers = 0
+        if not len(slots):
+            return Departed((), ())
+        series = [self.store.series(slot) for slot in slots.tolist()]
+        self.table.remove(slots)
+        self.watched.evict(slots)
+        self.store.evict(slots)
+        return Departed(series, self.services.leave([one.service for one in series]))
+
+    def snapshot(self) -> dict[str, Any]:
+        """Copy of the whole state."""
+        return {
+            "services": self.services.snapshot(),
+            "refused": self.refused,
+            "newcomers": self._newcomers,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Become what gave this snapshot, once `store` and `watched` are restored. Raises StateError."""
+        try:
+            self.services.restore(state["services"])
+            self.refused = state["refused"]
+            self._newcomers = state["newcomers"]
+        except (KeyError, ValueError) as error:
+            raise StateError(f"series registry: {error!r}") from error
+        for slot, series in self.store.occupied():
+            row = self.services.row(series.labels[SERVICE_LABEL])
+            if row is None:
+                raise StateError(f"series registry: service {series.service!r} of slot {slot} has no row")
+            self._restore_slot(slot, series, row)
+
+    def _restore_slot(self, slot: int, series: Series, row: int) -> None:
+        self.table.add(slot, series, row)
+        if slot >= len(self._service_of):
+            self._service_of = np.resize(self._service_of, max(self.store.slots, slot + 1))
+        self._service_of[slot] = row

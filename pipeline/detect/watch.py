@@ -1,0 +1,96 @@
+"""The learner bank on raw series that no signal uses: gauges as they are, counters as rates, at their own cadence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from models.columns import Columns
+from models.online.bank import Bank, BankSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from models.contracts import Verdicts
+
+_LAYOUT_VERSION = 1
+
+
+class Watched(NamedTuple):
+    """Samples that need a look: rows int64[k] of the batch, in order, and their verdicts' rows int64[k]."""
+
+    rows: npt.NDArray[np.int64]
+    at: npt.NDArray[np.int64]
+    verdicts: Verdicts
+
+
+class WatchedSeries:
+    """One learner for each watched series, found by the series' slot."""
+
+    def __init__(self, settings: BankSettings) -> None:
+        self._bank = Bank(settings)
+        # Bank slot + 1 by series slot (0, as new: not watched), and whether an anomaly of the series is open.
+        self._columns = Columns(_LAYOUT_VERSION, {"slot": ("i4", ()), "open": ("?", ())})
+        self._used = 0
+        self._free: list[int] = []
+
+    def __len__(self) -> int:
+        return self._used - len(self._free)
+
+    def grow(self, slots: int) -> None:
+        """Make room for series slots below `slots`."""
+        self._columns.grow(slots)
+
+    def add(self, slot: int) -> None:
+        """Watch the series in this slot."""
+        if self._free:
+            place = self._free.pop()
+        else:
+            place = self._used
+            self._used += 1
+            self._bank.grow(self._used)
+        self._columns["slot"][slot] = place + 1
+
+    def mark(self, slot: int, *, is_open: bool) -> None:
+        """Whether an anomaly of this series is open: then all of its samples need a look."""
+        self._columns["open"][slot] = is_open
+
+    def judge(
+        self, slots: npt.NDArray[np.int32], ts: npt.NDArray[np.int64], watched: npt.NDArray[np.float64]
+    ) -> Watched:
+        """Score and learn the watched samples; those in alarm, or of a series with an open anomaly, need a look.
+
+        slots int32[n] (-1: no series), ts int64[n] ms, watched float64[n] (NaN: nothing to watch).
+        """
+        place = self._columns["slot"][slots] - np.int32(1)
+        rows = np.flatnonzero((slots >= 0) & (place >= 0) & ~np.isnan(watched))
+        verdicts = self._bank.score_learn(place[rows], ts[rows], watched[rows])
+        at = np.flatnonzero(verdicts.alarm | self._columns["open"][slots[rows]])
+        return Watched(rows=rows[at], at=at, verdicts=verdicts)
+
+    def evict(self, slots: npt.NDArray[np.int32]) -> None:
+        """These series are gone."""
+        places = self._columns["slot"][slots]
+        gone = np.sort(places[places > 0]) - 1
+        self._bank.evict(gone.astype(np.int32))
+        self._free = sorted({*self._free, *gone.tolist()}, reverse=True)
+        self._columns.evict(slots)
+
+    def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Copy of the whole state."""
+        return {
+            "used": np.array([self._used], dtype=np.int64),
+            **{f"columns.{name}": part for name, part in self._columns.snapshot().items()},
+            **{f"bank.{name}": part for name, part in self._bank.snapshot().items()},
+        }
+
+    def restore(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Become what gave this snapshot. Raises ValueError where it does not fit."""
+        self._columns.restore({k.removeprefix("columns."): v for k, v in state.items() if k.startswith("columns.")})
+        self._bank.restore({k.removeprefix("bank."): v for k, v in state.items() if k.startswith("bank.")})
+        self._used = int(np.asarray(state["used"])[0])
+        taken = set((self._columns["slot"][: self._columns.slots] - 1).tolist())
+        self._free = [place for place in range(self._used - 1, -1, -1) if place not in taken]

@@ -1,0 +1,140 @@
+"""Questions to the cluster: is it there, which topics has it, how far is a group."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Self
+
+import structlog
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, for_code
+
+from pipeline.errors import BrokerError, BrokerUnavailableError
+from pipeline.runtime.clients import admin_client
+from pipeline.runtime.outputs import TopicFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from types import TracebackType
+
+    from aiokafka import TopicPartition
+    from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+    from aiokafka.structs import OffsetAndMetadata
+
+    from pipeline.settings import KafkaSettings
+
+DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
+TOPIC_EXISTS = 36
+
+_ANSWER_S = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+class ClusterAdmin:
+    """One administrative connection, an async context manager; entering waits for a broker.
+
+    Raises BrokerUnavailableError where none answers within `wait_s` seconds.
+    """
+
+    def __init__(self, kafka: KafkaSettings, *, wait_s: float = 30.0) -> None:
+        self._kafka = kafka
+        self._wait_s = wait_s
+        self._client: AIOKafkaAdminClient | None = None
+
+    async def __aenter__(self) -> Self:
+        deadline = asyncio.get_running_loop().time() + self._wait_s
+        while True:
+            client = admin_client(self._kafka)
+            try:
+                await client.start()
+            except (KafkaError, OSError) as error:
+                await client.close()
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise self._unavailable(str(error)) from error
+                await asyncio.sleep(min(0.5, self._wait_s))
+                continue
+            self._client = client
+            return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    def _unavailable(self, why: str) -> BrokerUnavailableError:
+        return BrokerUnavailableError(
+            f"no Kafka broker answers at {self._kafka.bootstrap} ({self._kafka.security_protocol}): {why}; "
+            "check the address (--bootstrap, DURI_BOOTSTRAP or kafka.bootstrap), or start one with `duri broker`"
+        )
+
+    async def _ask(self, request: Any) -> Any:
+        """Await an answer, and speak of a broker that gives none in our own terms."""
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                return await request
+        except (KafkaError, OSError, TimeoutError) as error:
+            if isinstance(error, KafkaError) and not error.retriable:
+                raise BrokerError(f"{self._kafka.bootstrap}: {error}") from error
+            raise self._unavailable(repr(error)) from error
+
+    @property
+    def _open(self) -> AIOKafkaAdminClient:
+        if self._client is None:
+            raise BrokerError("the administrative connection is not open")
+        return self._client
+
+    async def alive(self) -> bool:
+        """Whether the cluster answers now."""
+        try:
+            await self._ask(self._open.describe_cluster())
+        except BrokerError:
+            return False
+        return True
+
+    async def topics(self) -> dict[str, int]:
+        """Every topic's name and number of partitions."""
+        described = await self._ask(self._open.describe_topics())
+        return {topic["topic"]: len(topic["partitions"]) for topic in described}
+
+    async def facts(self, names: Collection[str]) -> dict[str, TopicFacts]:
+        """What the broker says of these topics; those that do not exist are left out."""
+        partitions = await self.topics()
+        present = sorted(name for name in names if name in partitions)
+        if not present:
+            return {}
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in present]
+        (response,) = await self._ask(self._open.describe_configs(resources))
+        found: dict[str, TopicFacts] = {}
+        for code, message, _kind, name, entries in response.resources:
+            if code:
+                # Describing settings is a permission of its own; the broker's default is a fair guess.
+                log.warning("settings of a topic cannot be read", topic=name, error=message or for_code(code).__name__)
+            configs = {entry[0]: entry[1] for entry in entries}
+            limit = int(configs.get("max.message.bytes") or DEFAULT_MAX_MESSAGE_BYTES)
+            found[name] = TopicFacts(name, partitions[name], limit, configs)
+        return found
+
+    async def create(self, topics: list[NewTopic]) -> dict[str, bool]:
+        """Create topics; False for those that exist already. Raises BrokerError where the broker refuses."""
+        response = await self._ask(self._open.create_topics(topics))
+        created = {}
+        for name, code, message in response.topic_errors:
+            if code not in (0, TOPIC_EXISTS):
+                raise BrokerError(f"topic {name} cannot be created: {for_code(code).__name__}: {message}")
+            created[name] = code == 0
+        return created
+
+    async def committed(self, group: str, source: TopicPartition) -> OffsetAndMetadata | None:
+        """What the group has committed for the partition; None where nothing was ever committed.
+
+        Raises BrokerUnavailableError where the group's coordinator cannot tell: taking that for "nothing" would
+        process everything again.
+        """
+        offsets = await self._ask(self._open.list_consumer_group_offsets(group, partitions=[source]))
+        stored: OffsetAndMetadata | None = offsets.get(source)
+        if stored is None:
+            # aiokafka leaves out what the coordinator refused to answer (it is loading, or has moved).
+            raise self._unavailable(f"the coordinator of group {group} does not know its offsets yet")
+        return stored if stored.offset >= 0 else None

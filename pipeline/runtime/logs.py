@@ -1,0 +1,90 @@
+"""Logging of a worker: structlog for us and for the libraries, as JSON or for people, without secrets.
+
+Raises nothing and knows no globals: `configure_logging` is called once by a command, never by the library code.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from structlog.typing import EventDict, Processor
+
+    from pipeline.settings import RuntimeSettings
+
+_SECRET = re.compile(r"password|secret|token|credential|passphrase", re.IGNORECASE)
+_MASK = "**********"
+_REPEAT_S = 10.0
+_REMEMBERED = 1000
+
+
+def configure_logging(runtime: RuntimeSettings) -> None:
+    """Send all log records of the process to stderr in the format and from the level that the settings name."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        mask_secrets,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(runtime)],
+        )
+    )
+    handler.addFilter(RepeatFilter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(runtime.log_level.upper())
+    # aiokafka tells every connection and rebalance; what matters of it we say ourselves.
+    logging.getLogger("aiokafka").setLevel(max(logging.WARNING, root.level))
+
+
+def _renderers(runtime: RuntimeSettings) -> list[Processor]:
+    console = runtime.log_format == "console" or (runtime.log_format == "auto" and sys.stderr.isatty())
+    if console:
+        # Plain tracebacks: the pretty ones print local variables, and a secret may be among them.
+        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+
+
+def mask_secrets(_logger: object, _method: str, event: EventDict) -> MutableMapping[str, object]:
+    """Hide the values of keys that sound like secrets."""
+    return {key: _MASK if _SECRET.search(key) and value is not None else value for key, value in event.items()}
+
+
+class RepeatFilter(logging.Filter):
+    """Lets the same foreign message through once in ten seconds: a lost broker makes aiokafka say it all the time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be written."""
+        if not record.name.startswith("aiokafka"):
+            return True
+        key = (record.name, str(record.msg))
+        now = time.monotonic()
+        if now - self._last.get(key, -_REPEAT_S) < _REPEAT_S:
+            return False
+        if len(self._last) >= _REMEMBERED:
+            self._last.clear()
+        self._last[key] = now
+        return True

@@ -1,0 +1,91 @@
+"""The three stages as a worker runs them: what each reads and writes, and how one is made for a partition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.advise import load_advice
+from pipeline.advise.stage import AdviseStage
+from pipeline.detect.configuration import load_detection
+from pipeline.detect.stage import DetectStage
+from pipeline.errors import SettingsError
+from pipeline.ingest.control import ControlStage
+from pipeline.ingest.formats import AUTO
+from pipeline.ingest.stage import IngestStage
+from pipeline.runtime.spec import StageSpec
+from pipeline.stage import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aiokafka import TopicPartition
+
+    from pipeline.settings import Settings
+    from pipeline.stage import Stage
+
+STAGES = ("ingest", "detect", "advise")
+
+
+def build_specs(settings: Settings, names: Sequence[str] = STAGES) -> list[StageSpec]:
+    """The named stages. Raises SettingsError for a wrong name or configuration file."""
+    makers = {"ingest": _ingest, "detect": _detect, "advise": _advise}
+    unknown = [name for name in names if name not in makers]
+    if unknown:
+        raise SettingsError(f"no stage is called {unknown[0]!r}; there are {', '.join(STAGES)}")
+    return [makers[name](settings) for name in names]
+
+
+def _topics(settings: Settings) -> Mapping[Topic, str]:
+    return {topic: settings.topics.name(topic) for topic in Topic}
+
+
+def _ingest(settings: Settings) -> StageSpec:
+    topics = settings.topics
+    control = topics.name(Topic.CONTROL)
+
+    def make(source: TopicPartition) -> Stage:
+        if source.topic == control:
+            return ControlStage(
+                samples_partitions=topics.samples_partitions, frames_partitions=topics.frames_partitions
+            )
+        return IngestStage(
+            settings.ingest,
+            samples_partitions=topics.samples_partitions,
+            topic_format=topics.extra_inputs.get(source.topic, AUTO),
+        )
+
+    inputs = (topics.name(Topic.METRICS), *topics.extra_inputs, control)
+    return StageSpec(name="ingest", inputs=inputs, factory=make, outputs=_topics(settings))
+
+
+def _detect(settings: Settings) -> StageSpec:
+    topics = settings.topics
+    configuration = load_detection(settings.config_dir, settings.detect, partitions=topics.samples_partitions)
+
+    def make(source: TopicPartition) -> Stage:
+        return DetectStage(
+            configuration,
+            input_topic=source.topic,
+            partition=source.partition,
+            frames_partitions=topics.frames_partitions,
+        )
+
+    return StageSpec(name="detect", inputs=(topics.name(Topic.SAMPLES),), factory=make, outputs=_topics(settings))
+
+
+def _advise(settings: Settings) -> StageSpec:
+    catalogue, topology = load_advice(settings.config_dir)
+
+    def make(source: TopicPartition) -> Stage:
+        return AdviseStage(
+            settings.advise,
+            catalogue,
+            topology,
+            frame_s=settings.detect.frame_s,
+            input_topic=source.topic,
+            partition=source.partition,
+        )
+
+    return StageSpec(
+        name="advise", inputs=(settings.topics.name(Topic.FRAMES),), factory=make, outputs=_topics(settings)
+    )

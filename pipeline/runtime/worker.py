@@ -1,0 +1,172 @@
+"""A worker: stages over Kafka, until it is asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pipeline.runtime.admin import ClusterAdmin
+from pipeline.runtime.context import WorkerContext
+from pipeline.runtime.group import StageRunner
+from pipeline.runtime.http import Answer, json_answer, metrics_answer, serving
+from pipeline.runtime.spec import StageSpec, Timing
+from pipeline.runtime.telemetry import Telemetry
+from pipeline.runtime.topology import check_topics
+
+if TYPE_CHECKING:
+    from pipeline.runtime.supervisor import PartitionSupervisor
+    from pipeline.settings import Settings
+
+THREADS = 2
+_READY_LOOK_S = 0.05
+
+log = structlog.get_logger(__name__)
+
+OnReady = Callable[[str], None]
+"""Called once, when every partition that the worker holds is being processed; with the address of its pages."""
+
+
+async def run_worker(
+    settings: Settings,
+    stages: Sequence[StageSpec],
+    stop: asyncio.Event,
+    *,
+    on_ready: OnReady | None = None,
+    timing: Timing | None = None,
+) -> None:
+    """Run these stages until `stop` is set; then finish what is in hand within `runtime.shutdown_s` and leave.
+
+    It installs no signal handlers and configures no logging, so it can share an event loop.
+
+    Raises BrokerUnavailableError where no broker answers at the start, BrokerError where topics are missing,
+    SettingsError where the HTTP port cannot be had, DuriError where a partition fails again and again.
+    """
+    worker = Worker(settings, stages, timing or Timing())
+    await worker.run(stop, on_ready)
+
+
+class Worker:
+    """The stages of one process, their pages and their health."""
+
+    def __init__(self, settings: Settings, stages: Sequence[StageSpec], timing: Timing) -> None:
+        self._settings = settings
+        self._stages = stages
+        self._timing = timing
+        self._runners: list[StageRunner] = []
+        self._broker_answers = False
+        self._telemetry = Telemetry(_Partitions(self._runners))
+
+    async def run(self, stop: asyncio.Event, on_ready: OnReady | None) -> None:
+        """See `run_worker`."""
+        runtime = self._settings.runtime
+        routes = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
+        async with (
+            serving(runtime.http_host, runtime.http_port, routes) as address,
+            ClusterAdmin(self._settings.kafka, wait_s=self._timing.broker_wait_s) as admin,
+        ):
+            self._broker_answers = True
+            facts = await check_topics(admin, self._settings, self._stages)
+            with _thread_pool() as pool:
+                context = WorkerContext(
+                    self._settings, self._timing, admin, facts, self._telemetry, pool, self._partitions_held
+                )
+                self._runners += [StageRunner(context, spec) for spec in self._stages]
+                async with self._watched(admin, address, on_ready):
+                    await self._run_stages(stop)
+        log.info("stopped")
+
+    async def _run_stages(self, stop: asyncio.Event) -> None:
+        tasks = {asyncio.create_task(runner.run(), name=f"stage {runner}") for runner in self._runners}
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            for runner in self._runners:
+                runner.stop()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    @contextlib.asynccontextmanager
+    async def _watched(self, admin: ClusterAdmin, address: str, on_ready: OnReady | None) -> AsyncIterator[None]:
+        watchers = [asyncio.create_task(runner.watch()) for runner in self._runners]
+        watchers.append(asyncio.create_task(self._probe(admin)))
+        watchers.append(asyncio.create_task(self._announce(address, on_ready)))
+        try:
+            yield
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
+
+    async def _probe(self, admin: ClusterAdmin) -> None:
+        while True:
+            await asyncio.sleep(self._timing.probe_s)
+            answers = await admin.alive()
+            if answers != self._broker_answers:
+                log.log(20 if answers else 30, "broker answers again" if answers else "broker does not answer")
+            self._broker_answers = answers
+            self._telemetry.ready(is_ready=self._ready)
+
+    async def _announce(self, address: str, on_ready: OnReady | None) -> None:
+        while not self._ready:
+            await asyncio.sleep(_READY_LOOK_S)
+        self._telemetry.ready(is_ready=True)
+        log.info("ready", stages=[spec.name for spec in self._stages], partitions=self._partitions_held())
+        if on_ready is not None:
+            on_ready(address)
+
+    def _partitions_held(self) -> int:
+        return sum(len(runner.partitions) for runner in self._runners)
+
+    # --- pages -----------------------------------------------------------------------------------------------
+
+    @property
+    def _ready(self) -> bool:
+        return self._broker_answers and bool(self._runners) and all(runner.ready for runner in self._runners)
+
+    def _healthz(self) -> Answer:
+        return json_answer(200, {"status": "ok"})
+
+    def _readyz(self) -> Answer:
+        body = {
+            "ready": self._ready,
+            "broker": self._broker_answers,
+            "stages": {
+                spec.name: {"ready": runner.ready, "partitions": len(runner.partitions)}
+                for spec, runner in zip(self._stages, self._runners, strict=False)
+            },
+        }
+        return json_answer(200 if self._ready else 503, body)
+
+    def _metrics(self) -> Answer:
+        return metrics_answer(self._telemetry.exposition())
+
+
+@dataclass(frozen=True, slots=True)
+class _Partitions:
+    """All partitions of all runners, as they are when one looks."""
+
+    runners: Sequence[StageRunner]
+
+    def __iter__(self) -> Iterator[PartitionSupervisor]:
+        for runner in self.runners:
+            yield from list(runner.partitions.values())
+
+
+@contextlib.contextmanager
+def _thread_pool() -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="duri-stage")
+    try:
+        yield pool
+    finally:
+        # A step that does not end must not hold up the end of the process's other work.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,112 @@
+"""One kernel that every sample passes: order, counter resets, gaps, and what the frame collects of a series."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+GAUGE, COUNTER, BUCKET = 0, 1, 2
+
+SERIES_ROW = np.dtype(
+    [
+        ("last_ts", "i8"),  # ms, of the newest sample; 0 before the first
+        ("last_value", "f8"),  # NaN after a staleness marker
+        ("increase", "f8"),  # of a counter in this frame
+        ("total", "f8"),  # sum of a gauge's values in this frame
+        ("peak", "f8"),  # largest value in this frame
+        ("elapsed", "i4"),  # ms that `increase` covers
+        ("count", "i4"),  # samples in this frame
+        ("kind", "i1"),
+        ("seen", "?"),  # whether there was any sample in this frame
+    ]
+)
+"""State of one series; all zero is as new."""
+
+LATE, NOT_FINITE, STALE, OUT_OF_FRAME, UNMODELLED, ACCEPTED = range(6)
+TALLIES = ("late", "not_finite", "stale", "out_of_frame", "unmodelled", "accepted")
+"""What the kernel counts; names for metrics, in the order of the counts array."""
+
+# Prometheus' staleness marker is one particular NaN (prometheus/model/value: StaleNaN).
+_STALE_BITS = 0x7FF0000000000002
+
+
+@numba.njit(cache=True, nogil=True)
+def advance(
+    rows: npt.NDArray[np.void],
+    slots: npt.NDArray[np.int32],
+    ts: npt.NDArray[np.int64],
+    value: npt.NDArray[np.float64],
+    frame_start: int,
+    gap_ms: int,
+    counts: npt.NDArray[np.int64],
+) -> npt.NDArray[np.float64]:
+    """Take n samples in order into their series' rows; float64[n]: what learners watch of each (NaN: nothing).
+
+    A gauge is watched as it is, a counter as its rate per second. A sample at or before the newest one of its series
+    is late or a duplicate, NaN and infinities are no values: both are counted and dropped. A counter that falls was
+    reset and has grown by its new value (as Prometheus' `increase` has it); no rate is taken across `gap_ms`.
+    `frame_start` is the start of the open frame, ms: what is older still moves its series on, but not its frame.
+    """
+    watched = np.full(len(slots), np.nan)
+    bits = value.view(np.int64)
+    for i in range(len(slots)):
+        slot = slots[i]
+        if slot < 0:
+            counts[UNMODELLED] += 1
+            continue
+        row = rows[slot]
+        if ts[i] <= row["last_ts"]:
+            counts[LATE] += 1
+            continue
+        v = value[i]
+        if not np.isfinite(v):
+            if bits[i] == _STALE_BITS:
+                counts[STALE] += 1
+                row["last_ts"] = ts[i]
+                row["last_value"] = np.nan
+            else:
+                counts[NOT_FINITE] += 1
+            continue
+        counts[ACCEPTED] += 1
+        before, before_ts = row["last_value"], row["last_ts"]
+        row["last_ts"] = ts[i]
+        row["last_value"] = v
+        row["seen"] = True
+        in_frame = ts[i] >= frame_start
+        if not in_frame:
+            counts[OUT_OF_FRAME] += 1
+        if row["kind"] == GAUGE:
+            watched[i] = v
+            if in_frame:
+                row["peak"] = v if row["count"] == 0 else max(row["peak"], v)
+                row["total"] += v
+                row["count"] += 1
+            continue
+        dt = ts[i] - before_ts
+        if before_ts == 0 or np.isnan(before) or dt > gap_ms:
+            continue
+        grown = v - before if v >= before else v
+        watched[i] = grown / dt * 1000.0
+        # A late increase is still an increase: it counts in the open frame, with the time that it covers.
+        row["increase"] += grown
+        row["elapsed"] += dt
+        row["count"] += 1
+    return watched
+
+
+@numba.njit(cache=True, nogil=True)
+def begin_frame(rows: npt.NDArray[np.void], slots: int) -> None:
+    """Forget what the closed frame has collected."""
+    for slot in range(slots):
+        row = rows[slot]
+        row["increase"] = 0.0
+        row["total"] = 0.0
+        row["peak"] = 0.0
+        row["elapsed"] = 0
+        row["count"] = 0
+        row["seen"] = False

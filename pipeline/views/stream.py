@@ -1,0 +1,83 @@
+"""Records written as they come: JSON lines for programs, lines in words above a status line for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol, Self, TextIO
+
+from rich.status import Status
+from rich.text import Text
+
+from pipeline.views import format as fmt
+from pipeline.views import words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from pipeline.records import Record
+
+
+class RecordStream(Protocol):
+    """Something that records are written to while it is open."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc: object) -> None: ...
+    def show(self, records: Sequence[Record], *, unreadable: int) -> None:
+        """Write these; `unreadable` is how many could not be read so far in all."""
+        ...
+
+
+class JsonStream:
+    """One line of JSON a record: the record's kind beside its fields."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._out.flush()
+
+    def show(self, records: Sequence[Record], *, unreadable: int) -> None:  # noqa: ARG002  for people only
+        """Write and flush, so that a pipe's reader sees each at once."""
+        for record in records:
+            self._out.write(f'{{"record":"{record.kind_name}",{record.model_dump_json()[1:]}\n')
+        if records:
+            self._out.flush()
+
+
+class WordStream:
+    """A line a record, above a line that says what was seen so far (on a terminal only)."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._seen: Counter[str] = Counter()
+        self._status = Status(_summary(self._seen, 0), console=console)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._status.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._status.stop()
+        self._console.print(_summary(self._seen, 0), style="dim")
+
+    def show(self, records: Sequence[Record], *, unreadable: int) -> None:
+        """Print each in words."""
+        for record in records:
+            self._seen[record.kind_name] += 1
+            text = words.line(record)
+            if text is not None:
+                self._console.print(text, soft_wrap=True)
+        if records:
+            self._status.update(_summary(self._seen, unreadable))
+
+
+def _summary(seen: Counter[str], unreadable: int) -> Text:
+    text = Text("watching; " if not seen else "")
+    text.append(", ".join(fmt.count(number, f"{kind} record") for kind, number in seen.items()) or "nothing yet")
+    return text.append(f", {unreadable} unreadable", "red") if unreadable else text

@@ -1,0 +1,201 @@
+"""The live view in a terminal, and plain lines where there is none.
+
+    with open_view(console, title) as view:
+        view.board.total = …            # the views read the board; records and progress go in through it
+        view.show(record)
+        view.refresh()
+
+On a terminal the board is drawn four times a second; elsewhere (a pipe, a log) each record is a line as it
+happens, and the progress a line now and then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, Self
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.records import Anomaly, AnomalyState, Recommendation
+from pipeline.views import format as fmt
+from pipeline.views import words
+from pipeline.views.board import Board
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from pipeline.records import Record
+
+_FRAMES_PER_S = 4
+_WIDE = 100
+_LINES_BESIDE_LISTS = 9
+_PLAIN_STEP = 0.1
+
+
+class View(Protocol):
+    """A view that is open; `board` is what it shows."""
+
+    board: Board
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc: object) -> None: ...
+    def show(self, record: Record) -> None:
+        """Take one record from an output topic."""
+        ...
+
+    def refresh(self) -> None:
+        """The board's progress has changed."""
+        ...
+
+
+def open_view(console: Console, title: str) -> View:
+    """A live view where the console is a terminal, lines where it is not."""
+    return (
+        LiveView(console, title) if console.is_terminal and not console.is_dumb_terminal else LineView(console, title)
+    )
+
+
+class LineView:
+    """Each anomaly that opens, each recommendation and each tenth of the progress as a line."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self.board = Board()
+        self._console = console
+        self._title = title
+        self._status = ""
+        self._said = 0.0
+
+    def __enter__(self) -> Self:
+        self._console.print(self._title, soft_wrap=True)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._progress()
+
+    def show(self, record: Record) -> None:
+        """Print it, unless it only repeats what was printed already."""
+        known = isinstance(record, Recommendation) and record.id in self.board.recommendations
+        self.board.show(record)
+        repeated = isinstance(record, Anomaly) and record.state is AnomalyState.UPDATED
+        text = words.line(record)
+        if text is not None and not known and not repeated:
+            self._console.print(text, soft_wrap=True)
+
+    def refresh(self) -> None:
+        """Print a new status, and the progress when a tenth has passed."""
+        if self.board.status != self._status:
+            self._status = self.board.status
+            self._console.print(self._status, soft_wrap=True)
+        if self.board.total and self.board.done / self.board.total >= self._said + _PLAIN_STEP:
+            self._progress()
+
+    def _progress(self) -> None:
+        if self.board.total:
+            self._said = self.board.done / self.board.total
+            self._console.print(_progress_words(self.board), soft_wrap=True)
+
+
+class LiveView:
+    """The board drawn in place: progress, newest anomalies, newest recommendations."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self.board = Board()
+        self._console = console
+        self._title = title
+        self._live = Live(
+            console=console,
+            get_renderable=lambda: render(self.board, self._title, console.width, console.height),
+            refresh_per_second=_FRAMES_PER_S,
+            transient=True,
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._live.stop()
+
+    def show(self, record: Record) -> None:
+        """Put it on the board; it is drawn with the next frame."""
+        self.board.show(record)
+
+    def refresh(self) -> None:
+        """Nothing to do: the view draws itself."""
+
+
+def render(board: Board, title: str, width: int, height: int) -> RenderableType:
+    """The board for a terminal of this size, in columns and lines."""
+    room = max(6, height - _LINES_BESIDE_LISTS)
+    advice = board.newest_recommendations(max(1, room * 2 // 5 // 3))
+    anomalies = board.newest_anomalies(max(3, room - 3 * len(advice)))
+    return Group(
+        Text(title, "bold"),
+        _progress_bar(board, width),
+        Text(),
+        _heading("Anomalies", f"{board.found} found, {board.open_anomalies} open"),
+        _anomaly_table(anomalies, wide=width >= _WIDE),
+        Text(),
+        _heading("Recommendations", str(board.advised)),
+        *(_advice(one) for one in advice),
+    )
+
+
+def _heading(name: str, note: str) -> Text:
+    return Text(name, "bold cyan").append(f"  {note}", "dim")
+
+
+def _progress_bar(board: Board, width: int) -> RenderableType:
+    if not board.total:
+        return Text(board.status, "dim")
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(width=max(16, width // 4))
+    grid.add_column(no_wrap=True)
+    grid.add_row(ProgressBar(total=board.total, completed=board.done), _progress_words(board))
+    return grid
+
+
+def _progress_words(board: Board) -> Text:
+    text = Text(f"{fmt.percent(board.done / board.total) if board.total else ''}", "bold")
+    if board.moment is not None:
+        text.append(f"  {fmt.clock(board.moment)}", "cyan")
+    text.append(f"  {fmt.compact(board.done)} samples")
+    if board.rate:
+        text.append(f"  {fmt.compact(round(board.rate, -2))}/s", "dim")
+    return text.append(f"  {board.status}" if board.status else "", "dim")
+
+
+def _anomaly_table(anomalies: list[Anomaly], *, wide: bool) -> Table:
+    """Eighty columns have room for one detector, and for one column of values."""
+    table = Table(box=None, padding=(0, 2 if wide else 1, 0, 0), header_style="dim", expand=True)
+    table.add_column("time", no_wrap=True)
+    table.add_column("service", no_wrap=True, overflow="ellipsis")
+    table.add_column("signal", no_wrap=True, overflow="ellipsis", ratio=1)
+    for name in ("observed", "expected") if wide else ("seen (expected)",):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("flagged by", no_wrap=True, overflow="ellipsis")
+    table.add_column("ahead", justify="right", no_wrap=True)
+    for one in anomalies:
+        observed, expected = fmt.value(one.observed, one.unit), fmt.value(one.expected, one.unit)
+        table.add_row(
+            fmt.clock(one.opened_at) if wide else f"{one.opened_at:%H:%M}",
+            one.service,
+            Text(one.signal, words.SEVERITY_STYLE[one.severity]),
+            *((observed, expected) if wide else (f"{observed} ({expected})",)),
+            words.detectors(one, short=not wide),
+            words.ahead(one),
+            style="dim" if one.state is AnomalyState.CLOSED else "",
+        )
+    return table
+
+
+def _advice(one: Recommendation) -> RenderableType:
+    head = Text(no_wrap=True, overflow="ellipsis").append(f"{fmt.clock(one.created)}  ")
+    head.append(f"{one.target.service} ", "bold").append(f"{one.target.component}: ").append(words.change(one))
+    head.append(f"  {fmt.percent(one.confidence)} sure", "dim")
+    why = Text(f"           why   {one.why.reason}", no_wrap=True, overflow="ellipsis")
+    undo = Text(f"           undo  {words.undo(one)}", "dim", no_wrap=True, overflow="ellipsis")
+    return Group(head, why, undo)

@@ -1,0 +1,101 @@
+"""Records in words: the texts that all the terminal views share, with colours as rich styles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from pipeline.records import Anomaly, Detector, Incident, Outcome, Recommendation, Severity
+from pipeline.views import format as fmt
+
+if TYPE_CHECKING:
+    from pipeline.records import Record
+
+SEVERITY_STYLE = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
+_DETECTOR_STYLE = {Detector.STATIC: "dim"}
+_OUTCOME_STYLE = {"verified": "green", "regressed": "bold red"}
+
+
+def detectors(anomaly: Anomaly, *, short: bool = False) -> Text:
+    """Who flagged it, in the order in which they did: `learned, static`, or in short `learned +1`.
+
+    Static rules are dimmed, because they are what one has already.
+    """
+    seen = list(dict.fromkeys(one.detector for one in sorted(anomaly.detectors, key=lambda one: one.since)))
+    text = Text()
+    for detector in seen[:1] if short else seen:
+        text.append(", " if text else "").append(detector.value, _DETECTOR_STYLE.get(detector, "bold"))
+    return text.append(f" +{len(seen) - 1}", "dim") if short and len(seen) > 1 else text
+
+
+def ahead(anomaly: Anomaly) -> Text:
+    """How far ahead of the static rule: `38 min`; a dash while no static rule has fired."""
+    if anomaly.lead_s is None:
+        return Text(fmt.NOTHING, "dim")
+    return Text(fmt.duration(anomaly.lead_s), "green" if anomaly.lead_s > 0 else "dim")
+
+
+def change(recommendation: Recommendation) -> Text:
+    """`pool_size 20 → 40`."""
+    what = recommendation.change
+    text = Text(f"{what.parameter} ")
+    if what.current is not None:
+        text.append(fmt.value(what.current, what.unit)).append(" → ")
+    return text.append(fmt.value(what.recommended, what.unit), "bold green")
+
+
+def undo(recommendation: Recommendation) -> str:
+    """How to take it back, in one line."""
+    if not recommendation.undo:
+        return "nothing to undo"
+    first = " ".join(recommendation.undo[0].run.split())
+    more = len(recommendation.undo) - 1
+    return f"{first} (+{more} more)" if more else first
+
+
+def line(record: Record) -> Text | None:
+    """One line for one record, or None for records that people need not see."""
+    if isinstance(record, Anomaly):
+        return _anomaly_line(record)
+    if isinstance(record, Recommendation):
+        return _recommendation_line(record)
+    if isinstance(record, Incident):
+        return _incident_line(record)
+    if isinstance(record, Outcome):
+        return _outcome_line(record)
+    return None
+
+
+def _anomaly_line(record: Anomaly) -> Text:
+    text = _start(fmt.clock(record.last_at), "anomaly", SEVERITY_STYLE[record.severity])
+    text.append(f"{record.state.value:<8}").append(f"{record.service} ", "bold").append(record.signal)
+    text.append(f" {fmt.value(record.observed, record.unit)}", "bold")
+    text.append(f" (expected {fmt.value(record.expected, record.unit)})  ")
+    text.append(detectors(record))
+    if record.lead_s is not None and record.lead_s > 0:
+        text.append(f"  {fmt.duration(record.lead_s)} ahead of the static rule", "green")
+    return text
+
+
+def _recommendation_line(record: Recommendation) -> Text:
+    text = _start(fmt.clock(record.updated), "advice", SEVERITY_STYLE[record.severity])
+    text.append(f"{record.state.value} ").append(f"{record.target.service} {record.target.component}: ", "bold")
+    text.append(change(record)).append(f"  {fmt.percent(record.confidence)} sure, {record.risk} risk\n")
+    text.append(f"{'':11}why:  {record.why.reason}\n").append(f"{'':11}how:  {record.how.commands[0].run}\n")
+    return text.append(f"{'':11}undo: {undo(record)}", "dim")
+
+
+def _incident_line(record: Incident) -> Text:
+    text = _start(fmt.clock(record.last_at), "incident", SEVERITY_STYLE[record.severity])
+    return text.append(f"{record.state.value:<8}").append(f"{record.cause} ", "bold").append(record.summary)
+
+
+def _outcome_line(record: Outcome) -> Text:
+    text = _start(fmt.clock(record.at), "outcome", _OUTCOME_STYLE.get(record.result, "yellow"))
+    text.append(f"{record.result} ", "bold").append(f"{record.rule}: {record.signal} ")
+    return text.append(f"{fmt.value(record.before)} → {fmt.value(record.after)}  {record.note}".rstrip())
+
+
+def _start(time: str, what: str, style: str) -> Text:
+    return Text(f"{time}  ", "dim").append(f"{what:<9}", style)

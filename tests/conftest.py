@@ -1,0 +1,45 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import EmbeddedBrokerError
+from pipeline.runtime.broker import EmbeddedBroker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs Kafka, so that `-m 'not kafka'` leaves it out."""
+    for item in items:
+        if "kafka" in getattr(item, "fixturenames", ()):
+            item.add_marker("kafka")
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[str]:
+    """Address of one Kafka for the whole session: DURI_BOOTSTRAP, else an embedded one."""
+    if own := os.environ.get("DURI_BOOTSTRAP"):
+        yield own
+        return
+    try:
+        broker = EmbeddedBroker().start()
+    except EmbeddedBrokerError as error:
+        if os.environ.get("CI"):
+            raise  # there a missing broker must not look like success
+        pytest.skip(f"NO KAFKA, SO NOTHING ABOUT KAFKA IS TESTED: {error}")
+    with broker:
+        yield broker.bootstrap
+
+
+@pytest.fixture
+def topic_prefix(request: pytest.FixtureRequest) -> str:
+    """Beginning for the names of this test's topics, groups and transactional ids: no other test has it."""
+    name = "".join(c if c.isalnum() else "-" for c in request.node.name)
+    return f"{name[:40]}-{uuid.uuid4().hex[:8]}-"
