@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 ARROW_CONTENT_TYPE = "application/vnd.apache.arrow.stream"
+SOURCE_HEADER = "duri.source"
+"""Header of a message on `duri.samples`: the input partition it was read from, as `topic/partition`."""
+ARRIVAL_HEADER = "duri.arrival"
+"""Header likewise: the newest Kafka timestamp among the input records, ms."""
 
 SCHEMA = pa.schema(
     [

@@ -301,6 +301,14 @@ class Tick(Record):
     at: AwareDatetime
 
 
+class SourceIdle(Record):
+    """An input partition of ingest is read to its end. On `duri.samples`: nobody need wait for it."""
+
+    kind_name: ClassVar[str] = "source_idle"
+
+    source: str = Field(description="topic/partition")
+
+
 # --- incidents and recommendations ----------------------------------------------------------------------------
 
 
@@ -527,5 +535,6 @@ PUBLIC_RECORDS: tuple[type[Record], ...] = (
     MaintenanceWindow,
     Watermark,
     Tick,
+    SourceIdle,
 )
 """The records that have a message of their own; `duri schema` writes one JSON Schema for each."""

@@ -122,6 +122,10 @@ class DetectSettings(Section):
     close_after_s: Seconds = Field(default=300.0, description="An anomaly closes after this long without any firing")
     update_every_s: Seconds = Field(default=1800.0, description="An open anomaly is reported again this often at most")
     max_open_anomalies: Annotated[int, Field(ge=1, description="Open anomalies a partition keeps")] = 10_000
+    max_waiting_samples: Annotated[int, Field(ge=1000)] = Field(
+        default=2_000_000,
+        description="Samples of later frames that a partition keeps while slower inputs catch up; then frames close",
+    )
     tick_hold_s: Seconds = Field(
         default=120.0, description="A silent partition's event time moves on only after this long"
     )

@@ -101,10 +101,11 @@ class Stage(Protocol):
         """Become the stage that gave this snapshot. Raises StateError where it does not fit."""
         ...
 
-    def tick(self, elapsed_ms: int) -> Output | None:
-        """Record to append to this stage's own input after it was idle for `elapsed_ms` (wall time), or None.
+    def tick(self, elapsed_ms: int) -> Sequence[Output]:
+        """Records to write when no input came for `elapsed_ms` (wall time since the newest one, or since assignment).
 
-        Idle partitions would otherwise stop event time; as a record in the log the tick is replayed like data.
+        Idle partitions would otherwise stop event time. A stage with state appends to its own input, a stateless one
+        to the next stage's: as records in a log, ticks are replayed like data.
         """
         ...
 

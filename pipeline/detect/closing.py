@@ -13,7 +13,6 @@ from pipeline.detect.learned import LearnedSignals
 from pipeline.detect.lifecycle import About, Anomalies, Key, Observation
 from pipeline.detect.recent import RecentValues
 from pipeline.detect.regression import RegressionRules
-from pipeline.detect.reports import anomaly_output
 from pipeline.detect.static import StaticRules
 from pipeline.records import Provenance
 
@@ -53,7 +52,7 @@ class FrameCloser:
             "learned": self._learned,
         }
 
-    def close(self, start: int, end: int, source: Source) -> Iterator[Output]:
+    def close(self, start: int, end: int, source: Source) -> Iterator[Anomaly | Output]:
         """Close the frame [start, end) ms: anomalies' state changes, then a frame for each service."""
         self._take_new_services()
         services = self._registry.services
@@ -73,8 +72,7 @@ class FrameCloser:
             for flag in part.judge(frame):
                 flags.setdefault(flag.row, {}).setdefault(flag.column, []).append(flag)
         for service, row in services.by_name():
-            for anomaly in self._live(service, row, frame, flags.get(row, {}), source):
-                yield anomaly_output(anomaly, end)
+            yield from self._live(service, row, frame, flags.get(row, {}), source)
             yield self._writer.output(self._service_frame(service, row, values), start, end, source)
         self._recent.keep(frame)
 

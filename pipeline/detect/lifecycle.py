@@ -96,8 +96,8 @@ class Open(msgspec.Struct):
     expected: float
     lower: float
     upper: float
-    band: tuple[float, float]
-    """The expected band when it opened: what recovery means."""
+    normal: float
+    """What was expected when it opened: what recovery means."""
     latest: float
     recent: list[float]
     provenance: Provenance
@@ -207,7 +207,7 @@ class Anomalies:
             expected=observation.expected,
             lower=observation.lower,
             upper=observation.upper,
-            band=(observation.lower, observation.upper),
+            normal=observation.expected,
             latest=observation.value,
             recent=list(about.recent)[-RECENT:],
             provenance=about.provenance,
@@ -353,9 +353,9 @@ def _join(now: Open, flag: Flag, at: int) -> None:
 
 
 def _why_closed(now: Open) -> ClosedBecause:
-    lower, upper = now.band
-    outside = now.latest < lower or now.latest > upper
-    return "new_normal" if outside else "recovered"
+    """Recovered where the value ended nearer to what was normal than to the worst."""
+    back = abs(now.latest - now.normal)
+    return "new_normal" if back > abs(now.observed - now.latest) else "recovered"
 
 
 def _encode_hook(value: object) -> object:

@@ -32,6 +32,10 @@ class StaticRules:
         self._rules = list(rules.items())
         self._column = [signals.index(rule.signal) for rule in rules.values()]
         self._patience_ms = patience_ms
+        self._sign = np.array([rule.sign for rule in rules.values()], dtype=np.float64)
+        self._threshold = np.array([rule.threshold for rule in rules.values()])
+        self._clear_at = np.array([rule.clear_at for rule in rules.values()])
+        self._hold_ms = np.array([rule.hold_ms for rule in rules.values()], dtype=np.int64)
         shape = (len(self._rules),)
         self._state = Columns(
             _LAYOUT_VERSION, {"since": ("i8", shape), "firing": ("?", shape), "seen": ("i8", shape), "on": ("?", shape)}
@@ -51,37 +55,36 @@ class StaticRules:
 
     def judge(self, frame: ClosedFrame) -> Iterator[Flag]:
         """The rules that fire at the end of this frame."""
-        for number, (rule_id, rule) in enumerate(self._rules):
-            since = self._advance(number, rule, frame)
-            for row in np.flatnonzero(self._state["firing"][: len(frame.values), number]).tolist():
-                yield Flag(
-                    row=row,
-                    column=self._column[number],
-                    detector=Detector.STATIC,
-                    severity=rule.severity,
-                    score=1.0,
-                    since=int(since[row]),
-                    rule=rule_id,
-                    threshold=rule.threshold,
-                )
+        since, firing = self._advance(frame)
+        for row, number in np.argwhere(firing).tolist():
+            rule_id, rule = self._rules[number]
+            yield Flag(
+                row=row,
+                column=self._column[number],
+                detector=Detector.STATIC,
+                severity=rule.severity,
+                score=1.0,
+                since=int(since[row, number]),
+                rule=rule_id,
+                threshold=rule.threshold,
+            )
 
-    def _advance(self, number: int, rule: StaticRule, frame: ClosedFrame) -> npt.NDArray[np.int64]:
+    def _advance(self, frame: ClosedFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Move all rules on; since int64[rows, rules], firing bool[rows, rules]."""
         rows = len(frame.values)
-        value = frame.values[:, self._column[number]]
-        since = self._state["since"][:rows, number]
-        firing = self._state["firing"][:rows, number]
-        seen = self._state["seen"][:rows, number]
-        valid = ~np.isnan(value) & self._state["on"][:rows, number]
-        breach = valid & (rule.sign * (value - rule.threshold) > 0)
+        value = frame.values[:, self._column]
+        since, firing, seen, on = (self._state[name][:rows] for name in ("since", "firing", "seen", "on"))
+        valid = ~np.isnan(value) & on
+        breach = valid & (self._sign * (value - self._threshold) > 0)
         seen[valid] = frame.end
         since[breach & (since == 0)] = frame.start
-        ended = firing & valid & (rule.sign * (value - rule.clear_at) <= 0) & ~breach
+        ended = firing & valid & (self._sign * (value - self._clear_at) <= 0) & ~breach
         never_held = ~firing & valid & ~breach
         silent = ~valid & (frame.end - seen > self._patience_ms)
         since[ended | never_held | silent] = 0
         firing[ended | silent] = False
-        firing |= breach & (frame.end - since >= rule.hold_ms)
-        return since
+        firing |= breach & (frame.end - since >= self._hold_ms)
+        return since, firing
 
     def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
         """Copy of the whole state."""

@@ -58,16 +58,22 @@ class WatchedSeries:
         """Whether an anomaly of this series is open: then all of its samples need a look."""
         self._columns["open"][slot] = is_open
 
-    def judge(
+    def score(
         self, slots: npt.NDArray[np.int32], ts: npt.NDArray[np.int64], watched: npt.NDArray[np.float64]
-    ) -> Watched:
-        """Score and learn the watched samples; those in alarm, or of a series with an open anomaly, need a look.
+    ) -> tuple[npt.NDArray[np.int64], Verdicts]:
+        """Score, then learn, the samples of watched series: their rows int64[k], in order, and the verdicts on them.
 
         slots int32[n] (-1: no series), ts int64[n] ms, watched float64[n] (NaN: nothing to watch).
         """
         place = self._columns["slot"][slots] - np.int32(1)
         rows = np.flatnonzero((slots >= 0) & (place >= 0) & ~np.isnan(watched))
-        verdicts = self._bank.score_learn(place[rows], ts[rows], watched[rows])
+        return rows, self._bank.score_learn(place[rows], ts[rows], watched[rows])
+
+    def judge(
+        self, slots: npt.NDArray[np.int32], ts: npt.NDArray[np.int64], watched: npt.NDArray[np.float64]
+    ) -> Watched:
+        """As `score`; the samples in alarm, or of a series with an open anomaly: they need a look."""
+        rows, verdicts = self.score(slots, ts, watched)
         at = np.flatnonzero(verdicts.alarm | self._columns["open"][slots[rows]])
         return Watched(rows=rows[at], at=at, verdicts=verdicts)
 

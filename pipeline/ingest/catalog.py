@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from pipeline.errors import DecodeError
+from pipeline.ingest.parsing import parse_json
 from pipeline.partitioning import partition_of
 from pipeline.series import SERVICE_LABEL, Kind, Series, kind_of_name, unit_of_name
 
@@ -93,12 +94,7 @@ class SeriesCatalog:
         raw = (name, labels, key, kind, unit)
         index = self._by_raw.get(raw)
         if index is None:
-            try:
-                decoded = _labels_decoder.decode(labels)
-            except msgspec.DecodeError as error:
-                raise DecodeError(
-                    f"labels of {name!r}: {error}; a JSON object of texts is wanted", reason="labels"
-                ) from error
+            decoded = parse_json(_labels_decoder, labels, f"labels of {name!r}, a JSON object of texts", reason="labels")
             texts = {label: _text(value) for label, value in decoded.items()}
             index = self._by_raw[raw] = self.intern(name, texts, key, kind, unit)
         return index

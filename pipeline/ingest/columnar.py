@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from pipeline.errors import DecodeError
+from pipeline.ingest.parsing import parse_json
 from pipeline.ingest.points import Points
 from pipeline.ingest.timestamps import column_to_millis
 
@@ -54,11 +55,7 @@ def sniff(payload: bytes) -> bool:
 
 def decode(payload: bytes, catalog: SeriesCatalog, key: bytes | None) -> Points:
     """Columns of samples. Raises DecodeError."""
-    try:
-        columns = _columns.decode(payload)
-    except msgspec.DecodeError as error:
-        reason = "fields" if isinstance(error, msgspec.ValidationError) else "syntax"
-        raise DecodeError(f"not columnar JSON: {error}", reason=reason) from error
+    columns = parse_json(_columns, payload, "columnar JSON")
     value = np.asarray(columns.value, dtype=np.float64)
     index = _indexes(columns, catalog, key)
     ts = column_to_millis(columns.ts if isinstance(columns.ts, list) else [columns.ts] * len(value))
@@ -83,10 +80,7 @@ def _interned(section: bytes, catalog: SeriesCatalog, key: bytes | None) -> npt.
     """Catalog indexes of the series in this part of the message; publishers repeat it, so it is looked up whole."""
     known = catalog.sections.get((section, key))
     if known is None:
-        try:
-            entries = _series.decode(section)
-        except msgspec.DecodeError as error:
-            raise DecodeError(f"not columnar JSON: series: {error}", reason="fields") from error
+        entries = parse_json(_series, section, "a list of series")
         indexes = [catalog.intern_raw(one.name, bytes(one.labels), key, one.kind, one.unit) for one in entries]
         known = catalog.sections.put((section, key), np.asarray(indexes, dtype=np.int64))
     return known

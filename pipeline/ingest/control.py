@@ -86,9 +86,9 @@ class ControlStage:
         if state:
             raise StateError("control has no state; this snapshot belongs to another stage")
 
-    def tick(self, elapsed_ms: int) -> Output | None:  # noqa: ARG002  the contract's signature
-        """None: without state there is nothing to move on."""
-        return None
+    def tick(self, elapsed_ms: int) -> Sequence[Output]:  # noqa: ARG002  the contract's signature
+        """Nothing: nobody waits for control records."""
+        return ()
 
     def statistics(self) -> Mapping[str, float]:
         """`control_total{type=…}`, `deadletters_total{reason=…}`."""

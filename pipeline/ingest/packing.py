@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
 import pyarrow as pa
 
-from pipeline.batch import ARROW_CONTENT_TYPE, SampleBatch, encode_batch
+from pipeline.batch import ARRIVAL_HEADER, ARROW_CONTENT_TYPE, SOURCE_HEADER, SampleBatch, encode_batch
 from pipeline.stage import Output, Topic
 
 if TYPE_CHECKING:
@@ -17,27 +18,44 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pipeline.ingest.catalog import SeriesCatalog
+    from pipeline.ingest.points import Points
 
 _ROW_BYTES = 24
 MESSAGE_BYTES = 750_000
 """Upper bound of a message before compression, below Kafka's default limit of 1 MB."""
 
-_HEADERS = (("content-type", ARROW_CONTENT_TYPE.encode()),)
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where samples were read: input topic and partition, and the newest Kafka timestamp of their records, ms."""
+
+    topic: str
+    partition: int
+    arrival: int
+
+    @property
+    def source(self) -> str:
+        """Name of the input partition."""
+        return f"{self.topic}/{self.partition}"
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """Headers of a message of samples."""
+        return [
+            ("content-type", ARROW_CONTENT_TYPE.encode()),
+            (SOURCE_HEADER, self.source.encode()),
+            (ARRIVAL_HEADER, str(self.arrival).encode()),
+        ]
 
 
-def pack(
-    index: npt.NDArray[np.int64],
-    ts: npt.NDArray[np.int64],
-    value: npt.NDArray[np.float64],
-    catalog: SeriesCatalog,
-    partitions: int,
-) -> Iterator[Output]:
-    """The samples (equally long columns; `index` into the catalog) as outputs for `duri.samples`.
+def pack(columns: Points, origin: Origin, catalog: SeriesCatalog, partitions: int) -> Iterator[Output]:
+    """The samples (arrays, `series` into the catalog) as outputs for `duri.samples`.
 
     Rows of one partition keep their order. Each message carries the labels of each of its series once.
     """
+    index, ts, value = (np.asarray(column) for column in columns)
     if not len(index):
         return
+    headers = origin.headers()
     message, first = _assign(index, catalog.partition, catalog.size, partitions, MESSAGE_BYTES)
     order = np.argsort(message, kind="stable")
     cuts = np.flatnonzero(np.diff(message[order])) + 1
@@ -53,7 +71,7 @@ def pack(
             topic=Topic.SAMPLES,
             value=encode_batch(batch),
             timestamp=int(batch.ts.max()),
-            headers=_HEADERS,
+            headers=headers,
             partition=int(catalog.partition[series[0]]),
         )
 

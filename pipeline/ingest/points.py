@@ -12,10 +12,10 @@ import numpy.typing as npt
 class Points(NamedTuple):
     """Samples of one message.
 
-    `index` are the series' indexes in the catalog, `ts` ms since the epoch, `value` the values; plain sequences for a
+    `series` are the series' indexes in the catalog, `ts` ms since the epoch, `value` the values; plain sequences for a
     handful of samples, arrays (int64[n], int64[n], float64[n]) for many.
     """
 
-    index: Sequence[int] | npt.NDArray[np.int64]
+    series: Sequence[int] | npt.NDArray[np.int64]
     ts: Sequence[int] | npt.NDArray[np.int64]
     value: Sequence[float] | npt.NDArray[np.float64]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline.errors import DecodeError
+from pipeline.ingest.parsing import parse_json
 from pipeline.ingest.points import Points
 from pipeline.ingest.timestamps import to_millis
 
@@ -38,15 +38,8 @@ def sniff(payload: bytes) -> bool:
 
 def decode(payload: bytes, catalog: SeriesCatalog, key: bytes | None) -> Points:
     """One sample or an array of them. Raises DecodeError."""
-    try:
-        if payload[:1] == b"{":
-            samples = (_one.decode(payload),)
-        elif payload.lstrip()[:1] == b"[":
-            samples = _many.decode(payload)
-        else:
-            samples = (_one.decode(payload),)
-    except msgspec.DecodeError as error:
-        raise DecodeError(f"not a JSON sample: {error}", reason=_reason(error)) from error
+    is_array = payload[:1] != b"{" and payload.lstrip()[:1] == b"["
+    samples = parse_json(_many, payload, "JSON samples") if is_array else [parse_json(_one, payload, "a JSON sample")]
     intern = catalog.intern_raw
     return Points(
         [intern(sample.name, bytes(sample.labels), key, sample.kind, sample.unit) for sample in samples],
@@ -58,6 +51,3 @@ def decode(payload: bytes, catalog: SeriesCatalog, key: bytes | None) -> Points:
         [sample.value for sample in samples],
     )
 
-
-def _reason(error: msgspec.DecodeError) -> str:
-    return "fields" if isinstance(error, msgspec.ValidationError) else "syntax"

@@ -11,20 +11,20 @@ from pipeline.errors import DecodeError, StateError
 from pipeline.ingest.catalog import SeriesCatalog
 from pipeline.ingest.deadletters import dead_letter
 from pipeline.ingest.formats import AUTO, Format, choose
-from pipeline.ingest.packing import pack
+from pipeline.ingest.packing import Origin, pack
 from pipeline.ingest.points import Points
-from pipeline.stage import header
+from pipeline.records import SourceIdle, cloudevent_headers, content_id
+from pipeline.stage import Output, Topic, header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy.typing as npt
-
     from pipeline.settings import IngestSettings
-    from pipeline.stage import InputRecord, Output, SnapshotState
+    from pipeline.stage import InputRecord, SnapshotState
 
 # From this many samples on a message's columns are arrays that are kept whole.
 _MANY = 32
+_ANNOUNCE_AGAIN_MS = 600_000
 
 
 class IngestStage:
@@ -35,8 +35,12 @@ class IngestStage:
 
     name = "ingest"
 
-    def __init__(self, settings: IngestSettings, *, samples_partitions: int, topic_format: str = AUTO) -> None:
+    def __init__(
+        self, settings: IngestSettings, *, source: str, samples_partitions: int, topic_format: str = AUTO
+    ) -> None:
         self._settings = settings
+        self._source = source
+        self._announced_ms: int | None = None
         self._partitions = samples_partitions
         self._topic_format = topic_format
         self._catalog = SeriesCatalog(settings, samples_partitions)
@@ -44,6 +48,8 @@ class IngestStage:
 
     def step(self, records: Sequence[InputRecord]) -> list[Output]:
         """Samples of these messages as outputs, and a dead letter for each that cannot be read."""
+        if not records:
+            return []
         if self._catalog.is_full:
             self._catalog.clear()
         columns = _Columns()
@@ -59,10 +65,12 @@ class IngestStage:
                 self._counts[f'deadletters_total{{reason="{error.reason}"}}'] += 1
             else:
                 columns.add(points)
-        index, ts, value = columns.arrays()
+        points = columns.arrays()
         self._counts["messages_total"] += len(records)
-        self._counts["samples_total"] += len(index)
-        return [*pack(index, ts, value, self._catalog, self._partitions), *dead]
+        self._counts["samples_total"] += len(points.ts)
+        self._announced_ms = None
+        origin = Origin(records[-1].topic, records[-1].partition, max(record.timestamp for record in records))
+        return [*pack(points, origin, self._catalog, self._partitions), *dead]
 
     def _decode(self, record: InputRecord) -> Points:
         payload = record.value
@@ -83,9 +91,22 @@ class IngestStage:
         if state:
             raise StateError("ingest has no state; this snapshot belongs to another stage")
 
-    def tick(self, elapsed_ms: int) -> Output | None:  # noqa: ARG002  the contract's signature
-        """None: without state there is nothing to move on."""
-        return None
+    def tick(self, elapsed_ms: int) -> Sequence[Output]:
+        """Say to every partition of `duri.samples` that this input is read to its end, once, and now and then again."""
+        if self._announced_ms is not None and elapsed_ms - self._announced_ms < _ANNOUNCE_AGAIN_MS:
+            return ()
+        self._announced_ms = elapsed_ms
+        idle = SourceIdle(source=self._source)
+        return [
+            Output(
+                topic=Topic.SAMPLES,
+                value=idle.model_dump_json().encode(),
+                timestamp=0,
+                headers=cloudevent_headers(idle.event_type(), f"/ingest/{self._source}", content_id(self._source), 0),
+                partition=partition,
+            )
+            for partition in range(self._partitions)
+        ]
 
     def statistics(self) -> Mapping[str, float]:
         """`messages_total`, `samples_total`, `deadletters_total{reason=…}`."""
@@ -112,11 +133,11 @@ class _Columns:
         self._value: list[float] = []
 
     def add(self, points: Points) -> None:
-        if len(points.index) >= _MANY:
+        if len(points.series) >= _MANY:
             self._close()
             self._chunks.append(points)
         else:
-            self._index.extend(points.index)
+            self._index.extend(points.series)
             self._ts.extend(points.ts)
             self._value.extend(points.value)
 
@@ -125,12 +146,12 @@ class _Columns:
             self._chunks.append(Points(self._index, self._ts, self._value))
             self._index, self._ts, self._value = [], [], []
 
-    def arrays(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """All points as int64[n], int64[n] ms, float64[n]."""
+    def arrays(self) -> Points:
+        """All points, as arrays."""
         self._close()
         chunks = self._chunks or [Points((), (), ())]
-        return (
-            np.concatenate([np.asarray(chunk.index, dtype=np.int64) for chunk in chunks]),
+        return Points(
+            np.concatenate([np.asarray(chunk.series, dtype=np.int64) for chunk in chunks]),
             np.concatenate([np.asarray(chunk.ts, dtype=np.int64) for chunk in chunks]),
             np.concatenate([np.asarray(chunk.value, dtype=np.float64) for chunk in chunks]),
         )

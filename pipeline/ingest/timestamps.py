@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.errors import DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
 
 # Below the first bound a number is seconds, then ms, µs, ns. The bounds leave room from 1973 (in ms) to the year 5138.
 _SECONDS_BELOW = 1e11
@@ -35,7 +40,7 @@ def to_millis(ts: float | str) -> int:
     raise DecodeError(f"timestamp {ts!r} is beyond nanoseconds of any year to come", reason="timestamp")
 
 
-def column_to_millis(ts: list[float] | list[str]) -> npt.NDArray[np.int64]:
+def column_to_millis(ts: Sequence[float | str]) -> npt.NDArray[np.int64]:
     """A column of timestamps as int64[n] ms; raises DecodeError as `to_millis` does."""
     if not ts:
         return np.empty(0, dtype=np.int64)

@@ -63,7 +63,7 @@ def _place(keys: npt.NDArray[np.uint64], identity: np.uint64) -> int:
     at = (identity * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(20)) & mask
     while keys[at] != np.uint64(0) and keys[at] != identity:
         at = (at + np.uint64(1)) & mask
-    return np.int64(at)
+    return int(at)
 
 
 @numba.njit(cache=True, nogil=True)

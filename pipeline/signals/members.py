@@ -56,24 +56,13 @@ class Members:
     def reported(self, rows: npt.NDArray[Any], services: int) -> npt.NDArray[np.bool_]:
         """Whether any of a service's series had a sample in this frame; bool[services]."""
         slots, service, _ = self.arrays()
-        result: npt.NDArray[np.bool_] = np.bincount(service[rows["seen"][slots]], minlength=services) > 0
-        return result
+        return _reported(rows, slots, service, services)
 
     def per_service(self, rows: npt.NDArray[Any], services: int) -> npt.NDArray[np.float64]:
         """Value of the term for each service row, NaN where it has no data in this frame; float64[services]."""
         slots, service, _ = self.arrays()
-        taken = _take(rows[slots], self.term.take)
-        present = ~np.isnan(taken)
-        found = np.bincount(service[present], minlength=services)
-        if self.term.over == "max":
-            result = np.full(services, -np.inf)
-            np.maximum.at(result, service[present], taken[present])
-        else:
-            result = np.bincount(service[present], weights=taken[present], minlength=services).astype(np.float64)
-            if self.term.over == "mean":
-                result /= np.maximum(found, 1)
-        result = np.where(found > 0, result * self.term.scale, np.nan)
-        return result
+        term = self.term
+        return _reduce(rows, slots, service, _TAKES.index(term.take), _OVERS.index(term.over), services) * term.scale
 
     def quantiles(self, rows: npt.NDArray[Any], services: int, q: float) -> npt.NDArray[np.float64]:
         """The q-quantile of each service's histogram over this frame; float64[services], NaN without observations.
@@ -83,25 +72,79 @@ class Members:
         """
         slots, service, bound = self.arrays()
         order = np.lexsort((bound, service))
-        increase = _take(rows[slots], "increase")[order]
+        increase = _increases(rows, slots)[order]
         return _quantiles(service[order], bound[order], increase, services, q)
 
 
-def _take(rows: npt.NDArray[Any], take: str) -> npt.NDArray[np.float64]:
-    """Each series' value for the frame, NaN where it has none."""
-    seen = rows["count"] > 0
-    if take == "last":
-        values = rows["last_value"]
-    elif take == "max":
-        values = rows["peak"]
-    elif take == "mean":
-        values = rows["total"] / np.maximum(rows["count"], 1)
-    else:
-        seen = seen & (rows["elapsed"] > 0) & (rows["kind"] != GAUGE)
-        values = rows["increase"]
-        if take == "rate":
-            values = values / np.maximum(rows["elapsed"], 1) * 1000.0
-    result: npt.NDArray[np.float64] = np.where(seen, values, np.nan)
+_TAKES = ("rate", "increase", "mean", "last", "max")
+_RATE, _INCREASE, _MEAN, _LAST, _ = range(len(_TAKES))
+_OVERS = ("sum", "mean", "max")
+_SUM, _AVERAGE, _LARGEST = range(len(_OVERS))
+
+
+@numba.njit(cache=True, nogil=True)
+def _take(row: np.void, take: int) -> float:
+    """A series' value for the frame, NaN where it has none."""
+    if row["count"] == 0:
+        return np.nan
+    if take == _LAST:
+        return float(row["last_value"])
+    if take == _MEAN:
+        return float(row["total"] / row["count"])
+    if take in (_RATE, _INCREASE):
+        if row["elapsed"] == 0 or row["kind"] == GAUGE:
+            return np.nan
+        return float(row["increase"] / row["elapsed"] * 1000.0 if take == _RATE else row["increase"])
+    return float(row["peak"])
+
+
+@numba.njit(cache=True, nogil=True)
+def _reduce(
+    rows: npt.NDArray[np.void],
+    slots: npt.NDArray[np.int32],
+    service: npt.NDArray[np.int32],
+    take: int,
+    over: int,
+    services: int,
+) -> npt.NDArray[np.float64]:
+    """Sum, mean or maximum over each service's series; NaN for a service without any value."""
+    result = np.full(services, np.nan)
+    found = np.zeros(services, dtype=np.int64)
+    for i in range(len(slots)):
+        value = _take(rows[slots[i]], take)
+        if np.isnan(value):
+            continue
+        s = service[i]
+        if found[s] == 0:
+            result[s] = value
+        elif over == _LARGEST:
+            result[s] = max(result[s], value)
+        else:
+            result[s] += value
+        found[s] += 1
+    if over == _AVERAGE:
+        for s in range(services):
+            if found[s] > 0:
+                result[s] /= found[s]
+    return result
+
+
+@numba.njit(cache=True, nogil=True)
+def _reported(
+    rows: npt.NDArray[np.void], slots: npt.NDArray[np.int32], service: npt.NDArray[np.int32], services: int
+) -> npt.NDArray[np.bool_]:
+    result = np.zeros(services, dtype=np.bool_)
+    for i in range(len(slots)):
+        if rows[slots[i]]["seen"]:
+            result[service[i]] = True
+    return result
+
+
+@numba.njit(cache=True, nogil=True)
+def _increases(rows: npt.NDArray[np.void], slots: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+    result = np.empty(len(slots))
+    for i in range(len(slots)):
+        result[i] = _take(rows[slots[i]], _INCREASE)
     return result
 
 
@@ -150,10 +193,10 @@ def _quantile(bound: npt.NDArray[np.float64], increase: npt.NDArray[np.float64],
     while cumulative[at] < rank:
         at += 1
     if at == m - 1:
-        return bounds[m - 2]
+        return float(bounds[m - 2])
     below = cumulative[at - 1] if at > 0 else 0.0
     lower = bounds[at - 1] if at > 0 else min(0.0, bounds[0])
     inside = cumulative[at] - below
     if inside <= 0.0:
-        return bounds[at]
-    return lower + (bounds[at] - lower) * (rank - below) / inside
+        return float(bounds[at])
+    return float(lower + (bounds[at] - lower) * (rank - below) / inside)

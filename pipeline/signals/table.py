@@ -11,7 +11,7 @@ from pipeline.series import Kind
 from pipeline.signals.members import Members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -38,22 +38,20 @@ class SignalTable:
     def __init__(self, definitions: Definitions) -> None:
         self.signals = list(definitions.signals)
         self.settings = list(definitions.settings)
-        self._definitions = definitions
         self._members: dict[str, Members] = {}
         self._by_name: dict[str, list[Members]] = {}
-        for term in _all_terms(definitions):
-            self._add_term(term)
-
-    def _add_term(self, term: Term) -> None:
-        key = term.model_dump_json()
-        if key in self._members:
-            return
-        members = self._members[key] = Members(term)
-        for name in dict.fromkeys(term.of):
-            self._by_name.setdefault(name, []).append(members)
+        self._plan = [
+            (signal, [self._of(term) for term in signal.terms()]) for signal in definitions.signals.values()
+        ]
+        self._settings_plan = [self._of(term) for term in definitions.settings.values()]
 
     def _of(self, term: Term) -> Members:
-        return self._members[term.model_dump_json()]
+        key = term.model_dump_json()
+        if key not in self._members:
+            members = self._members[key] = Members(term)
+            for name in dict.fromkeys(term.of):
+                self._by_name.setdefault(name, []).append(members)
+        return self._members[key]
 
     def add(self, slot: int, series: Series, service: int) -> bool:
         """Let a new series take part; whether any signal or setting uses it."""
@@ -72,43 +70,51 @@ class SignalTable:
 
     def evaluate(self, rows: npt.NDArray[Any], services: int) -> FrameValues:
         """Signals and settings of the frame that the store's `rows` have collected, for `services` service rows."""
-        signals = np.full((services, len(self.signals)), np.nan)
-        for column, name in enumerate(self.signals):
-            signals[:, column] = self._signal(self._definitions.signals[name], rows, services)
-        settings = np.full((services, len(self.settings)), np.nan)
-        for column, name in enumerate(self.settings):
-            settings[:, column] = self._of(self._definitions.settings[name]).per_service(rows, services)
-        reported = np.zeros(signals.shape, dtype=bool)
-        for column, name in enumerate(self.signals):
-            first = self._definitions.signals[name].terms()[0]
-            reported[:, column] = self._of(first).reported(rows, services)
+        values = _Values(rows, services)
+        signals = np.empty((services, len(self.signals)))
+        reported = np.empty(signals.shape, dtype=bool)
+        for column, (signal, members) in enumerate(self._plan):
+            signals[:, column] = _signal(signal, members, values)
+            reported[:, column] = members[0].reported(rows, services)
+        settings = np.empty((services, len(self.settings)))
+        for column, members in enumerate(self._settings_plan):
+            settings[:, column] = values.of(members)
         return FrameValues(signals, settings, reported | ~np.isnan(signals))
 
-    def _signal(self, signal: Signal, rows: npt.NDArray[Any], services: int) -> npt.NDArray[np.float64]:
-        if signal.quantile is not None:
-            return self._of(signal.quantile.buckets()).quantiles(rows, services, signal.quantile.q)
-        if signal.value is not None:
-            return _defaulted(self._of(signal.value).per_service(rows, services), signal.value)
-        above, below = signal.terms()
-        numerator = self._of(above).per_service(rows, services)
-        denominator = self._of(below).per_service(rows, services)
-        # A default stands in for one half of a ratio, never for both: a service that has neither has no such signal.
-        nothing = np.isnan(numerator) & np.isnan(denominator)
-        numerator, denominator = _defaulted(numerator, above), _defaulted(denominator, below)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where(denominator > 0, numerator / denominator, np.nan)
-        ratio[nothing] = np.nan
-        return 1.0 - ratio if signal.complement else ratio
+
+class _Values:
+    """Terms of one frame, each reduced once however many signals read it."""
+
+    def __init__(self, rows: npt.NDArray[Any], services: int) -> None:
+        self.rows = rows
+        self.services = services
+        self._known: dict[int, npt.NDArray[np.float64]] = {}
+
+    def of(self, members: Members) -> npt.NDArray[np.float64]:
+        known = self._known.get(id(members))
+        if known is None:
+            known = self._known[id(members)] = members.per_service(self.rows, self.services)
+        return known
+
+
+def _signal(signal: Signal, members: Sequence[Members], values: _Values) -> npt.NDArray[np.float64]:
+    if signal.quantile is not None:
+        return members[0].quantiles(values.rows, values.services, signal.quantile.q)
+    if signal.value is not None:
+        return _defaulted(values.of(members[0]), signal.value)
+    above, below = members
+    numerator, denominator = values.of(above), values.of(below)
+    # A default stands in for one half of a ratio, never for both: a service that has neither has no such signal.
+    nothing = np.isnan(numerator) & np.isnan(denominator)
+    numerator, denominator = _defaulted(numerator, above.term), _defaulted(denominator, below.term)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(denominator > 0, numerator / denominator, np.nan)
+    ratio[nothing] = np.nan
+    return 1.0 - ratio if signal.complement else ratio
 
 
 def _defaulted(values: npt.NDArray[np.float64], term: Term) -> npt.NDArray[np.float64]:
     return values if term.default is None else np.where(np.isnan(values), term.default, values)
-
-
-def _all_terms(definitions: Definitions) -> Iterator[Term]:
-    for signal in definitions.signals.values():
-        yield from signal.terms()
-    yield from definitions.settings.values()
 
 
 def _upper_bound(series: Series) -> float:

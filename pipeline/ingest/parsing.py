@@ -1,0 +1,22 @@
+"""JSON into typed objects, every way of failing turned into a DecodeError."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from pipeline.errors import DecodeError
+
+Decoded = TypeVar("Decoded")
+
+
+def parse_json(decoder: msgspec.json.Decoder[Decoded], data: bytes, what: str, *, reason: str | None = None) -> Decoded:
+    """Decode; raises DecodeError "not <what>: …" with reason `fields` or `syntax` where none is given."""
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError as error:
+        raise DecodeError(f"not {what}: {error}", reason=reason or "fields") from error
+    # Invalid UTF-8 inside a text and bottomless nesting have their own exceptions.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"not {what}: {error}", reason=reason or "syntax") from error
