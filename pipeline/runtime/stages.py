@@ -50,6 +50,7 @@ def _ingest(settings: Settings) -> StageSpec:
             )
         return IngestStage(
             settings.ingest,
+            source=f"{source.topic}/{source.partition}",
             samples_partitions=topics.samples_partitions,
             topic_format=topics.extra_inputs.get(source.topic, AUTO),
         )
@@ -60,6 +61,7 @@ def _ingest(settings: Settings) -> StageSpec:
 
 def _detect(settings: Settings) -> StageSpec:
     topics = settings.topics
+    metrics = topics.name(Topic.METRICS)
     configuration = load_detection(settings.config_dir, settings.detect, partitions=topics.samples_partitions)
 
     def make(source: TopicPartition) -> Stage:
@@ -68,6 +70,7 @@ def _detect(settings: Settings) -> StageSpec:
             input_topic=source.topic,
             partition=source.partition,
             frames_partitions=topics.frames_partitions,
+            sources=[f"{metrics}/{partition}" for partition in range(topics.metrics_partitions)],
         )
 
     return StageSpec(name="detect", inputs=(topics.name(Topic.SAMPLES),), factory=make, outputs=_topics(settings))
