@@ -86,8 +86,10 @@ class Intake:
 
     def open_next(self, at_least: int) -> None:
         """The open frame is closed; open the next, or skip empty ones up to `at_least` (ms) before the next waiting."""
-        following = min((at_least // self._frame_ms * self._frame_ms, *self._waiting))
-        self.start = max(self.end, following)
+        following = self.end
+        if at_least > following:
+            following = max(following, min((at_least // self._frame_ms * self._frame_ms, *self._waiting)))
+        self.start = following
         parts = self._waiting.pop(self.start, [])
         self.waiting_rows -= sum(len(part) for part in parts)
         self._open += parts

@@ -31,6 +31,7 @@ class LearnedSignals:
     def __init__(self, signals: Sequence[Signal], settings: BankSettings) -> None:
         self._bank = Bank(settings)
         self._floor = np.array([signal.floor for signal in signals])
+        self._floor_share = np.array([signal.floor_share for signal in signals])
         self._worse = [signal.worse for signal in signals]
         # Bank slot + 1 of each cell; 0, as new, is none.
         self._cells = Columns(_LAYOUT_VERSION, {"slot": ("i4", (len(signals),))})
@@ -50,15 +51,19 @@ class LearnedSignals:
         self._cells.evict(rows)
 
     def judge(self, frame: ClosedFrame) -> Iterator[Flag]:
-        """What the learners find abnormal in this frame, by more than the signal's floor."""
+        """What the learners find abnormal in this frame, by more than the signal's floors."""
         has = ~np.isnan(frame.values)
         rows, columns = np.nonzero(has)
+        self._clear(frame.values.shape)
+        if not len(rows):
+            return
         slots = self._slots(rows, columns)
         values = frame.values[rows, columns]
         verdicts = self._bank.score_learn(slots, np.full(len(slots), frame.end, dtype=np.int64), values)
-        self._keep(frame.values.shape, rows, columns, verdicts)
+        self._keep(rows, columns, verdicts)
         deviation = values - verdicts.expected
-        matters = verdicts.alarm & ~(np.abs(deviation) < self._floor[columns])
+        floor = np.maximum(self._floor[columns], self._floor_share[columns] * np.abs(verdicts.expected))
+        matters = verdicts.alarm & ~(np.abs(deviation) < floor)
         for at in np.flatnonzero(matters).tolist():
             column = int(columns[at])
             yield Flag(
@@ -75,16 +80,12 @@ class LearnedSignals:
         hurts = worse == "both" or (worse == "up") == (deviation > 0)
         return Severity.WARNING if hurts else Severity.INFO
 
-    def _keep(
-        self,
-        shape: tuple[int, ...],
-        rows: npt.NDArray[np.int64],
-        columns: npt.NDArray[np.int64],
-        verdicts: Verdicts,
-    ) -> None:
+    def _clear(self, shape: tuple[int, ...]) -> None:
         self.score = np.zeros(shape)
-        self.score[rows, columns] = verdicts.score
         self.expected, self.lower, self.upper = (np.full(shape, np.nan) for _ in range(3))
+
+    def _keep(self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], verdicts: Verdicts) -> None:
+        self.score[rows, columns] = verdicts.score
         self.expected[rows, columns] = verdicts.expected
         self.lower[rows, columns] = verdicts.lower
         self.upper[rows, columns] = verdicts.upper

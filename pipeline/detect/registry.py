@@ -45,8 +45,7 @@ class SeriesRegistry:
         self.table = SignalTable(configuration.definitions)
         self.watched = WatchedSeries(configuration.bank)
         self.services = ServiceRows()
-        self.new_rows: list[tuple[int, str]] = []
-        """Services that got a row since `take_new_rows`."""
+        self._new_rows: list[tuple[int, str]] = []
         self.refused = 0
         self._newcomers = 0
         self._service_of = np.zeros(0, dtype=np.int32)
@@ -83,7 +82,7 @@ class SeriesRegistry:
         slot = self.store.add(identity, series)
         row, is_new = self.services.join(series.service)
         if is_new:
-            self.new_rows.append((row, series.service))
+            self._new_rows.append((row, series.service))
         self._attach(slot, series, row)
         return True
 
@@ -100,7 +99,7 @@ class SeriesRegistry:
 
     def take_new_rows(self) -> list[tuple[int, str]]:
         """Services that got a row since the last call."""
-        new, self.new_rows = self.new_rows, []
+        new, self._new_rows = self._new_rows, []
         return new
 
     def sampled(self) -> npt.NDArray[np.bool_]:
@@ -126,6 +125,7 @@ class SeriesRegistry:
         """Copy of the whole state."""
         return {
             "services": self.services.snapshot(),
+            "new_rows": list(self._new_rows),
             "refused": self.refused,
             "newcomers": self._newcomers,
         }
@@ -134,6 +134,7 @@ class SeriesRegistry:
         """Become what gave this snapshot, once `store` and `watched` are restored. Raises StateError."""
         try:
             self.services.restore(state["services"])
+            self._new_rows = [(row, service) for row, service in state["new_rows"]]
             self.refused = state["refused"]
             self._newcomers = state["newcomers"]
         except (KeyError, ValueError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numba
 import numpy as np
 
 from models.columns import Columns
@@ -38,7 +39,7 @@ class RegressionRules:
         self._state = Columns(
             _LAYOUT_VERSION,
             {
-                # Values by frame number modulo the size, shifted by 1 so that zero, as new, means none.
+                # Values by frame number modulo the size, and whether there was one.
                 "ring": ("f4", (len(self._rules), self._size)),
                 "has": ("?", (len(self._rules), self._size)),
                 "since": ("i8", shape),
@@ -60,25 +61,18 @@ class RegressionRules:
         place = (frame.start // self._frame_ms) % self._size
         for number, (rule_id, rule) in enumerate(self._rules):
             value = frame.values[:, self._column[number]]
+            if np.isnan(value).all() and not self._state["has"][:rows, number].any():
+                continue
             self._state["ring"][:rows, number, place] = np.nan_to_num(value)
             self._state["has"][:rows, number, place] = ~np.isnan(value)
             now, then = self._means(number, rows, place)
             yield from self._flags(number, rule_id, rule, frame, worse_share(rule, now, then))
 
     def _means(self, number: int, rows: int, place: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        window = np.arange(self._window[number])
-        return (
-            self._mean(number, rows, (place - window) % self._size),
-            self._mean(number, rows, (place - self._ago[number] - window) % self._size),
-        )
-
-    def _mean(self, number: int, rows: int, places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        has = self._state["has"][:rows, number, :][:, places]
-        total = self._state["ring"][:rows, number, :][:, places].sum(axis=1, dtype=np.float64, where=has)
-        count = has.sum(axis=1)
-        enough = 2 * count >= len(places)
-        result: npt.NDArray[np.float64] = np.where(enough, total / np.maximum(count, 1), np.nan)
-        return result
+        """Means over the window now and over the same window `ago`; float64[rows] each."""
+        ring, has = self._state["ring"][:rows, number], self._state["has"][:rows, number]
+        window = self._window[number]
+        return _window_means(ring, has, place, window), _window_means(ring, has, place - self._ago[number], window)
 
     def _flags(
         self, number: int, rule_id: str, rule: RegressionRule, frame: ClosedFrame, share: npt.NDArray[np.float64]
@@ -105,11 +99,6 @@ class RegressionRules:
                 threshold=rule.worse_by,
             )
 
-    def clear(self) -> None:
-        """Forget the past: event time has jumped over more frames than are kept."""
-        rows = np.arange(self._state.slots, dtype=np.int32)
-        self._state.evict(rows)
-
     def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
         """Copy of the whole state."""
         return self._state.snapshot()
@@ -117,6 +106,25 @@ class RegressionRules:
     def restore(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Become the rules that gave this snapshot. Raises ValueError where they do not fit."""
         self._state.restore(state)
+
+
+@numba.njit(cache=True, nogil=True)
+def _window_means(
+    ring: npt.NDArray[np.float32], has: npt.NDArray[np.bool_], newest: int, window: int
+) -> npt.NDArray[np.float64]:
+    """Mean of each row's `window` places up to `newest` (round the ring); NaN where less than half have a value."""
+    rows, size = ring.shape
+    means = np.full(rows, np.nan)
+    for row in range(rows):
+        total, count = 0.0, 0
+        for back in range(window):
+            place = (newest - back) % size
+            if has[row, place]:
+                total += ring[row, place]
+                count += 1
+        if 2 * count >= window:
+            means[row] = total / count
+    return means
 
 
 def worse_share(

@@ -1,0 +1,1 @@
+"""Offline: the live stages over recorded data, without Kafka."""

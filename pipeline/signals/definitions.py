@@ -73,6 +73,9 @@ class Signal(_Part):
     floor: Annotated[float, Field(ge=0)] = Field(
         default=0.0, description="Deviations from the expectation smaller than this (in the unit) matter to nobody"
     )
+    floor_share: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="Likewise, as a share of the expected value; the larger floor counts"
+    )
     description: str = ""
     value: Term | None = None
     ratio: Annotated[list[Term], Field(min_length=2, max_length=2)] | None = Field(

@@ -71,14 +71,17 @@ class SignalTable:
     def evaluate(self, rows: npt.NDArray[Any], services: int) -> FrameValues:
         """Signals and settings of the frame that the store's `rows` have collected, for `services` service rows."""
         values = _Values(rows, services)
-        signals = np.empty((services, len(self.signals)))
-        reported = np.empty(signals.shape, dtype=bool)
+        signals = np.full((services, len(self.signals)), np.nan)
+        reported = np.zeros(signals.shape, dtype=bool)
         for column, (signal, members) in enumerate(self._plan):
-            signals[:, column] = _signal(signal, members, values)
-            reported[:, column] = members[0].reported(rows, services)
-        settings = np.empty((services, len(self.settings)))
-        for column, members in enumerate(self._settings_plan):
-            settings[:, column] = values.of(members)
+            # Most installations lack the series of most signals.
+            if any(map(len, members)):
+                signals[:, column] = _signal(signal, members, values)
+                reported[:, column] = members[0].reported(rows, services)
+        settings = np.full((services, len(self.settings)), np.nan)
+        for column, member in enumerate(self._settings_plan):
+            if len(member):
+                settings[:, column] = values.of(member)
         return FrameValues(signals, settings, reported | ~np.isnan(signals))
 
 

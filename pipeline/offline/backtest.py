@@ -1,0 +1,125 @@
+"""A backtest: recorded samples through the three live stages, what they publish into files."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.batch import ARROW_CONTENT_TYPE, encode_batch, make_batch
+from pipeline.errors import FileError
+from pipeline.offline.flow import LocalFlow
+from pipeline.records import from_ms
+from pipeline.sources.recording import Naming
+from pipeline.sources.replay import read
+from pipeline.stage import Output, Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from pipeline.settings import Settings
+    from pipeline.sources.recording import Recording
+
+_ROWS = 16_384
+_HEADERS = (("content-type", ARROW_CONTENT_TYPE.encode()),)
+
+WRITTEN = (Topic.ANOMALIES, Topic.INCIDENTS, Topic.RECOMMENDATIONS, Topic.OUTCOMES, Topic.DEADLETTER)
+"""The topics whose records a backtest writes, one file of JSON lines each."""
+
+
+def recordings_in(folder: Path) -> list[Path]:
+    """CSV and Parquet files below the folder, by name. Raises FileError where there are none."""
+    if not folder.is_dir():
+        raise FileError(f"{folder}: is no folder; give one that holds CSV or Parquet files in long form")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".csv", ".parquet", ".pq"))
+    if not found:
+        raise FileError(
+            f"{folder}: holds no CSV or Parquet file; the long form has timestamp, service, name, labels, value"
+        )
+    return found
+
+
+def backtest(
+    recording: Recording, settings: Settings, out: Path, report: Callable[[int], None] = lambda _: None
+) -> dict[str, Any]:
+    """Run the recording through ingest, detect and advise; write JSON lines and `summary.json` into `out`.
+
+    `report` is told the number of samples taken. Returns the summary. Raises FileError where `out` cannot be written.
+    """
+    flow = LocalFlow(settings)
+    tally: Counter[str] = Counter()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            files = {topic: stack.enter_context((out / f"{topic}.jsonl").open("wb")) for topic in WRITTEN}
+            for done, outputs in _run(flow, recording):
+                _write(outputs, files, tally)
+                report(done)
+        summary = _summary(recording, flow, tally)
+        (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise FileError(f"{out}: cannot be written ({error.strerror})") from error
+    return summary
+
+
+def _run(flow: LocalFlow, recording: Recording) -> Iterator[tuple[int, Iterator[Output]]]:
+    for begin in range(0, len(recording), _ROWS):
+        end = min(begin + _ROWS, len(recording))
+        yield end, flow.publish([message(recording, begin, end)])
+    yield len(recording), flow.finish()
+
+
+def message(recording: Recording, begin: int, end: int) -> Output:
+    """Rows `begin` to `end` of a recording as one Arrow message for `duri.metrics`."""
+    index = recording.index[begin:end]
+    used, first, local = np.unique(index, return_index=True, return_inverse=True)
+    identities = np.array([recording.series[one].identity() for one in used.tolist()], dtype=np.uint64)
+    labels: list[bytes | None] = [None] * len(index)
+    for one, row in zip(used.tolist(), first.tolist(), strict=True):
+        labels[row] = recording.series[one].canonical()
+    batch = make_batch(identities[local], recording.ts[begin:end], recording.value[begin:end], labels)
+    newest = int(recording.ts[end - 1])
+    return Output(topic=Topic.METRICS, value=encode_batch(batch), timestamp=newest, headers=_HEADERS)
+
+
+def _write(outputs: Iterator[Output], files: dict[Topic, BinaryIO], tally: Counter[str]) -> None:
+    for output in outputs:
+        file = files.get(output.topic)
+        if file is None:
+            continue
+        file.write(output.value + b"\n")
+        tally[output.topic] += 1
+        if output.topic is not Topic.DEADLETTER:
+            _count(json.loads(output.value), output.topic, tally)
+
+
+def _count(record: dict[str, Any], topic: Topic, tally: Counter[str]) -> None:
+    if record.get("state") == "opened":
+        tally[f"{topic} opened"] += 1
+    elif topic is Topic.RECOMMENDATIONS and record["created"] == record["updated"]:
+        tally["recommendations proposed"] += 1
+
+
+def _summary(recording: Recording, flow: LocalFlow, tally: Counter[str]) -> dict[str, Any]:
+    return {
+        "samples": len(recording),
+        "series": len(recording.series),
+        "missing_values": recording.missing,
+        "from": from_ms(int(recording.ts[0])).isoformat(),
+        "to": from_ms(int(recording.ts[-1])).isoformat(),
+        "anomalies": tally["anomalies opened"],
+        "incidents": tally["incidents opened"],
+        "recommendations": tally["recommendations proposed"],
+        "records": {topic.value: tally[topic] for topic in WRITTEN},
+        "statistics": flow.statistics(),
+    }
+
+
+def load(folder: Path) -> Recording:
+    """All recordings of a folder in order of time. Raises FileError."""
+    return read(recordings_in(folder), Naming())
