@@ -272,6 +272,7 @@ def check_answer(verdicts: Verdicts, what: str) -> None:
     _expect(bool(np.all(np.isfinite(band))), f"{what}: a band is not finite")
     _expect(bool(np.all((band[0] <= band[1]) & (band[1] <= band[2]))), f"{what}: a band does not hold its middle")
     _expect(not verdicts.alarm[~known].any(), f"{what}: alarm while warming up")
+    _expect(not verdicts.shape[~verdicts.alarm].any(), f"{what}: a shape without an alarm")
     _expect(not verdicts.score[~known].any(), f"{what}: score while warming up")
 
 

@@ -10,6 +10,7 @@ slots whose series is gone. Time is always an argument (milliseconds since the e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -18,11 +19,33 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    Int8s = npt.NDArray[np.int8]
     Int32s = npt.NDArray[np.int32]
     Int64s = npt.NDArray[np.int64]
     Float32s = npt.NDArray[np.float32]
     Float64s = npt.NDArray[np.float64]
     Bools = npt.NDArray[np.bool_]
+
+
+class Shape(IntEnum):
+    """What an anomaly looks like, as far as it can be told at a sample."""
+
+    NONE = 0
+    """No alarm, or a learner that does not tell."""
+    SPIKE = 1
+    """Single samples far off."""
+    SHIFT = 2
+    """All samples off in one direction, from one sample to the next."""
+    TREND = 3
+    """All samples off in one direction, growing slowly."""
+    FLATLINE = 4
+    """The same value for longer than this series ever stood still."""
+    SEASON = 5
+    """As usual for the level, but not for this time of the day or week."""
+    VARIANCE = 6
+    """Larger swings than usual around what is expected."""
+    NOVEL = 7
+    """None of these, but nothing like it was seen before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +57,7 @@ class Verdicts:
     expected  float64[n]  the value it expected; NaN while it has no expectation
     lower     float64[n]  lower end of the expected band; NaN likewise
     upper     float64[n]  upper end of the expected band; NaN likewise
+    shape     int8[n]     a `Shape`: what the anomaly looks like; NONE where there is no alarm
     """
 
     score: Float32s
@@ -41,6 +65,7 @@ class Verdicts:
     expected: Float64s
     lower: Float64s
     upper: Float64s
+    shape: Int8s
 
 
 class OnlineLearner(Protocol):

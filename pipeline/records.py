@@ -291,6 +291,9 @@ class Watermark(Record):
 
     source_partition: int
     until: AwareDatetime
+    arrival: AwareDatetime | None = Field(
+        default=None, description="When the newest of its samples was published: the pace of a source that replays"
+    )
 
 
 class Tick(Record):
@@ -302,11 +305,15 @@ class Tick(Record):
 
 
 class SourceIdle(Record):
-    """An input partition of ingest is read to its end. On `duri.samples`: nobody need wait for it."""
+    """An input partition has nothing more to say: nobody need wait for it.
+
+    On `duri.samples`: one of ingest's inputs is read to its end. On `duri.frames`: a partition of `duri.samples` has
+    never had a sample.
+    """
 
     kind_name: ClassVar[str] = "source_idle"
 
-    source: str = Field(description="topic/partition")
+    source: str = Field(description="topic/partition", pattern=r"^.+/\d+$")
 
 
 # --- incidents and recommendations ----------------------------------------------------------------------------

@@ -137,7 +137,8 @@ class AdviseSettings(Section):
 
     decide_after_frames: Annotated[int, Field(ge=1, le=60)] = 2
     source_timeout_s: Seconds = Field(
-        default=600.0, description="A source partition this far behind the others (event time) is waited for no longer"
+        default=600.0,
+        description="A source that is silent while others move on so far (event time) is waited for no longer",
     )
     incident_gap_s: Seconds = Field(default=900.0, description="An incident closes after this long without anomalies")
     cooldown_s: Seconds = Field(default=3600.0, description="The same advice is not opened again sooner than this")

@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from models.online.baseline import BaselineLearner, BaselineSettings
+import numpy as np
+
+from models.columns import Columns
+from models.contracts import Verdicts
+from models.online import kernel, novelty, season
+from models.online.clock import zone_offsets
+from models.online.tuning import Tuning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     import numpy.typing as npt
 
-    from models.contracts import Float64s, Int32s, Int64s, Verdicts
+    from models.contracts import Float64s, Int32s, Int64s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +35,7 @@ class BankSettings:
     warmup_s: float = 900.0
     """0 to 604800 s: a series is not judged before this age (and some 30 samples)."""
     rearm_s: float = 60.0
-    """0 to 86400 s: an alarm ends when evidence was weak for so long (and 3 samples)."""
+    """0 to 86400 s: an alarm ends when evidence was weak for so long, and for 12 samples."""
 
     def __post_init__(self) -> None:
         _within("sensitivity", self.sensitivity, 0.25, 4.0)
@@ -44,48 +49,70 @@ def _within(name: str, value: float, low: float, high: float) -> None:
 
 
 class Bank:
-    """All online learners of one series behind one answer (`OnlineLearner`).
+    """Novelty and magnitude of many series behind one answer (`OnlineLearner`); 1.8 KB a series.
 
     Raises ValueError for an unknown time zone.
     """
 
-    version: int = 1
+    version: int = 2
 
     def __init__(self, settings: BankSettings | None = None) -> None:
         settings = settings or BankSettings()
-        self._baseline = BaselineLearner(
-            BaselineSettings(
-                timezone=settings.timezone,
-                threshold=BaselineSettings().threshold / settings.sensitivity,
-                warmup_s=settings.warmup_s,
-                rearm_s=settings.rearm_s,
-            )
+        usual = Tuning()
+        self._tuning = usual._replace(
+            warmup_s=settings.warmup_s,
+            rearm_s=settings.rearm_s,
+            spike=usual.spike / settings.sensitivity,
+            drifted=usual.drifted / settings.sensitivity,
+            novel=usual.novel / settings.sensitivity,
+        )
+        self._offsets = zone_offsets(settings.timezone)
+        self._columns = Columns(
+            self.version,
+            {
+                "row": (kernel.ROW, ()),
+                "profile": ("f4", (season.PROFILE,)),
+                "bits": ("u8", (novelty.CHANNELS, 2, novelty.WORDS)),
+                "wait": ("u1", (novelty.DELAY, novelty.CHANNELS, 2)),
+            },
         )
 
     @property
     def bytes_per_series(self) -> int:
         """Bytes of state of one series."""
-        return self._baseline.bytes_per_series
+        return self._columns.bytes_per_slot
 
     def grow(self, slots: int) -> None:
         """Make room for slots below `slots`."""
-        self._baseline.grow(slots)
+        self._columns.grow(slots)
 
     def evict(self, slots: Int32s) -> None:
         """Forget these series."""
-        self._baseline.evict(slots)
+        self._columns.evict(slots)
 
     def score_learn(self, slots: Int32s, ts: Int64s, values: Float64s) -> Verdicts:
         """Score each sample with what was known before it, then learn it.
 
         slots int32[n], ts int64[n] ms, values float64[n] finite. Raises IndexError for a slot never grown.
         """
-        return self._baseline.score_learn(slots, ts, values)
+        columns, n = self._columns, len(slots)
+        columns.check(slots)
+        state = kernel.State(columns["row"], columns["profile"], columns["bits"], columns["wait"])
+        out = kernel.Output(
+            np.zeros(n, np.float32),
+            np.zeros(n, np.bool_),
+            np.empty(n),
+            np.empty(n),
+            np.empty(n),
+            np.zeros(n, np.int8),
+        )
+        kernel.run(self._tuning, self._offsets, state, kernel.Input(slots, ts, values), out)
+        return Verdicts(*out)
 
     def snapshot(self) -> Mapping[str, npt.NDArray[np.generic]]:
         """Copy of the whole state."""
-        return self._baseline.snapshot()
+        return self._columns.snapshot()
 
     def restore(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Become the bank that gave this snapshot; ValueError where it does not fit."""
-        self._baseline.restore(state)
+        self._columns.restore(state)

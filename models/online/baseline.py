@@ -174,7 +174,7 @@ class BaselineLearner:
         out = _Output(np.zeros(n, np.float32), np.zeros(n, np.bool_), np.empty(n), np.empty(n), np.empty(n))
         state = _State(self._columns["row"], self._columns["profile"])
         _run(self._rates, self._offsets, state, _Input(slots, ts, values), out)
-        return Verdicts(*out)
+        return Verdicts(*out, np.zeros(n, np.int8))
 
     def snapshot(self) -> Mapping[str, npt.NDArray[np.generic]]:
         """Copy of the whole state."""

@@ -74,7 +74,7 @@ def _change(zone: ZoneInfo, early: datetime, late: datetime) -> int:
     return high * 1000
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(nogil=True, error_model="numpy")
 def offset_index(offsets: Offsets, ts: int, index: int) -> int:
     """Row of `offsets` that holds at `ts` ms; `index` is where to start looking."""
     while ts < offsets.since[index]:
@@ -84,13 +84,13 @@ def offset_index(offsets: Offsets, ts: int, index: int) -> int:
     return index
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(nogil=True, error_model="numpy")
 def phase_of_day(local_ms: int) -> float:
     """Part of the local day that has passed, 0 at midnight to just below 1."""
     return float((local_ms % DAY_MS) / DAY_MS)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(nogil=True, error_model="numpy")
 def phase_of_week(local_ms: int) -> float:
     """Part of the local week that has passed, 0 at midnight of Monday to just below 1."""
     return float(((local_ms + _SINCE_MONDAY_MS) % WEEK_MS) / WEEK_MS)

@@ -1,0 +1,5 @@
+"""Frames in; incidents, recommendations and outcomes out."""
+
+from pipeline.advise.catalogue import load_advice
+
+__all__ = ["load_advice"]

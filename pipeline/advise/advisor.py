@@ -2,7 +2,7 @@
 
 1. A rule must match `decide_after_frames` intervals in a row, and its incident's cause be decided.
 2. One recommendation per thing to change; three at most an incident; a new one takes the place of the weakest only
-   where it is clearly surer.
+   where it is clearly surer. Advice from symptoms alone gives way to anything more specific about its service.
 3. Rank follows confidence, and who stands already keeps its place unless another is clearly surer: a list that
    reorders itself each minute is no list.
 4. They end: answered, expired, verified, or when their incident or their rule's conditions are gone.
@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pipeline.advise.drafting import Moment, draft, raise_severity, redraft
+from pipeline.advise.rules import Tier
 from pipeline.advise.standing import Standing
 from pipeline.errors import LifecycleError
 from pipeline.records import RecommendationState, from_ms, to_ms
@@ -65,8 +66,9 @@ class Advisor:
         for standing in self.board.of(incident.id):
             if standing.waiting and standing.key in by_key:
                 standing.see(by_key[standing.key], now)
-        fresh = [match for match in matches if self._is_new(match, incident, now)]
-        chosen = [match for match in fresh if self._make_room(incident, match, now)]
+        chosen = [
+            match for match in matches if self._is_new(match, incident, now) and self._make_room(incident, match, now)
+        ]
         self._rank(incident, by_key, chosen, now)
 
     def answer(self, feedback: Feedback, now: int) -> None:
@@ -99,12 +101,15 @@ class Advisor:
     def adopt(self, younger: OpenIncident, older: OpenIncident) -> None:
         """Hand an incident's recommendations to the one it was merged into."""
         for standing in self.board.of(younger.id):
-            standing.incident = older.id
+            self.board.hand_over(standing, older.id)
 
     def _is_new(self, match: Match, incident: OpenIncident, now: int) -> bool:
+        if match.entry.rule.tier is Tier.GENERIC and match.facts.service in incident.explained:
+            return False  # what lingers is the aftermath of what was found
         known = self.board.about(match.key)
         if known is not None:
-            known.incident = incident.id if known.waiting else known.incident
+            if known.waiting and known.incident != incident.id:
+                self.board.hand_over(known, incident.id)
             return False
         return not self.board.cooling(match.key, now)
 
@@ -137,10 +142,21 @@ class Advisor:
         )
         standing.see(match, now)
         self.board.open(standing)
-        rule = match.entry.rule.id
-        self.opened[rule] = self.opened.get(rule, 0) + 1
+        rule = match.entry.rule
+        self.opened[rule.id] = self.opened.get(rule.id, 0) + 1
+        if rule.tier is not Tier.GENERIC:
+            self._explain(incident, match.facts.service, now)
         incident.recommendations.append(standing.record.id)
         incident.changed = True
+
+    def _explain(self, incident: OpenIncident, service: str, now: int) -> None:
+        """Something specific was found: advice from symptoms alone steps back."""
+        incident.explained = sorted({*incident.explained, service})
+        for standing in self.board.of(incident.id):
+            known = self._catalogue.by_id.get(standing.record.provenance.rule)
+            generic = known is not None and known.rule.tier is Tier.GENERIC
+            if generic and standing.waiting and standing.record.target.service == service:
+                self.board.end(standing, RecommendationState.SUPERSEDED, now)
 
     def _rank(self, incident: OpenIncident, by_key: Mapping[str, Match], chosen: list[Match], now: int) -> None:
         """Order, and write what changed or is due."""
@@ -148,11 +164,13 @@ class Advisor:
         mine = self.board.of(incident.id)
         mine.sort(key=lambda each: -each.record.confidence * (1.0 if each.key in new else CLEARLY))
         for rank, standing in enumerate(mine, start=1):
-            self._refresh(standing, by_key.get(standing.key), incident, rank, now)
+            if standing.key in new:
+                standing.record = standing.record.model_copy(update={"rank": rank})
+                self.board.emit(standing, now)
+            else:
+                self._refresh(standing, by_key.get(standing.key), incident, rank, now)
 
-    def _refresh(
-        self, standing: Standing, match: Match | None, incident: OpenIncident, rank: int, now: int
-    ) -> None:
+    def _refresh(self, standing: Standing, match: Match | None, incident: OpenIncident, rank: int, now: int) -> None:
         record = standing.record
         moved = rank != record.rank or (match is not None and incident.severity.rank > record.severity.rank)
         due = match is not None and now - standing.emitted >= self._settings.update_every_s * 1000.0
@@ -167,7 +185,9 @@ class Advisor:
         fresh = redraft(record, match, incident, self._catalogue)
         if not _alike(record.change, fresh.change):
             return fresh
-        return record.model_copy(update={"why": fresh.why, "confidence": fresh.confidence, "provenance": fresh.provenance})
+        return record.model_copy(
+            update={"why": fresh.why, "confidence": fresh.confidence, "provenance": fresh.provenance}
+        )
 
     def _answer(self, standing: Standing, feedback: Feedback, now: int) -> None:
         said = f"{feedback.verdict} by {feedback.by or 'somebody'}" + (f": {feedback.note}" if feedback.note else "")

@@ -6,19 +6,24 @@ facts, that every signal and setting it names is known, and that every {placehol
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pipeline.advise.expressions import Evaluator, Program, compile_expression, references
+from pipeline.advise.expressions import Evaluator, Program, compile_expression, references, spoken_of
 from pipeline.advise.facts import PLACEHOLDERS, sample_variables
-from pipeline.advise.rules import CatalogueFile, Rule, SettingEntry, placeholders
+from pipeline.advise.rules import CatalogueFile, LookAlike, Rule, SettingEntry, placeholders
 from pipeline.advise.topology import Topology, load_topology
 from pipeline.configfile import line_of, load_model, read_yaml
 from pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    import yaml
+
+    Place = tuple[str | int, ...]
+    Mistake = tuple[Place, str]
 
 HARM_SIGNALS: Final = (
     "http.latency.p50",
@@ -30,6 +35,7 @@ HARM_SIGNALS: Final = (
 )
 """Signals that tell how much a service suffers; their history is always kept."""
 _SIGNAL_MAPS: Final = ("signals", "usual", "expected", "slope", "steadiness", "peak", "before", "rising", "falling")
+_TREND_MAPS: Final = ("slope", "steadiness")
 _HISTORY_MAPS: Final = ("usual", "slope", "steadiness", "peak")
 
 
@@ -47,6 +53,10 @@ class CompiledRule:
     abort_if: Program | None
     when_signals: frozenset[str]
     """Signals that the required conditions speak of."""
+    past_signals: frozenset[str]
+    """Signals whose recent past its expressions look at."""
+    trend_signals: frozenset[str]
+    """Those of them whose trend they look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +68,34 @@ class Catalogue:
     """Unit by signal."""
     settings: Mapping[str, SettingEntry]
     baseline: Mapping[str, float]
-    by_id: Mapping[str, CompiledRule] = field(default_factory=dict)
+    look_alikes: Mapping[str, LookAlike]
+    by_id: Mapping[str, CompiledRule]
 
     def history_signals(self) -> tuple[str, ...]:
         """Signals whose recent past some rule, or the search for the cause, looks at; sorted."""
-        asked = {key for entry in self.rules for name in _HISTORY_MAPS for key in entry.rule.asks_for(name)}
-        return tuple(sorted(asked.union(HARM_SIGNALS)))
+        return tuple(sorted(frozenset(HARM_SIGNALS).union(*(entry.past_signals for entry in self.rules))))
+
+    def trend_signals(self) -> tuple[str, ...]:
+        """Signals of whose trend some rule speaks; sorted."""
+        return tuple(sorted(frozenset().union(*(entry.trend_signals for entry in self.rules))))
 
 
 def build_catalogue(files: Iterable[CatalogueFile]) -> Catalogue:
-    """One catalogue of several files' contents, unchecked."""
+    """One catalogue of several files' contents; a look-alike that nothing defines is left out here."""
     signals: dict[str, str] = {}
     settings: dict[str, SettingEntry] = {}
     baseline: dict[str, float] = {}
+    look_alikes: dict[str, LookAlike] = {}
     rules: list[Rule] = []
     for content in files:
         signals.update(content.signals)
         settings.update(content.settings)
         baseline.update(content.baseline)
+        look_alikes.update(content.look_alikes)
         rules.extend(content.rules)
-    compiled = tuple(_compile(rule) for rule in sorted(rules, key=lambda rule: rule.id))
-    return Catalogue(compiled, signals, settings, baseline, {entry.rule.id: entry for entry in compiled})
+    compiled = tuple(_compile(rule, look_alikes) for rule in sorted(rules, key=lambda rule: rule.id))
+    by_id = {entry.rule.id: entry for entry in compiled}
+    return Catalogue(compiled, signals, settings, baseline, look_alikes, by_id)
 
 
 def load_catalogue(directory: Path) -> Catalogue:
@@ -88,10 +105,11 @@ def load_catalogue(directory: Path) -> Catalogue:
         raise SettingsError(f"{directory}: holds no *.yaml file with tuning rules")
     contents = {path: load_model(path, CatalogueFile) for path in paths}
     catalogue = build_catalogue(contents.values())
-    mistakes = [mistake for path, content in contents.items() for mistake in _mistakes(path, content, catalogue)]
-    mistakes += _repeated(contents)
+    mistakes = [*_repeated(contents)]
+    for path, content in contents.items():
+        mistakes += [(path, *mistake) for mistake in _mistakes(content, catalogue)]
     if mistakes:
-        raise SettingsError("\n".join(mistakes))
+        raise SettingsError("\n".join(_located(mistakes)))
     return catalogue
 
 
@@ -100,12 +118,15 @@ def load_advice(config_dir: Path) -> tuple[Catalogue, Topology]:
     return load_catalogue(config_dir / "catalogue"), load_topology(config_dir / "topology.yaml")
 
 
-def _compile(rule: Rule) -> CompiledRule:
+def _compile(rule: Rule, look_alikes: Mapping[str, LookAlike]) -> CompiledRule:
     formulas = ("current", "recommended", "lower", "upper", "observed_peak")
+    others = [look_alikes.get(other) if isinstance(other, str) else other for other in rule.unless]
+    unless = [other.condition for other in others if other is not None]
+    texts = [*(text for _, text in rule.expressions()), *unless]
     return CompiledRule(
         rule=rule,
         when=tuple(map(compile_expression, rule.when)),
-        unless=tuple(compile_expression(other.condition) for other in rule.unless),
+        unless=tuple(map(compile_expression, unless)),
         supports=tuple((compile_expression(support.condition), support.weight) for support in rule.supports),
         change={
             name: compile_expression(text) for name in formulas if (text := getattr(rule.change, name)) is not None
@@ -113,72 +134,90 @@ def _compile(rule: Rule) -> CompiledRule:
         values={name: compile_expression(text) for name, text in rule.values.items()},
         condition=compile_expression(rule.verification.condition),
         abort_if=compile_expression(rule.verification.abort_if) if rule.verification.abort_if else None,
-        when_signals=frozenset(key for text in rule.when for name, key in references(text) if name in _SIGNAL_MAPS),
+        when_signals=frozenset().union(*map(spoken_of, rule.when)),
+        past_signals=frozenset(_keys(texts, _HISTORY_MAPS)),
+        trend_signals=frozenset(_keys(texts, _TREND_MAPS)),
     )
 
 
-def _mistakes(path: Path, content: CatalogueFile, catalogue: Catalogue) -> list[str]:
-    _, tree = read_yaml(path)
+def _keys(texts: Iterable[str], mappings: tuple[str, ...]) -> set[str]:
+    return {key for text in texts for name, key in references(text) if name in mappings}
+
+
+def _located(mistakes: Iterable[tuple[Path, Place, str]]) -> Iterator[str]:
+    trees: dict[Path, yaml.Node | None] = {}
+    for path, place, text in mistakes:
+        if path not in trees:
+            trees[path] = read_yaml(path)[1]
+        yield f"{path}:{line_of(trees[path], place)}: {text}"
+
+
+def _mistakes(content: CatalogueFile, catalogue: Catalogue) -> Iterator[Mistake]:
     evaluator = Evaluator()
     evaluator.load(sample_variables(catalogue.signals, catalogue.settings))
-    found = []
+    for name, other in content.look_alikes.items():
+        problems = [*_wrong(("if",), other.condition, evaluator), *_unknown(("if",), other.condition, catalogue)]
+        yield from ((("look_alikes", name, *place), f"look-alike {name}: {text}") for place, text in problems)
     for index, rule in enumerate(content.rules):
-        problems = [*_wrong_expressions(rule, evaluator), *_unknown_names(rule, catalogue), *_unfilled(rule)]
-        found += [
-            f"{path}:{line_of(tree, ('rules', index, *place))}: rule {rule.id}: {text}" for place, text in problems
-        ]
-    return found
+        for check in (_wrong_expressions, _unknown_names, _unfilled):
+            for place, text in check(rule, catalogue, evaluator):
+                yield ("rules", index, *place), f"rule {rule.id}: {text}"
 
 
-def _wrong_expressions(rule: Rule, evaluator: Evaluator) -> Iterable[tuple[tuple[str | int, ...], str]]:
+def _wrong_expressions(rule: Rule, _: Catalogue, evaluator: Evaluator) -> Iterator[Mistake]:
     for place, text in rule.expressions():
-        wants_truth = place[0] not in ("change", "values")
-        try:
-            result = evaluator.strictly(compile_expression(text))
-        except KeyError:
-            continue  # an unknown name; that is another message
-        except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-            reason = str(error).split(". ")[0]
-            yield place, f"`{text}` does not run: {reason} (numbers need a decimal point: 2.0)"
-            continue
-        if isinstance(result, bool) is not wants_truth:
-            kind = type(result).__name__
-            yield place, f"`{text}` gives a {kind}; expected {'a truth value' if wants_truth else 'a number or text'}"
+        yield from _wrong(place, text, evaluator)
 
 
-def _unknown_names(rule: Rule, catalogue: Catalogue) -> Iterable[tuple[tuple[str | int, ...], str]]:
+def _wrong(place: Place, text: str, evaluator: Evaluator) -> Iterator[Mistake]:
+    """Try the expression on sample facts: it must run, and give what its place asks for."""
+    wants_truth = place[0] not in ("change", "values")
+    try:
+        result = evaluator.strictly(compile_expression(text))
+    except KeyError:
+        return  # an unknown name; that is another message
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        reason = str(error).split(". ")[0]
+        yield place, f"`{text}` does not run: {reason} (numbers need a decimal point: 2.0)"
+        return
+    if isinstance(result, bool) is not wants_truth:
+        kind = type(result).__name__
+        yield place, f"`{text}` gives a {kind}; expected {'a truth value' if wants_truth else 'a number or text'}"
+
+
+def _unknown_names(rule: Rule, catalogue: Catalogue, _: Evaluator) -> Iterator[Mistake]:
     for place, text in rule.expressions():
-        for mapping, key in sorted(references(text)):
-            if mapping in _SIGNAL_MAPS and key not in catalogue.signals:
-                yield place, f"unknown signal {key!r}; declare it with its unit under `signals`"
-            if mapping == "settings" and key not in catalogue.settings:
-                yield place, f"unknown settings gauge {key!r}; declare it under `settings`"
+        yield from _unknown(place, text, catalogue)
+    for index, other in enumerate(rule.unless):
+        if isinstance(other, str) and other not in catalogue.look_alikes:
+            yield ("unless", index), f"unknown look-alike {other!r}; define it under `look_alikes`"
     for index, name in enumerate(rule.evidence):
         if name not in catalogue.signals and name not in catalogue.settings:
             yield ("evidence", index), f"unknown signal or settings gauge {name!r}"
-    for place, name in (
-        (("effect", "signal"), rule.effect.signal),
-        (("verification", "signal"), rule.verification.signal),
-    ):
+    for part, name in (("effect", rule.effect.signal), ("verification", rule.verification.signal)):
         if name not in catalogue.signals:
-            yield place, f"unknown signal {name!r}"
+            yield (part, "signal"), f"unknown signal {name!r}"
 
 
-def _unfilled(rule: Rule) -> Iterable[tuple[tuple[str | int, ...], str]]:
+def _unknown(place: Place, text: str, catalogue: Catalogue) -> Iterator[Mistake]:
+    for mapping, key in sorted(references(text)):
+        if mapping in _SIGNAL_MAPS and key not in catalogue.signals:
+            yield place, f"unknown signal {key!r}; declare it with its unit under `signals`"
+        if mapping == "settings" and key not in catalogue.settings:
+            yield place, f"unknown settings gauge {key!r}; declare it under `settings`"
+
+
+def _unfilled(rule: Rule, _: Catalogue, __: Evaluator) -> Iterator[Mistake]:
     known = PLACEHOLDERS | rule.values.keys()
     for place, template in rule.templates():
         for name in sorted(placeholders(template) - known):
             yield place, f"nothing fills {{{name}}}; known are {', '.join(sorted(known))}"
 
 
-def _repeated(contents: Mapping[Path, CatalogueFile]) -> list[str]:
-    first: dict[str, str] = {}
-    found = []
+def _repeated(contents: Mapping[Path, CatalogueFile]) -> Iterator[tuple[Path, Place, str]]:
+    first: dict[str, Path] = {}
     for path, content in contents.items():
-        _, tree = read_yaml(path)
         for index, rule in enumerate(content.rules):
-            place = f"{path}:{line_of(tree, ('rules', index, 'id'))}"
             if rule.id in first:
-                found.append(f"{place}: rule {rule.id}: this id is taken by {first[rule.id]}")
-            first.setdefault(rule.id, place)
-    return found
+                yield path, ("rules", index, "id"), f"rule {rule.id}: this id is taken in {first[rule.id]}"
+            first.setdefault(rule.id, path)

@@ -6,6 +6,7 @@ Over the incident's window, for each service n against its own usual state b (AD
 2. added harm          Eₙ = Δₙ · requestsₙ
 3. unexplained harm    Uₙ = max(0, Eₙ - Σ E over what n calls)
 
+Excess below the floors of the notes (10 % of the usual, 2 ms, half a percentage point) is noise and counts nothing.
 A caller's delay that its callees account for is not its own. Latency is the p95, else the p99, else the median:
 a fault that touches one request in ten does not show in the median.
 """
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from pipeline.advise.topology import Topology
 
 _LATENCY: Final = ("http.latency.p95", "http.latency.p99", "http.latency.p50")
+_FLOOR_SHARE: Final = 0.1
+_FLOOR_S: Final = 0.002
+_FLOOR_RATIO: Final = 0.005
 _TIE: Final = 0.95
 """A service with this share of the most harm ties with it: the one further down the calls is preferred."""
 _SURE: Final = 0.8
@@ -41,9 +45,10 @@ class Harm(msgspec.Struct):
         requests = signals.get("http.rps", 0.0) * frame_s
         for name in _LATENCY:
             if name in signals and name in usual:
-                self.seconds += max(0.0, signals[name] - usual[name]) * requests
+                floor = max(_FLOOR_SHARE * usual[name], _FLOOR_S)
+                self.seconds += _above(signals[name] - usual[name], floor) * requests
                 break
-        self.failures += max(0.0, _availability(usual, 1.0) - _availability(signals, 1.0)) * requests
+        self.failures += _above(_availability(usual) - _availability(signals), _FLOOR_RATIO) * requests
 
 
 class Cause(NamedTuple):
@@ -73,7 +78,9 @@ def rank_causes(harms: Mapping[str, Harm], topology: Topology) -> list[Cause]:
         for service in harms
         if present and any(kind[service] > 0.0 for kind, _ in present)
     }
-    ranked = sorted((Cause(service, share) for service, share in shares.items()), key=lambda cause: (-cause.share, cause))
+    ranked = sorted(
+        (Cause(service, share) for service, share in shares.items()), key=lambda cause: (-cause.share, cause)
+    )
     return _prefer_callee(ranked, topology)
 
 
@@ -95,7 +102,9 @@ def _prefer_callee(ranked: list[Cause], topology: Topology) -> list[Cause]:
     return ranked
 
 
-def _availability(values: Mapping[str, float], default: float) -> float:
-    if "http.availability" in values:
-        return values["http.availability"]
-    return 1.0 - values["http.error_ratio"] if "http.error_ratio" in values else default
+def _above(excess: float, floor: float) -> float:
+    return excess if excess > floor else 0.0
+
+
+def _availability(values: Mapping[str, float]) -> float:
+    return values.get("http.availability", 1.0 - values.get("http.error_ratio", 0.0))

@@ -74,11 +74,7 @@ class ControlLog(msgspec.Struct):
         """Changes to these services within the interval, ends included, oldest first."""
         names = set(services)
         return sorted(
-            (
-                change
-                for change in self.changes.values()
-                if change.service in names and start_ms <= change.at <= end_ms
-            ),
+            (change for change in self.changes.values() if change.service in names and start_ms <= change.at <= end_ms),
             key=lambda change: (change.at, change.id),
         )
 

@@ -60,9 +60,7 @@ def draft(match: Match, incident: OpenIncident, catalogue: Catalogue, moment: Mo
             restart_required=rule.restart_required,
             prerequisites=[fill(text, match.values) for text in rule.prerequisites],
         ),
-        effect=Effect(
-            signal=rule.effect.signal, text=fill(rule.effect.text, match.values), basis=rule.effect.basis
-        ),
+        effect=Effect(signal=rule.effect.signal, text=fill(rule.effect.text, match.values), basis=rule.effect.basis),
         risk=rule.risk,
         risk_note=fill(rule.risk_note, match.values),
         undo=_commands(rule.undo, match.values),
@@ -119,7 +117,13 @@ def _evidence(match: Match, incident: OpenIncident, catalogue: Catalogue, name: 
         entry = catalogue.settings[name]
         note = f"assumed ({entry.basis}): no gauge tells it" if name in facts.assumed else "settings gauge"
         return Evidence(
-            signal=name, observed=facts.settings[name], expected=None, unit=entry.unit, contribution=weight, note=note, **window
+            signal=name,
+            observed=facts.settings[name],
+            expected=None,
+            unit=entry.unit,
+            contribution=weight,
+            note=note,
+            **window,
         )
     return Evidence(
         signal=name,
@@ -133,7 +137,7 @@ def _evidence(match: Match, incident: OpenIncident, catalogue: Catalogue, name: 
 
 
 def _commands(templates: Iterable[CommandTemplate], values: Mapping[str, str]) -> list[Command]:
-    return [Command(via=template.via, run=fill(template.run, dict(values))) for template in templates]
+    return [Command(via=template.via, run=fill(template.run, values)) for template in templates]
 
 
 def _verification(rule: Rule) -> Verification:

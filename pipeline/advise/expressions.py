@@ -11,7 +11,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from cel import Context, compile as compile_cel
+from cel import Context
+from cel import compile as compile_cel
 from cel.stdlib import STDLIB_FUNCTIONS
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ Value = float | str | bool
 
 _FUNCTIONS: Final = ("math.abs", "math.ceil", "math.floor", "math.greatest", "math.least", "math.round")
 _REFERENCE = re.compile(r'\b([a-z_]+)\["([^"]+)"\]|"([^"]+)" in (rising|falling)\b')
+_SYMPTOMS: Final = {
+    "symptom.slow": ("http.latency.p95",),
+    "symptom.failing": ("http.error_ratio",),
+    "symptom.busier": ("http.rps",),
+}
 _NOT_KNOWN: Final = (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError, IndexError)
 
 
@@ -45,6 +51,12 @@ def compile_expression(text: str) -> Program:
 def references(text: str) -> set[tuple[str, str]]:
     """What an expression asks for, as (map, key): `signals["http.rps"]` is ("signals", "http.rps")."""
     return {(match[1], match[2]) if match[1] else (match[4], match[3]) for match in _REFERENCE.finditer(text)}
+
+
+def spoken_of(text: str) -> set[str]:
+    """Signals and settings that an expression speaks of, those behind `symptom` included."""
+    named = {key for _, key in references(text)}
+    return named.union(*(signals for word, signals in _SYMPTOMS.items() if word in text))
 
 
 class Evaluator:

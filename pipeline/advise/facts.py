@@ -62,9 +62,7 @@ class Facts:
     def variables(self) -> dict[str, Any]:
         """The variables of the catalogue's expressions."""
         signals = self.signals()
-        expected = {
-            name: signal.expected for name, signal in self.frame.signals.items() if signal.expected is not None
-        }
+        expected = {name: signal.expected for name, signal in self.frame.signals.items() if signal.expected is not None}
         slow, failing = symptoms(self.frame.anomalies)
         return {
             "signals": signals,
@@ -107,11 +105,19 @@ def values_of(frame: Frame) -> dict[str, float]:
 def with_defaults(
     settings: Mapping[str, float], entries: Mapping[str, SettingEntry]
 ) -> tuple[dict[str, float], frozenset[str]]:
-    """Settings gauges completed with the catalogue's defaults, and which of them are assumed."""
+    """Settings gauges completed with the catalogue's defaults, and which of them are assumed.
+
+    A limit that is switched off has no value: rules that need one do not speak then.
+    """
     assumed = {
         name: entry.default for name, entry in entries.items() if entry.default is not None and name not in settings
     }
-    return {**assumed, **settings}, frozenset(assumed)
+    told = {
+        name: value
+        for name, value in settings.items()
+        if value > 0.0 or name not in entries or not entries[name].zero_is_none
+    }
+    return {**assumed, **told}, frozenset(assumed)
 
 
 def sample_variables(signals: Iterable[str], settings: Iterable[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ as much. What is read seldom (changes, feedback, maintenance windows) uses the p
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
@@ -15,7 +15,13 @@ from pipeline import records
 from pipeline.records import Direction, Severity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from pipeline.stage import InputRecord
+
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""An aware datetime; a naive one names no moment, and is refused."""
 
 
 class SignalValue(msgspec.Struct, gc=False):
@@ -34,7 +40,7 @@ class OpenAnomaly(msgspec.Struct):
     direction: Direction
     score: float
     detectors: list[str]
-    opened_at: datetime
+    opened_at: Moment
     observed: float | None
     expected: float | None
 
@@ -51,8 +57,8 @@ class Frame(msgspec.Struct):
     """One service in one frame interval. `ends` is `end` in ms since the epoch, filled in after decoding."""
 
     service: str
-    start: datetime
-    end: datetime
+    start: Moment
+    end: Moment
     signals: dict[str, SignalValue]
     settings: dict[str, float]
     source: Source
@@ -65,26 +71,30 @@ class Watermark(msgspec.Struct):
     """All frames of this source partition up to `until` are out."""
 
     source_partition: int
-    until: datetime
+    until: Moment
+    arrival: Moment | None = None
+    """When the newest of the source's samples was published."""
 
 
 class Tick(msgspec.Struct):
     """Event time moves on although no data came."""
 
-    at: datetime
+    at: Moment
 
 
-Message = Frame | Watermark | Tick | records.ChangeEvent | records.Feedback | records.MaintenanceWindow
+Message = Frame | Watermark | Tick | records.SourceIdle | records.ChangeEvent | records.Feedback | records.MaintenanceWindow
 """What may stand on `duri.frames`."""
 
-_FAST: Final = {
+_FAST: Final[Mapping[bytes, Callable[[bytes], Message]]] = {
     records.Frame.event_type().encode(): msgspec.json.Decoder(Frame).decode,
     records.Watermark.event_type().encode(): msgspec.json.Decoder(Watermark).decode,
     records.Tick.event_type().encode(): msgspec.json.Decoder(Tick).decode,
 }
-_CAREFUL: Final = {
-    model.event_type().encode(): model.model_validate_json
-    for model in (records.ChangeEvent, records.Feedback, records.MaintenanceWindow)
+_CAREFUL: Final[Mapping[bytes, Callable[[bytes], Message]]] = {
+    records.SourceIdle.event_type().encode(): records.SourceIdle.model_validate_json,
+    records.ChangeEvent.event_type().encode(): records.ChangeEvent.model_validate_json,
+    records.Feedback.event_type().encode(): records.Feedback.model_validate_json,
+    records.MaintenanceWindow.event_type().encode(): records.MaintenanceWindow.model_validate_json,
 }
 
 
@@ -99,7 +109,7 @@ def read(record: InputRecord) -> Message | None:
     decode = _FAST.get(kind) or _CAREFUL.get(kind)
     if decode is None:
         return None
-    message: Message = decode(record.value)
+    message = decode(record.value)
     if isinstance(message, Frame):
         _check(message)
     return message
@@ -112,7 +122,5 @@ def _check(frame: Frame) -> None:
 
 
 def milliseconds(moment: datetime) -> int:
-    """An aware datetime as ms since the epoch. Raises ValueError for a naive one: it names no moment."""
-    if moment.tzinfo is None:
-        raise ValueError("a time without an offset from UTC")
+    """An aware datetime as ms since the epoch."""
     return round(moment.timestamp() * 1000)

@@ -86,11 +86,12 @@ class History:
         peaks = np.fmax(self._peaks[0, row], self._peaks[1, row])
         return self._named(None if np.isnan(peak) else float(peak) for peak in peaks)
 
-    def trends(self, service: str) -> dict[str, Trend]:
-        """The trend of each signal: over all that is kept or its last third, whichever is the straighter line."""
+    def trends(self, service: str, signals: Iterable[str]) -> dict[str, Trend]:
+        """The trend of these signals: over all that is kept or its last third, whichever is the straighter line."""
         values, ends = self._series(service)
         found = {}
-        for name, column in zip(self.signals, values.T, strict=True):
+        for name in signals:
+            column = values[:, self.signals.index(name)]
             fits = [_fit(ends[part], column[part]) for part in (slice(None), slice(-(len(column) // 3), None))]
             best = max((fit for fit in fits if fit), key=lambda fit: fit.steadiness, default=None)
             if best:
@@ -114,8 +115,8 @@ class History:
 
         Where the frame interval or the length differ, the pages begin anew: their rows would mean other times.
         """
-        services = msgspec.msgpack.decode(state["services"], type=list[str])
-        signals = msgspec.msgpack.decode(state["signals"], type=list[str])
+        services = msgspec.msgpack.decode(bytes(state["services"]), type=list[str])
+        signals = msgspec.msgpack.decode(bytes(state["signals"]), type=list[str])
         pages, peaks = np.asarray(state["pages"]), np.asarray(state["peaks"])
         frame_ms, newest, peaks_since = (int(value) for value in np.asarray(state["times"]))
         self._rows = {service: row for row, service in enumerate(services)}
@@ -182,7 +183,10 @@ class History:
         return self._pages[numbers % self.slots, row].astype(np.float64), numbers * self.frame_ms
 
     def _named(self, values: Iterable[float | None]) -> dict[str, float]:
-        return {name: value for name, value in zip(self.signals, values, strict=True) if value is not None}
+        # float32 holds seven digits; the rest would be noise in what people read.
+        return {
+            name: float(f"{value:.7g}") for name, value in zip(self.signals, values, strict=True) if value is not None
+        }
 
 
 def _fit(ends_ms: npt.NDArray[np.int64], values: Float64s) -> Trend | None:

@@ -3,8 +3,9 @@
 1. Services with an open anomaly of at least warning severity that call one another make a group.
 2. A group joins the open incident of one of its services or their neighbours (the oldest, and others are merged into
    it); where there is none it opens one.
-3. Harm is summed over the incident's window; after `decide_after_frames` windows the cause is decided, and looked at
-   again whenever the window has doubled: first samples mislead, and a cause that changes each minute helps nobody.
+3. Harm is summed from the first complaint (slower or failing requests) on. After `decide_after_frames` windows the
+   cause is decided, and looked at again whenever the window has doubled: first samples mislead, and a cause that
+   changes each minute helps nobody. Without a complaint it is the service with the most severe anomalies.
 4. An incident only grows while it is open (services, severity), and closes after `incident_gap_s` without an anomaly.
 """
 
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pipeline.advise.cause import Harm, rank_causes
-from pipeline.advise.facts import qualifying, values_of
+from pipeline.advise.facts import qualifying, symptoms, values_of
 from pipeline.advise.frames import milliseconds
 from pipeline.records import Severity, content_id
 
@@ -33,6 +34,8 @@ MAX_ANOMALIES: Final = 200
 """Anomalies that an incident names."""
 MAX_REACH: Final = 200
 """Services among which the cause of one incident is looked for."""
+SUSPECT: Final = 0.25
+"""Share of the unexplained harm that makes a service suspect."""
 _GUESS: Final = 0.7
 """Certainty of a cause that no harm tells, among several services."""
 
@@ -53,14 +56,20 @@ class OpenIncident(msgspec.Struct):
     anomalies: list[str] = []
     headline: str = ""
     certainty: float = _GUESS
+    complaining: list[str] = []
+    """Services whose requests got slower or failed: harm is measured from there on, along their calls."""
+    suspects: list[str] = []
+    """Services with so much unexplained harm that they may be at fault beside the cause."""
     windows: int = 0
-    """Intervals since a service joined."""
+    """Intervals since a service joined or began to complain."""
     decided: bool = False
     usual: dict[str, dict[str, float]] = {}
     """By service, what was usual before the incident."""
     harms: dict[str, Harm] = {}
     streaks: dict[str, int] = {}
     """Intervals in a row in which a rule matched, by service and rule."""
+    explained: list[str] = []
+    """Services of which something more specific than symptoms was found."""
     recommendations: list[str] = []
     announced: bool = False
     changed: bool = True
@@ -114,9 +123,7 @@ class Incidents:
         """What was usual for this service before the incident; kept, so that the incident never becomes usual."""
         known = incident.usual.get(service)
         if known is None:
-            expected = {
-                name: signal.expected for name, signal in frame.signals.items() if signal.expected is not None
-            }
+            expected = {name: signal.expected for name, signal in frame.signals.items() if signal.expected is not None}
             known = {**self._baseline, **expected, **self._history.usual(service, incident.opened)}
             incident.usual[service] = known
         return known
@@ -166,6 +173,10 @@ class Incidents:
         if _worst(anomalies).rank > incident.severity.rank:
             incident.severity = _worst(anomalies)
             incident.changed = True
+        complaining = [service for service in group if any(symptoms(active[service]))]
+        if not set(complaining) <= set(incident.complaining):
+            incident.complaining = sorted({*incident.complaining, *complaining})
+            incident.windows = 0
         named = dict.fromkeys([*incident.anomalies, *(anomaly.id for anomaly in anomalies)])
         incident.anomalies = list(named)[:MAX_ANOMALIES]
         incident.last = end_ms
@@ -176,7 +187,9 @@ class Incidents:
         self._remove(younger)
         older.services = sorted({*older.services, *younger.services})
         older.anomalies = list(dict.fromkeys([*older.anomalies, *younger.anomalies]))[:MAX_ANOMALIES]
+        older.explained = sorted({*older.explained, *younger.explained})
         older.recommendations += younger.recommendations
+        older.complaining = sorted({*older.complaining, *younger.complaining})
         older.usual = {**younger.usual, **older.usual}
         older.harms = {**younger.harms, **older.harms}
         older.streaks = {**younger.streaks, **older.streaks}
@@ -196,7 +209,7 @@ class Incidents:
             incident.heard = end_ms
             incident.windows += 1
         frame_s = self._history.frame_ms / 1000.0
-        for service in self._topology.reach(incident.services, MAX_REACH):
+        for service in self._topology.reach(incident.complaining, MAX_REACH):
             frame = frames.get(service)
             if frame is not None:
                 harm = incident.harms.setdefault(service, Harm())
@@ -214,6 +227,7 @@ class Incidents:
             here = [service for service in incident.services if service in active]
             cause = _loudest(here, active) if here else incident.cause
             certainty = 1.0 if len(incident.services) == 1 else _GUESS
+        incident.suspects = [other.service for other in ranked if other.share >= SUSPECT]
         incident.changed |= not incident.decided or cause != incident.cause
         incident.cause, incident.certainty, incident.decided = cause, certainty, True
         if active.get(cause):

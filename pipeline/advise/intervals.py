@@ -3,7 +3,10 @@
 An interval is taken when every live source has passed it, and then its frames sorted by service. So what comes out
 depends on what each source said, not on whose record came first.
 
-1. A source is live while it is no further than `timeout_ms` behind the one that is furthest ahead.
+1. A source is live unless it was silent while the others moved on by more than `timeout_ms` of arrival time: when
+   their samples were published, or event time where that is not told. One that is behind but speaks is catching up,
+   and is waited for; a replay may run through hours of event time in a second.
+   A source that has said that it has nothing at all is not waited for until it has.
 2. The low watermark is the least of the live sources'; intervals that end at or before it are taken in order.
 3. A frame of an interval that was taken already is late: it is counted and dropped.
 4. Where `capacity` frames wait, the oldest interval is taken early rather than memory given up.
@@ -28,8 +31,14 @@ class QueueState(msgspec.Struct):
 
     watermarks: dict[int, int] = {}
     """ms by source partition."""
-    origin: int | None = None
-    """Least of the sources' first watermarks, ms: where the log begins."""
+    heard: dict[int, int] = {}
+    """`clock` when the source was last heard, by source partition."""
+    resting: list[int] = []
+    """Sources that have nothing."""
+    clock: int = 0
+    """The newest arrival time of all sources, ms."""
+    began: int | None = None
+    """`clock` at the first watermark, ms."""
     taken: int | None = None
     """Number of the last interval taken: it ends at (taken + 1) · frame_ms."""
     waiting: dict[int, list[Frame]] = {}
@@ -59,6 +68,11 @@ class IntervalQueue:
         return 0 if self.state.taken is None else (self.state.taken + 1) * self.frame_ms
 
     @property
+    def full(self) -> bool:
+        """Whether more frames wait than may."""
+        return self._held > self._capacity
+
+    @property
     def held(self) -> int:
         """Frames waiting."""
         return self._held
@@ -78,15 +92,25 @@ class IntervalQueue:
         self.state.waiting.setdefault(number, []).append(frame)
         self._held += 1
 
-    def advance(self, source: int, until: int) -> None:
-        """Take note that the source has emitted all that ends at or before `until` (ms)."""
-        self._hear(source, until)
-        self.state.watermarks[source] = max(until, self.state.watermarks[source])
+    def advance(self, source: int, until: int, arrival: int) -> None:
+        """Take note that the source has emitted all that ends at or before `until` (ms), and when that arrived."""
+        state, marks = self.state, self.state.watermarks
+        if state.began is None:
+            state.began = arrival
+            state.heard = dict.fromkeys(state.heard, arrival)
+        state.clock = max(arrival, state.clock)
+        marks[source] = max(until, marks.get(source, until))
+        self._hear(source, marks[source])
+
+    def rest(self, source: int) -> None:
+        """Take note that the source has nothing: nobody need wait for it until it is heard of again."""
+        if source not in self.state.resting:
+            self.state.resting.append(source)
 
     def advance_all(self, until: int) -> None:
         """Take note that event time has reached `until` (ms) for every source."""
         for source in self.state.watermarks:
-            self.advance(source, until)
+            self.advance(source, until, self.state.clock)
 
     def take(self, idle: Callable[[], bool]) -> Iterator[Interval]:
         """Yield what is complete as (end in ms, frames sorted by service), in order.
@@ -108,7 +132,7 @@ class IntervalQueue:
 
     def _next(self, idle: Callable[[], bool]) -> int | None:
         oldest = min(self.state.waiting, default=None)
-        if self._held > self._capacity:
+        if self.full:
             self.forced += 1
             return oldest
         low = self._low()
@@ -125,23 +149,23 @@ class IntervalQueue:
         return ready
 
     def _hear(self, source: int, mark: int) -> None:
-        state = self.state
-        if source not in state.watermarks:
-            state.watermarks[source] = mark
-            state.origin = mark if state.origin is None else min(mark, state.origin)
+        self.state.watermarks.setdefault(source, mark)
+        self.state.heard[source] = self.state.clock
+        if source in self.state.resting:
+            self.state.resting.remove(source)
 
     def _live(self) -> list[int]:
-        marks = self.state.watermarks.values()
-        front = max(marks, default=0)
-        return [mark for mark in marks if mark >= front - self._timeout_ms]
+        state = self.state
+        oldest = state.clock - self._timeout_ms
+        return [mark for source, mark in state.watermarks.items() if state.heard[source] >= oldest]
 
     def _low(self) -> int | None:
         """Least watermark of the live sources; None while one that never spoke may still be live."""
         state = self.state
-        if state.origin is None:
+        if state.began is None:
             return None
-        heard_all = all(source in state.watermarks for source in range(self._expected))
-        if not heard_all and max(state.watermarks.values()) - state.origin < self._timeout_ms:
+        heard_all = all(source in state.watermarks or source in state.resting for source in range(self._expected))
+        if not heard_all and state.clock - state.began < self._timeout_ms:
             return None
         return min(self._live())
 

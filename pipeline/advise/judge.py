@@ -7,7 +7,8 @@ Confidence = prior · tier · fit · certainty of the cause · place, all in [0,
 3. fit: 0.75 where the required conditions alone hold, up to 1 with all supporting observations
 4. certainty: how clearly this service is the cause (1 where an incident has one service)
 5. place: 1 on the cause itself; elsewhere a mechanism counts 0.7 (0.9 on a backend that serves no requests and so
-   never counts as the cause), and rules that look at symptoms or changes alone are not asked
+   never counts as the cause); rules that look at symptoms or changes alone are asked there only where the service
+   has much unexplained harm of its own: two faults may meet in one incident
 6. 0.9 where the present value is assumed, because no gauge tells it
 """
 
@@ -17,7 +18,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pipeline.advise.expressions import Evaluator, references
+from pipeline.advise.expressions import Evaluator, references, spoken_of
 from pipeline.advise.rules import Tier
 from pipeline.records import Change
 
@@ -32,13 +33,15 @@ _ELSEWHERE: Final = 0.7
 _BACKEND: Final = 0.9
 _ASSUMED: Final = 0.9
 _ROUNDING: Final = 1e-9
+_NOTABLE: Final = 0.1
 
 
 class Place(NamedTuple):
-    """Where a service stands in its incident."""
+    """Where a service stands in its incident: the cause of it, suspect of a fault of its own, or neither."""
 
     is_cause: bool
     certainty: float
+    suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +66,15 @@ class Match:
 
 def standing_key(service: str, component: str, resource: str, parameter: str) -> str:
     """Identity of a thing that can be changed."""
-    return "\x1f".join((service, component, resource, parameter))
+    return f"{service}\x1f{component}\x1f{resource}\x1f{parameter}"
 
 
 class Judge:
     """Asks the catalogue about one service at a time."""
 
-    def __init__(self, catalogue: Catalogue, system_of: Mapping[str, str] | None = None) -> None:
+    def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self.evaluator = Evaluator()
-        self._systems = system_of or {}
 
     def matches(self, facts: Facts, place: Place) -> list[Match]:
         """Rules that hold, in the order of their ids."""
@@ -82,7 +84,7 @@ class Judge:
 
     def _match(self, entry: CompiledRule, facts: Facts, place: Place) -> Match | None:
         rule, evaluator = entry.rule, self.evaluator
-        if not place.is_cause and rule.tier is not Tier.MECHANISM:
+        if rule.tier is not Tier.MECHANISM and not (place.is_cause or place.suspect):
             return None
         if not all(map(evaluator.holds, entry.when)) or any(map(evaluator.holds, entry.unless)):
             return None
@@ -90,7 +92,7 @@ class Judge:
         if change is None:
             return None
         supported = [evaluator.holds(program) for program, _ in entry.supports]
-        confidence = rule.prior * rule.tier.weight * _fit(entry, supported) * _standing(facts, place)
+        confidence = rule.prior * rule.tier.weight * _fit(entry, supported) * _certainty(facts, place)
         if rule.change.current is not None and facts.assumed & _settings_of(rule.change.current):
             confidence *= _ASSUMED
         return Match(
@@ -118,7 +120,12 @@ class Judge:
         if downward and shape.lowers == "never":
             return None
         return Change(
-            parameter=shape.parameter, current=current, recommended=recommended, lower=lower, upper=upper, unit=shape.unit
+            parameter=shape.parameter,
+            current=current,
+            recommended=recommended,
+            lower=lower,
+            upper=upper,
+            unit=shape.unit,
         )
 
     def _values(self, entry: CompiledRule, facts: Facts, change: Change) -> dict[str, str]:
@@ -180,7 +187,7 @@ def _fit(entry: CompiledRule, supported: list[bool]) -> float:
     return _REQUIRED + (1.0 - _REQUIRED) * held / total
 
 
-def _standing(facts: Facts, place: Place) -> float:
+def _certainty(facts: Facts, place: Place) -> float:
     if place.is_cause:
         return place.certainty
     return _ELSEWHERE if "http.rps" in facts.frame.signals else _BACKEND
@@ -191,17 +198,24 @@ def _settings_of(text: str) -> set[str]:
 
 
 def _weights(entry: CompiledRule, facts: Facts, supported: list[bool]) -> dict[str, float]:
-    """Required signals share what the required conditions give, supporting ones the rest."""
+    """Required signals share what the required conditions give, supporting ones the rest; what is as usual has none."""
     present = [name for name in entry.rule.evidence if name in facts.frame.signals or name in facts.settings]
     supporting = {
         key
         for support, holds in zip(entry.rule.supports, supported, strict=True)
         if holds
-        for _, key in references(support.condition)
+        for key in spoken_of(support.condition)
     }
+    signals = facts.signals()
     raw = {
-        name: _REQUIRED if name in entry.when_signals else 1.0 - _REQUIRED if name in supporting else 0.0
+        name: (_REQUIRED if name in entry.when_signals else 1.0 - _REQUIRED if name in supporting else 0.0)
+        * _deviates(signals.get(name), facts.usual.get(name))
         for name in present
     }
     total = sum(raw.values())
-    return {name: value / total if total else 1.0 / len(raw) for name, value in raw.items()}
+    return {name: round(value / total if total else 1.0 / len(raw), 4) for name, value in raw.items()}
+
+
+def _deviates(observed: float | None, usual: float | None) -> bool:
+    """Whether a value says something: it is not within a tenth of what is usual. A setting always does."""
+    return observed is None or usual is None or abs(observed - usual) > _NOTABLE * abs(usual)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from pipeline.advise.expressions import compile_expression, references
+from pipeline.advise.expressions import compile_expression
 from pipeline.records import Share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
@@ -138,7 +138,9 @@ class Rule(Part):
     tier: Tier
     prior: Share = Field(description="How often the rule is right where its conditions hold")
     when: list[Expression] = Field(min_length=1, description="CEL: all must hold")
-    unless: list[LookAlike] = Field(default_factory=list)
+    unless: list[str | LookAlike] = Field(
+        default_factory=list, description="Names of the catalogue's look-alikes, or ones of the rule's own"
+    )
     supports: list[Support] = Field(default_factory=list)
     evidence: list[Text] = Field(min_length=1, description="Signals to show, the telling one first")
     reason: Text = Field(description="One sentence, with {placeholders}")
@@ -159,7 +161,8 @@ class Rule(Part):
         for index, text in enumerate(self.when):
             yield ("when", index), text
         for index, other in enumerate(self.unless):
-            yield ("unless", index, "if"), other.condition
+            if isinstance(other, LookAlike):
+                yield ("unless", index, "if"), other.condition
         for index, support in enumerate(self.supports):
             yield ("supports", index, "if"), support.condition
         for name in ("current", "recommended", "lower", "upper", "observed_peak"):
@@ -183,17 +186,13 @@ class Rule(Part):
         for index, command in enumerate(self.undo):
             yield ("undo", index, "run"), command.run
 
-    def asks_for(self, mapping: str) -> set[str]:
-        """Keys that the rule's expressions read from this map of the facts."""
-        return {key for _, text in self.expressions() for name, key in references(text) if name == mapping}
-
 
 def placeholders(template: str) -> set[str]:
     """Names in braces."""
     return set(_PLACEHOLDER.findall(template))
 
 
-def fill(template: str, values: dict[str, str]) -> str:
+def fill(template: str, values: Mapping[str, str]) -> str:
     """The text with values in place of {names}; braces around anything else stay, so JSON needs no escaping."""
     return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
 
@@ -204,6 +203,7 @@ class SettingEntry(Part):
     unit: str
     default: float | None = None
     basis: str = Field(default="the guide's value", description="Where the default comes from")
+    zero_is_none: bool = Field(default=False, description="Zero or less says that there is no such limit")
 
 
 class CatalogueFile(Part):
@@ -212,4 +212,7 @@ class CatalogueFile(Part):
     signals: dict[str, str] = Field(default_factory=dict, description="Unit by signal")
     settings: dict[str, SettingEntry] = Field(default_factory=dict)
     baseline: dict[str, float] = Field(default_factory=dict, description="What is usual before anything was learned")
+    look_alikes: dict[str, LookAlike] = Field(
+        default_factory=dict, description="States that several rules must be told apart from, by name"
+    )
     rules: list[Rule] = Field(default_factory=list)

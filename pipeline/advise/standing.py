@@ -9,7 +9,7 @@ What ended is not proposed again before its cool-down is over. `Board` holds the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -17,12 +17,23 @@ from pipeline.advise.judge import standing_key
 from pipeline.records import Outcome, Recommendation, RecommendationState, check_move, content_id, from_ms, to_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator, Mapping
 
     from pipeline.advise.judge import Match
 
 WAITING: Final = frozenset({RecommendationState.PROPOSED, RecommendationState.ACKNOWLEDGED})
 """States in which nobody has done anything yet."""
+
+
+Result = Literal["verified", "no_effect", "regressed", "rejected", "expired"]
+RESULTS: Final[Mapping[RecommendationState, Result]] = {
+    RecommendationState.VERIFIED: "verified",
+    RecommendationState.NO_EFFECT: "no_effect",
+    RecommendationState.REGRESSED: "regressed",
+    RecommendationState.REJECTED: "rejected",
+    RecommendationState.EXPIRED: "expired",
+}
+"""Ends that make an outcome; what was superseded had none."""
 
 
 class Standing(msgspec.Struct):
@@ -76,13 +87,14 @@ class Board:
         self.outbox: list[tuple[int, Recommendation | Outcome]] = []
         """Records to write, each with its time; the stage empties it."""
         self._by_key: dict[str, str] = {}
+        self._by_incident: dict[str, set[str]] = {}
         self._cooldown_ms = cooldown_ms
         self._rejected_ms = rejected_ms
 
     def __len__(self) -> int:
         return len(self.state.standing)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Standing]:
         return iter(list(self.state.standing.values()))
 
     def get(self, identity: str) -> Standing | None:
@@ -96,7 +108,7 @@ class Board:
 
     def of(self, incident: str) -> list[Standing]:
         """Open recommendations of an incident, first choice first."""
-        mine = (standing for standing in self.state.standing.values() if standing.incident == incident)
+        mine = (self.state.standing[identity] for identity in self._by_incident.get(incident, ()))
         return sorted(mine, key=lambda standing: (standing.record.rank, standing.record.id))
 
     def cooling(self, key: str, now: int) -> bool:
@@ -104,10 +116,15 @@ class Board:
         return self.state.cooling.get(key, 0) > now
 
     def open(self, standing: Standing) -> None:
-        """Put up a new one, and write it."""
+        """Put up a new one; it is written once its rank is known."""
         self.state.standing[standing.record.id] = standing
-        self._by_key[standing.key] = standing.record.id
-        self.emit(standing, standing.matched)
+        self._index(standing)
+
+    def hand_over(self, standing: Standing, incident: str) -> None:
+        """Make it a recommendation of another incident."""
+        self._unindex(standing)
+        standing.incident = incident
+        self._index(standing)
 
     def emit(self, standing: Standing, now: int) -> None:
         """Write its record as it is now."""
@@ -121,15 +138,17 @@ class Board:
         standing.record = standing.record.model_copy(update={"state": state})
         self.emit(standing, now)
 
-    def end(self, standing: Standing, state: RecommendationState, now: int, note: str = "", after: float | None = None) -> None:
+    def end(
+        self, standing: Standing, state: RecommendationState, now: int, note: str = "", after: float | None = None
+    ) -> None:
         """Move it to a final state, write what came of it, and let its subject cool down."""
         self.move(standing, state, now)
         record = standing.record
         del self.state.standing[record.id]
-        del self._by_key[standing.key]
+        self._unindex(standing)
         rejected = state is RecommendationState.REJECTED
         self.state.cooling[standing.key] = now + (self._rejected_ms if rejected else self._cooldown_ms)
-        if state is not RecommendationState.SUPERSEDED:
+        if state in RESULTS:
             self.outbox.append((now, _outcome(standing, now, note, after)))
 
     def forget(self, now: int) -> None:
@@ -140,11 +159,24 @@ class Board:
     def restore(self, state: BoardState) -> None:
         """Go on from there."""
         self.state = state
-        self._by_key = {standing.key: identity for identity, standing in state.standing.items()}
+        self._by_key, self._by_incident = {}, {}
+        for standing in state.standing.values():
+            self._index(standing)
 
-    def expired(self, now: int) -> Iterable[Standing]:
+    def expired(self, now: int) -> list[Standing]:
         """Those that nobody answered in time."""
         return [each for each in self.state.standing.values() if each.waiting and to_ms(each.record.expires) <= now]
+
+    def _index(self, standing: Standing) -> None:
+        self._by_key[standing.key] = standing.record.id
+        self._by_incident.setdefault(standing.incident, set()).add(standing.record.id)
+
+    def _unindex(self, standing: Standing) -> None:
+        del self._by_key[standing.key]
+        mine = self._by_incident[standing.incident]
+        mine.discard(standing.record.id)
+        if not mine:
+            del self._by_incident[standing.incident]
 
 
 def _outcome(standing: Standing, now: int, note: str, after: float | None) -> Outcome:
@@ -155,7 +187,7 @@ def _outcome(standing: Standing, now: int, note: str, after: float | None) -> Ou
         recommendation=record.id,
         rule=record.provenance.rule,
         at=from_ms(now),
-        result=record.state.value,  # type: ignore[arg-type]  the states that end are the results, superseded aside
+        result=RESULTS[record.state],
         signal=signal,
         before=standing.before.get(signal),
         after=after,

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.advise.facts import Facts, with_defaults
 from pipeline.advise.drafting import undo_text
+from pipeline.advise.facts import Facts, with_defaults
 from pipeline.records import RecommendationState
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from pipeline.runtime.clients import connection
+from pipeline.runtime.logs import configure_logging
 from pipeline.settings import load_settings
 from pipeline.sources.publisher import Publisher
 from pipeline.sources.recording import Naming
@@ -46,6 +47,7 @@ def replay(
     """
     factor = parse_speed(speed)
     settings = load_settings(config, overrides={"kafka.bootstrap": bootstrap})
+    configure_logging(settings.runtime)
     console = Console(stderr=True)
     recording = read(files, Naming(name, service))
     seconds = asyncio.run(_publish(settings, recording, factor, console))
@@ -71,4 +73,5 @@ async def _publish(settings: Settings, recording: Recording, speed: float | None
     topic = settings.topics.name(Topic.METRICS)
     async with Publisher(connection(settings.kafka), topic) as publisher:
         with sample_progress(console, len(recording)) as report:
-            return await play(recording, publisher, speed=speed, report=report)
+            lanes = settings.topics.samples_partitions
+            return await play(recording, publisher, lanes=lanes, speed=speed, report=report)

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from pipeline.runtime.clients import connection
+from pipeline.runtime.logs import configure_logging
 from pipeline.settings import load_settings
 from pipeline.views.stream import JsonStream, RecordStream, WordStream
 from pipeline.views.subscription import Subscription
@@ -33,6 +34,7 @@ def watch(
 ) -> None:
     """Show what the pipeline finds and recommends, live; it changes nothing and disturbs nobody."""
     settings = load_settings(config, overrides={"kafka.bootstrap": bootstrap})
+    configure_logging(settings.runtime)
     stream = JsonStream(sys.stdout) if json else WordStream(Console())
     try:
         asyncio.run(_follow(settings, stream, from_beginning=from_beginning, seconds=seconds))

@@ -78,7 +78,7 @@ class DetectStage:
             if header(record, "content-type") == ARROW_CONTENT_TYPE.encode():
                 self._read(record)
             else:
-                self._control(record)
+                outputs.extend(self._control(record))
             outputs.extend(self._close_due(record.offset))
         outputs.extend(self._take())
         return outputs
@@ -97,7 +97,7 @@ class DetectStage:
         self._clocks.observe(source, int(batch.ts.max()), arrival)
         self._ticking = False
 
-    def _control(self, record: InputRecord) -> None:
+    def _control(self, record: InputRecord) -> Iterator[Output]:
         event_type = header(record, "ce_type")
         try:
             if event_type == _IDLE_TYPE:
@@ -110,6 +110,8 @@ class DetectStage:
                 self._counts["control_records_total"] += 1
         except ValueError:
             self._counts["malformed_records_total"] += 1
+        if event_type == _IDLE_TYPE and self._clocks.nothing:
+            yield from self._to_all_frames(SourceIdle(source=f"{self._topic}/{self._partition}"), record.timestamp)
 
     def tick(self, elapsed_ms: int) -> Sequence[Output]:
         """Event time moves on by the time that passed; the first time less a hold: slow producers are not silent."""
@@ -184,14 +186,20 @@ class DetectStage:
         self._closer.forget([row for _, row in departed.services])
 
     def _watermarks(self, until: int) -> Iterator[Output]:
-        mark = Watermark(source_partition=self._partition, until=from_ms(until))
-        identity = content_id("watermark", self._partition, until)
+        arrival = from_ms(self._clocks.arrival)
+        return self._to_all_frames(
+            Watermark(source_partition=self._partition, until=from_ms(until), arrival=arrival), until
+        )
+
+    def _to_all_frames(self, record: Watermark | SourceIdle, at: int) -> Iterator[Output]:
+        """The record (of event time `at`, ms) for every partition of `duri.frames`."""
+        identity = content_id(record.kind_name, self._partition, at)
         for partition in range(self._frames_partitions):
             yield Output(
                 topic=Topic.FRAMES,
-                value=mark.model_dump_json().encode(),
-                timestamp=until,
-                headers=cloudevent_headers(mark.event_type(), f"/detect/{self._partition}", identity, until),
+                value=record.model_dump_json().encode(),
+                timestamp=at,
+                headers=cloudevent_headers(record.event_type(), f"/detect/{self._partition}", identity, at),
                 partition=partition,
             )
 

@@ -60,10 +60,20 @@ class SourceClocks:
         self._awaited.clear()
         self.watermark = max(self.watermark, to)
 
+    @property
+    def arrival(self) -> int:
+        """When the newest sample of any source arrived at Kafka, ms; 0 before the first."""
+        return max((source.arrival for source in self._sources.values()), default=0)
+
+    @property
+    def nothing(self) -> bool:
+        """Whether every expected source has spoken and none has had a sample."""
+        return not self._awaited and not self._sources
+
     def _update(self) -> None:
         if self._awaited or not self._sources:
             return
-        arrival = max(source.arrival for source in self._sources.values())
+        arrival = self.arrival
         newest = max(source.newest for source in self._sources.values())
         waited_for = [
             source.newest

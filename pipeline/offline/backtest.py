@@ -18,7 +18,7 @@ from pipeline.sources.replay import read
 from pipeline.stage import Output, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
     from typing import BinaryIO
 
@@ -87,7 +87,7 @@ def message(recording: Recording, begin: int, end: int) -> Output:
     return Output(topic=Topic.METRICS, value=encode_batch(batch), timestamp=newest, headers=_HEADERS)
 
 
-def _write(outputs: Iterator[Output], files: dict[Topic, BinaryIO], tally: Counter[str]) -> None:
+def _write(outputs: Iterator[Output], files: Mapping[Topic, BinaryIO], tally: Counter[str]) -> None:
     for output in outputs:
         file = files.get(output.topic)
         if file is None:

@@ -43,6 +43,7 @@ class LocalFlow:
                 frame_s=settings.detect.frame_s,
                 input_topic=settings.topics.name(Topic.FRAMES),
                 partition=0,
+                sources=1,
             ),
         }
         self._names = {topic: settings.topics.name(topic) for topic in Topic}

@@ -85,10 +85,10 @@ class ClusterAdmin:
             raise BrokerError("the administrative connection is not open")
         return self._client
 
-    async def alive(self) -> bool:
-        """Whether the cluster answers now."""
+    async def alive(self, topic: str) -> bool:
+        """Whether the cluster answers now; asked for one topic, because all of them may be many."""
         try:
-            await self._ask(self._open.describe_cluster())
+            await self._ask(self._open.describe_topics([topic]))
         except BrokerError:
             return False
         return True

@@ -26,7 +26,10 @@ NEVER_MS = 2**31 - 1
 
 
 def connection(kafka: KafkaSettings) -> dict[str, Any]:
-    """Keyword arguments that every aiokafka client takes. Raises SettingsError for unreadable secrets or certificates."""
+    """Keyword arguments that every aiokafka client takes.
+
+    Raises SettingsError for unreadable secrets or certificates.
+    """
     arguments: dict[str, Any] = {
         "bootstrap_servers": kafka.bootstrap,
         "security_protocol": kafka.security_protocol,

@@ -10,6 +10,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
+from pipeline.errors import BrokerError
 from pipeline.runtime import clients
 from pipeline.runtime.context import StageContext, group_of
 from pipeline.runtime.stopping import Closers, StopRequestedError, unless_stopped
@@ -72,16 +73,15 @@ class StageRunner(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     async def _connect(self) -> None:
         self._interrupted.clear()
         while True:
-            consumer = clients.group_consumer(
-                self._worker.settings, group_of(self._worker.settings, self._spec), self._worker.timing
-            )
+            settings = self._worker.settings
+            consumer = clients.group_consumer(settings, group_of(settings, self._spec), self._worker.timing)
             self._consumer = consumer
             consumer.subscribe(list(self._spec.inputs), listener=self)
             try:
                 await consumer.start()
             except (KafkaError, OSError) as error:
                 if not is_outage(error):
-                    raise
+                    raise BrokerError(f"{self._spec.name} cannot join its group: {error!r}") from error
                 log.warning("cannot join the group; trying again", stage=self._spec.name, error=str(error))
                 await self._closers.close(consumer.stop(), self._worker.timing.close_timeout_s)
                 await asyncio.sleep(self._worker.timing.backoff_max_s / 5)
@@ -89,9 +89,12 @@ class StageRunner(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
                 return
 
     async def _disconnect(self, patience_s: float, *, snapshot: bool = False) -> None:
+        # Of the patience 0.6 go to finishing, 0.2 to aborting what cannot, 0.2 to leaving the group.
         clock = asyncio.get_running_loop().time
         end = clock() + patience_s
-        await self._release(0.7 * patience_s, snapshot_by=clock() + 0.3 * patience_s if snapshot else None)
+        await self._release(
+            0.6 * patience_s, 0.2 * patience_s, snapshot_by=clock() + 0.3 * patience_s if snapshot else None
+        )
         self._joined = False
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
@@ -104,7 +107,10 @@ class StageRunner(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._joined = False
         if revoked:
             log.info("letting go", stage=self._spec.name, partitions=_numbers(revoked))
-        await self._release(0.8 * self._worker.timing.rebalance_timeout_s)
+        timing = self._worker.timing
+        await self._release(
+            0.8 * timing.rebalance_timeout_s, min(timing.close_timeout_s, timing.rebalance_timeout_s / 6)
+        )
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Start a task for each; restoring happens there, so that a long one keeps nobody waiting."""
@@ -125,7 +131,7 @@ class StageRunner(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             self._failure = error
             self._interrupted.set()
 
-    async def _release(self, patience_s: float, snapshot_by: float | None = None) -> None:
+    async def _release(self, patience_s: float, abort_s: float, snapshot_by: float | None = None) -> None:
         """Stop all partitions; those that stand in good order are kept in case they come back."""
         if not self.partitions:
             return
@@ -137,7 +143,7 @@ class StageRunner(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             log.warning("partition does not finish in time; its transaction is aborted", source=tasks[task])
             task.cancel()
         if late:
-            await asyncio.wait(late, timeout=self._worker.timing.close_timeout_s)
+            await asyncio.wait(late, timeout=abort_s)
         self.partitions.clear()
         for task, source in tasks.items():
             with contextlib.suppress(BaseException):

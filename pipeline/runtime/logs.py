@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 import structlog
+from aiokafka.errors import KafkaError
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -39,7 +40,6 @@ def configure_logging(runtime: RuntimeSettings) -> None:
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -48,7 +48,7 @@ def configure_logging(runtime: RuntimeSettings) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(runtime)],
         )
     )
-    handler.addFilter(RepeatFilter())
+    handler.addFilter(NoiseFilter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(runtime.log_level.upper())
@@ -57,10 +57,10 @@ def configure_logging(runtime: RuntimeSettings) -> None:
 
 
 def _renderers(runtime: RuntimeSettings) -> list[Processor]:
-    console = runtime.log_format == "console" or (runtime.log_format == "auto" and sys.stderr.isatty())
-    if console:
+    terminal = sys.stderr.isatty()
+    if runtime.log_format == "console" or (runtime.log_format == "auto" and terminal):
         # Plain tracebacks: the pretty ones print local variables, and a secret may be among them.
-        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        return [structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
 
 
@@ -69,8 +69,13 @@ def mask_secrets(_logger: object, _method: str, event: EventDict) -> MutableMapp
     return {key: _MASK if _SECRET.search(key) and value is not None else value for key, value in event.items()}
 
 
-class RepeatFilter(logging.Filter):
-    """Lets the same foreign message through once in ten seconds: a lost broker makes aiokafka say it all the time."""
+class NoiseFilter(logging.Filter):
+    """Keeps aiokafka's noise out.
+
+    The same message of its passes once in ten seconds: a lost broker makes it say that all the time. And the futures
+    of a dead producer, which asyncio finds with an exception nobody fetched, are dropped: what ended the producer was
+    raised to us, and is told by us.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,6 +83,8 @@ class RepeatFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is to be written."""
+        if record.name == "asyncio":
+            return not (record.exc_info and isinstance(record.exc_info[1], KafkaError))
         if not record.name.startswith("aiokafka"):
             return True
         key = (record.name, str(record.msg))

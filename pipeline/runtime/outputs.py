@@ -122,7 +122,9 @@ class Packer:
                 futures.append(await producer.send_batch(batch, target.topic, partition=target.partition))
         return futures
 
-    def _pack(self, producer: AIOKafkaProducer, writes: Sequence[Write]) -> dict[TopicPartition, deque[BatchBuilder]]:
+    def _pack(
+        self, producer: AIOKafkaProducer, writes: Sequence[Write], *, one_each: bool
+    ) -> dict[TopicPartition, deque[BatchBuilder]]:
         queues: dict[TopicPartition, deque[BatchBuilder]] = defaultdict(deque)
         for write in writes:
             limit = self._facts[write.target.topic].max_message_bytes

@@ -6,7 +6,7 @@ Steps 1 and 2 of the commit protocol are here, 3 to 7 in `commit.py`:
     1 poll    what the consumer has for this partition; records below the position are skipped
     2 step    in a thread; outputs of records that were committed before are thrown away (replay)
     …         1 and 2 again, until the commit interval is over or enough output waits
-    3–7       one commit
+    3 to 7    one commit
     tick      an idle partition may get a record from its own stage, so that event time goes on
     finish    what is in hand is committed, then the writer closes
 
@@ -16,6 +16,7 @@ Whatever fails ends this life of the partition: the supervisor starts another on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from bisect import bisect_left
 from typing import TYPE_CHECKING
@@ -23,7 +24,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pipeline.runtime.commit import Batch
-from pipeline.runtime.outputs import Write
 from pipeline.runtime.position import Position
 from pipeline.runtime.recovery import Kept, recover
 from pipeline.runtime.snapshotter import Snapshotter
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from aiokafka import TopicPartition
 
     from pipeline.runtime.context import StageContext
+    from pipeline.runtime.outputs import Write
     from pipeline.runtime.recovery import Start
     from pipeline.runtime.stopping import Closers
     from pipeline.stage import InputRecord, Stage
@@ -65,6 +66,7 @@ class PartitionLoop:
         self._bytes = 0
         self._commit_at: float | None = None
         self._active_at = self._clock()
+        self._ticked_at = self._active_at
         self.running = False
         """Whether it is past its replay."""
         self.polling = False
@@ -98,7 +100,6 @@ class PartitionLoop:
         self._stage = start.stage
         self._position = start.position
         self._offset = start.first
-        self._newest_ms = start.position.newest_ms
         self._mute_until = start.mute_until
         self._snapshots = Snapshotter(self._context, self._source, start.position.snapshot) if start.stateful else None
         self._context.consumer.seek(self._source, start.first)
@@ -161,7 +162,6 @@ class PartitionLoop:
         writes, size = await self._context.worker.in_thread(self._outcome, records, muted=muted)
         self._context.worker.telemetry.stepped(self._context.spec.name, len(records), time.perf_counter() - started)
         self._offset = records[-1].offset + 1
-        self._newest_ms = records[-1].timestamp
         self._writes += writes
         self._bytes += size
         if not muted and self._commit_at is None:
@@ -196,7 +196,7 @@ class PartitionLoop:
 
     async def _commit(self) -> None:
         snapshot = await self._snapshots.take() if self._snapshots is not None and self._snapshots.ready else None
-        position = Position(self._offset, self._newest_ms, self._position.snapshot)
+        position = Position(self._offset, self._position.snapshot)
         writes, self._writes, self._bytes, self._commit_at = self._writes, [], 0, None
         started = time.perf_counter()
         async with asyncio.timeout(self._context.worker.timing.commit_timeout_s):
@@ -212,14 +212,14 @@ class PartitionLoop:
 
     def _tick(self) -> None:
         now = self._clock()
-        if self._newest_ms is None or now - self._active_at < self._settings.tick_after_s or not self._caught_up():
+        if now - max(self._active_at, self._ticked_at) < self._settings.tick_after_s or not self._caught_up():
             return
-        self._active_at = now
-        # The only place where wall time meets a stage; what comes of it is a record in its log.
-        output = self._current.tick(max(0, round(time.time() * 1000) - self._newest_ms))
-        if output is None:
+        self._ticked_at = now
+        # The only place where wall time meets a stage; what comes of it is a record in a log.
+        outputs = self._current.tick(round((now - self._active_at) * 1000))
+        if not outputs:
             return
-        self._writes.append(Write(self._source, output.key, output.value, output.timestamp, output.headers))
+        self._writes += [self._router.route(output) for output in outputs]
         self._commit_at = now
         self._context.worker.telemetry.ticked(self._context.spec.name)
 
@@ -248,20 +248,20 @@ class PartitionLoop:
             await self._last_snapshot(snapshot_by.result())
         if not self.running:
             return None
-        return Kept(self._current, self._position)
+        return Kept(self._current, self._position, stateful=self._snapshots is not None)
 
     async def _last_snapshot(self, until: float) -> None:
         """So that the next worker need not replay; not worth being late for."""
         snapshots = self._snapshots
-        if snapshots is None or not self.running or not snapshots.unseen(self._offset):
+        if snapshots is None or not self.running:
             return
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until):
-                await snapshots.begin(self._current, self._offset)
+                if snapshots.unseen(self._offset):
+                    await snapshots.begin(self._current, self._offset)
                 await snapshots.finished()
-        except TimeoutError:
-            return
-        await self._commit()
+        if snapshots.ready:
+            await self._commit()
 
 
 def _offset(record: InputRecord) -> int:

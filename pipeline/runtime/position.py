@@ -2,7 +2,7 @@
 
 The broker keeps a string with every committed offset. Ours is JSON of a few hundred bytes:
 
-    {"v": 1, "t": newest input timestamp, "s": {"o": …, "p": …, "f": …, "l": …, "n": …, "b": …, "h": …}}
+    {"v": 1, "s": {"o": …, "p": …, "f": …, "l": …, "n": …, "b": …, "h": …}}
 
 so recovery reads one committed offset and knows everything; nothing is ever searched for.
 """
@@ -37,18 +37,14 @@ class SnapshotPointer:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far one input partition has been processed.
-
-    `offset` is that of the next record; `newest_ms` the Kafka timestamp of the record before it, ms since the epoch.
-    """
+    """How far one input partition has been processed: `offset` is that of the next record."""
 
     offset: int
-    newest_ms: int | None = None
     snapshot: SnapshotPointer | None = None
 
     def metadata(self) -> str:
         """What is stored beside the offset."""
-        fields: dict[str, object] = {"v": METADATA_VERSION, "t": self.newest_ms}
+        fields: dict[str, object] = {"v": METADATA_VERSION}
         if (at := self.snapshot) is not None:
             fields["s"] = {
                 "o": at.offset,
@@ -82,7 +78,6 @@ def parse_position(offset: int, metadata: str) -> Position:
             size=int(at["b"]),
             sha256=str(at["h"]),
         )
-        newest_ms = fields.get("t")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StateError(
             f"metadata of the committed offset {offset} is not this program's: {metadata[:80]!r}"
@@ -91,4 +86,4 @@ def parse_position(offset: int, metadata: str) -> Position:
         raise StateError(
             f"metadata of the committed offset {offset} has version {version}, this program reads {METADATA_VERSION}"
         )
-    return Position(offset, newest_ms, pointer)
+    return Position(offset, pointer)

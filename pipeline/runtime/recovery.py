@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from pipeline.runtime.commit import SnapshotPlace
     from pipeline.runtime.context import StageContext
+    from pipeline.runtime.spec import StageFactory
     from pipeline.stage import Stage
 
 _CHUNK_WAIT_MS = 500
@@ -43,6 +44,7 @@ class Kept:
 
     stage: Stage
     position: Position
+    stateful: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +66,10 @@ async def recover(context: StageContext, source: TopicPartition, kept: Kept | No
     # 2 kept
     if kept is not None and kept.position == position:
         telemetry.restored(context.spec.name, "kept")
-        return Start(kept.stage, position, position.offset, position.offset, stateful=bool(kept.stage.snapshot()))
-    stage = await worker.in_thread(context.spec.factory, source)
+        return Start(kept.stage, position, position.offset, position.offset, kept.stateful)
+    stage, stateful = await worker.in_thread(_fresh, context.spec.factory, source)
     earliest = (await context.consumer.beginning_offsets([source]))[source]
-    if not stage.snapshot():
+    if not stateful:
         return Start(stage, position, _within(source, position.offset, earliest), position.offset, stateful=False)
     # 3 snapshot
     first = earliest
@@ -83,6 +85,11 @@ async def recover(context: StageContext, source: TopicPartition, kept: Kept | No
     if position.offset > earliest:
         telemetry.restored(context.spec.name, "replay" if first == earliest else "snapshot")
     return Start(stage, position, first, position.offset, stateful=True)
+
+
+def _fresh(factory: StageFactory, source: TopicPartition) -> tuple[Stage, bool]:
+    stage = factory(source)
+    return stage, bool(stage.snapshot())
 
 
 async def _committed(context: StageContext, source: TopicPartition) -> Position:
@@ -102,10 +109,8 @@ async def _committed(context: StageContext, source: TopicPartition) -> Position:
         return Position(earliest[source])
     try:
         return parse_position(stored.offset, stored.metadata)
-    except StateError as error:
-        log.exception(
-            "the snapshot cannot be found, state is rebuilt by replay", **_names(context, source), error=str(error)
-        )
+    except StateError:
+        log.exception("the snapshot cannot be found; state is rebuilt by replay", **_names(context, source))
         return Position(stored.offset)
 
 
@@ -132,10 +137,8 @@ async def _restore(context: StageContext, source: TopicPartition, stage: Stage, 
         finally:
             await reader.stop()
         await worker.in_thread(_decode_into, stage, context.spec.name, data, pointer)
-    except StateError as error:
-        log.exception(
-            "the snapshot cannot be restored, state is rebuilt by replay", **_names(context, source), error=str(error)
-        )
+    except StateError:
+        log.exception("the snapshot cannot be restored; state is rebuilt by replay", **_names(context, source))
         return False
     log.info("restored", **_names(context, source), snapshot=pointer.offset, bytes=pointer.size)
     return True

@@ -88,7 +88,7 @@ def _parts(described: list[dict[str, Any]], body: memoryview) -> dict[str, npt.N
     state: dict[str, npt.NDArray[np.generic] | bytes] = {}
     at = 0
     for part in described:
-        raw = cramjam.zstd.decompress(body[at : at + part["size"]])
+        raw = memoryview(cramjam.zstd.decompress(body[at : at + part["size"]]))
         at += part["size"]
         if "dtype" in part:
             # Stages write into what they restore: give them memory of their own.
@@ -106,7 +106,7 @@ def _raw(name: str, part: npt.NDArray[np.generic] | bytes) -> memoryview:
     if part.dtype.hasobject or part.dtype.names is not None:
         raise StateError(f"state {name!r} is an array of {part.dtype}; give numbers, dates, text or bytes")
     # The view as bytes exists for every dtype (dates too) and for empty arrays.
-    return memoryview(np.ascontiguousarray(part).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(part).reshape(-1).view(np.uint8).data
 
 
 def _describe(name: str, part: npt.NDArray[np.generic] | bytes, size: int) -> dict[str, Any]:

@@ -87,6 +87,7 @@ def _advise(settings: Settings) -> StageSpec:
             frame_s=settings.detect.frame_s,
             input_topic=source.topic,
             partition=source.partition,
+            sources=settings.topics.samples_partitions,
         )
 
     return StageSpec(

@@ -20,7 +20,8 @@ async def unless_stopped(stop: asyncio.Future[None], work: Coroutine[Any, Any, R
     """The work's result; where `stop` comes first the work is cancelled. Raises StopRequestedError then."""
     task = asyncio.ensure_future(work)
     try:
-        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        watched: set[asyncio.Future[Any]] = {task, stop}
+        await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
     finally:
@@ -38,7 +39,7 @@ class Closers:
         self._running: set[asyncio.Task[None]] = set()
 
     async def close(self, closing: Coroutine[Any, Any, None], patience_s: float) -> bool:
-        """Wait so long for the closing; whether it was done by then. What it raises is dropped: nothing is left to save."""
+        """Wait so long for the closing; whether it was done by then. What it raises does not matter any more."""
         task = asyncio.ensure_future(_quiet(closing))
         self._running.add(task)
         task.add_done_callback(self._running.discard)

@@ -80,7 +80,7 @@ class PartitionSupervisor:
             life = self._life = PartitionLoop(self._context, self._source, self._stop, self._closers)
             try:
                 return await life.run(kept, self._snapshot_by)
-            except Exception as error:  # whatever it was: the committed offset is a sound place to start again
+            except Exception as error:  # noqa: BLE001  whatever it was, the committed offset is a sound place to start
                 pause = self._judge(error, life)
             finally:
                 self._life = None

@@ -27,7 +27,10 @@ class Observed(Protocol):
     """One input partition as metrics see it."""
 
     @property
-    def stage_name(self) -> str: ...
+    def stage_name(self) -> str:
+        """Name of the stage."""
+        ...
+
     @property
     def place(self) -> tuple[str, int]:
         """Input topic and partition."""
@@ -39,7 +42,9 @@ class Observed(Protocol):
         ...
 
     @property
-    def statistics(self) -> Mapping[str, float]: ...
+    def statistics(self) -> Mapping[str, float]:
+        """Numbers of the stage, as `Stage.statistics` gives them."""
+        ...
 
 
 class Telemetry:

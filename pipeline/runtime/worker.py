@@ -18,6 +18,7 @@ from pipeline.runtime.http import Answer, json_answer, metrics_answer, serving
 from pipeline.runtime.spec import StageSpec, Timing
 from pipeline.runtime.telemetry import Telemetry
 from pipeline.runtime.topology import check_topics
+from pipeline.stage import Topic
 
 if TYPE_CHECKING:
     from pipeline.runtime.supervisor import PartitionSupervisor
@@ -110,14 +111,14 @@ class Worker:
     async def _probe(self, admin: ClusterAdmin) -> None:
         while True:
             await asyncio.sleep(self._timing.probe_s)
-            answers = await admin.alive()
+            answers = await admin.alive(self._settings.topics.name(Topic.STATE))
             if answers != self._broker_answers:
-                log.log(20 if answers else 30, "broker answers again" if answers else "broker does not answer")
+                log.warning("broker answers again" if answers else "broker does not answer")
             self._broker_answers = answers
             self._telemetry.ready(is_ready=self._ready)
 
     async def _announce(self, address: str, on_ready: OnReady | None) -> None:
-        while not self._ready:
+        while not self._ready:  # noqa: ASYNC110  readiness is put together from many places, none of which tells
             await asyncio.sleep(_READY_LOOK_S)
         self._telemetry.ready(is_ready=True)
         log.info("ready", stages=[spec.name for spec in self._stages], partitions=self._partitions_held())

@@ -35,7 +35,8 @@ _encoder = msgspec.json.Encoder()
 class Block:
     """t scrapes of the same s series: ts int64[t] in ms, value float64[t, s]; NaN is a sample that is not there."""
 
-    service: str
+    key: str
+    """What the series have in common: the name of a service, or the number of a lane."""
     series: Sequence[Series]
     ts: npt.NDArray[np.int64]
     value: npt.NDArray[np.float64]

@@ -94,7 +94,7 @@ class PoolExhausted(Fault):
 
     kind: ClassVar[str] = "pool_exhausted"
     title: ClassVar[str] = "connection pool exhausted"
-    expected: ClassVar[frozenset[str]] = frozenset({"pool_size"})
+    expected: ClassVar[frozenset[str]] = frozenset({"app.pool_size", "app.max_overflow"})
 
     duration_s: float = 90 * MINUTE_S
     rise_s: float = 50 * MINUTE_S
@@ -112,7 +112,7 @@ class CacheEvicting(Fault):
 
     kind: ClassVar[str] = "cache_evicting"
     title: ClassVar[str] = "Redis full and evicting"
-    expected: ClassVar[frozenset[str]] = frozenset({"redis_maxmemory"})
+    expected: ClassVar[frozenset[str]] = frozenset({"redis.maxmemory"})
 
     duration_s: float = 180 * MINUTE_S
     rise_s: float = 110 * MINUTE_S
@@ -130,7 +130,7 @@ class MemoryLeak(Fault):
 
     kind: ClassVar[str] = "memory_leak"
     title: ClassVar[str] = "memory leak until OOM restart"
-    expected: ClassVar[frozenset[str]] = frozenset({"memory_limit", "memory_leak"})
+    expected: ClassVar[frozenset[str]] = frozenset({"container.memory_limit", "application.restart"})
 
     duration_s: float = 112 * MINUTE_S
     bytes_per_s: float = 40e6 / (10 * MINUTE_S)
@@ -148,7 +148,7 @@ class BadDeploy(Fault):
 
     kind: ClassVar[str] = "bad_deploy"
     title: ClassVar[str] = "bad deploy"
-    expected: ClassVar[frozenset[str]] = frozenset({"rollback"})
+    expected: ClassVar[frozenset[str]] = frozenset({"deployment.rollback"})
 
     duration_s: float = 75 * MINUTE_S
     rollout_s: float = 10 * MINUTE_S

@@ -8,7 +8,7 @@ gives the same samples, always.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ from pipeline.sources.columnar import Block
 from pipeline.sources.duri_faults import DAY_S, Causes, Fault, default_faults
 from pipeline.sources.duri_metrics import export
 from pipeline.sources.duri_state import PROFILES, Profile, live
+from pipeline.sources.lanes import by_lane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +52,16 @@ class Plan:
             if fault.service not in names:
                 raise SettingsError(f"fault {fault.kind}: no service {fault.service!r}; choose of {sorted(names)}")
 
+    @property
+    def end(self) -> datetime:
+        """When the last day ends."""
+        return self.start + timedelta(days=self.days)
+
+    @property
+    def last_day(self) -> datetime:
+        """When the last day begins, on which things go wrong unless the plan has faults of its own."""
+        return self.end - timedelta(days=1)
+
     def injected(self) -> tuple[Fault, ...]:
         """The faults, in order of time."""
         faults = default_faults(self.days) if self.faults is None else self.faults
@@ -78,12 +89,16 @@ class DuriSystem:
     _whole: list[Block] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        scrapes = int(self.plan.days * DAY_S / self.plan.step_s)
-        clock = np.arange(scrapes, dtype=np.float64) * self.plan.step_s
+        clock = np.arange(self.scrapes, dtype=np.float64) * self.plan.step_s
         ts = (self.plan.start.timestamp() * 1000 + clock * 1000).astype(np.int64)
         for number, profile in enumerate(self.plan.services):
             rng = np.random.default_rng([self.plan.seed, number])
             self._whole.append(_service(profile, self.plan.injected(), clock, ts, rng))
+
+    @property
+    def scrapes(self) -> int:
+        """How often each service is scraped."""
+        return int(self.plan.days * DAY_S / self.plan.step_s)
 
     @property
     def samples(self) -> int:
@@ -100,14 +115,24 @@ class DuriSystem:
         """Each service's samples as one block."""
         return list(self._whole)
 
-    def blocks(self, slice_s: float = 600.0) -> Iterator[Block]:
-        """The samples in order of time: for each slice of so many seconds, one block a service."""
+    def blocks(self, slice_s: float = 600.0, *, lanes: int = 1) -> Iterator[Block]:
+        """The samples in order of time: for each slice of so many seconds, one block a lane (see `lanes.py`)."""
         rows = max(1, round(slice_s / self.plan.step_s))
-        scrapes = len(self._whole[0].ts) if self._whole else 0
-        for begin in range(0, scrapes, rows):
-            for whole in self._whole:
+        together = self._lanes(lanes)
+        for begin in range(0, self.scrapes, rows):
+            for lane in together:
                 end = begin + rows
-                yield Block(whole.service, whole.series, whole.ts[begin:end], whole.value[begin:end])
+                yield Block(lane.key, lane.series, lane.ts[begin:end], lane.value[begin:end])
+
+    def _lanes(self, lanes: int) -> list[Block]:
+        """One block for each lane that has services, over all the time."""
+        whole = {block.key: block for block in self._whole}
+        result = []
+        for lane, names in sorted(by_lane(whole, lanes).items()):
+            parts = [whole[name] for name in names]
+            series = [series for part in parts for series in part.series]
+            result.append(Block(str(lane), series, parts[0].ts, np.hstack([part.value for part in parts])))
+        return result
 
     def changes(self) -> list[ChangeEvent]:
         """What operators did, for `duri.control`, in order of time."""

@@ -22,8 +22,9 @@ _BATCH_BYTES = 900_000
 class Publisher:
     """A producer that keeps at most so many messages unconfirmed; use it as an async context manager.
 
-    `client` are the keyword arguments that reach the broker (bootstrap servers, security). Messages of one key stay
-    in order. Raises BrokerUnavailableError where nobody answers, BrokerError where the broker refuses a message.
+    `client` are the keyword arguments that reach the broker (bootstrap servers, security). Messages of one lane stay
+    in order. Raises BrokerUnavailableError where nobody answers, BrokerError where the broker refuses a message or
+    does not have the topic.
     """
 
     def __init__(self, client: Mapping[str, Any], topic: str) -> None:
@@ -38,26 +39,34 @@ class Publisher:
             max_request_size=2 * _BATCH_BYTES,
         )
         self._unconfirmed: list[asyncio.Future[Any]] = []
+        self._partitions = 1
 
     async def __aenter__(self) -> Self:
         try:
             await self._producer.start()
+            self._partitions = len(await self._producer.partitions_for(self.topic))
         except KafkaConnectionError as error:
+            await self._producer.stop()
             raise BrokerUnavailableError(
                 f"no broker answers at {self._bootstrap}; start one with `duri broker` or give --bootstrap"
+            ) from error
+        except KafkaError as error:
+            await self._producer.stop()
+            raise BrokerError(
+                f"{self._bootstrap}: no topic {self.topic}; create it with `duri topics create` ({error})"
             ) from error
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self._producer.stop()
 
-    async def publish(self, key: str, message: bytes) -> None:
+    async def publish(self, lane: int, message: bytes) -> None:
         """Hand one columnar message to the producer; waits where too many are unconfirmed."""
-        await self._send(self.topic, key, message, _HEADERS)
+        await self._send(self.topic, message, _HEADERS, partition=lane % self._partitions)
 
     async def publish_record(self, topic: str, key: str, message: bytes, headers: list[tuple[str, bytes]]) -> None:
-        """Hand over one message for another topic, with its own headers."""
-        await self._send(topic, key, message, headers)
+        """Hand over one message for another topic, with its own key and headers."""
+        await self._send(topic, message, headers, key=key.encode())
 
     async def flush(self) -> None:
         """Wait until the broker has confirmed everything handed over so far."""
@@ -67,11 +76,11 @@ class Publisher:
         except KafkaError as error:
             raise BrokerError(f"{self.topic}: the broker did not take a message: {error}") from error
 
-    async def _send(self, topic: str, key: str, message: bytes, headers: list[tuple[str, bytes]]) -> None:
+    async def _send(self, topic: str, message: bytes, headers: list[tuple[str, bytes]], **where: Any) -> None:
         if len(self._unconfirmed) >= _MAX_UNCONFIRMED:
             await self.flush()
         try:
-            sent = await self._producer.send(topic, message, key=key.encode(), headers=headers)
+            sent = await self._producer.send(topic, message, headers=headers, **where)
         except KafkaError as error:
             raise BrokerError(f"{topic}: the broker did not take a message: {error}; check `duri topics`") from error
         self._unconfirmed.append(sent)

@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.errors import FileError
 from pipeline.sources.columnar import encode_rows
 from pipeline.sources.csv_recording import read_csv
+from pipeline.sources.lanes import lane_of
 from pipeline.sources.parquet_recording import read_parquet
 from pipeline.sources.recording import Naming, Recording, merge
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 MAX_ROWS = 16_384
-"""Rows taken at a time; within them each service gets one message."""
+"""Rows taken at a time; within them each lane gets one message."""
 _SHORTEST_WAIT_S = 0.05
 
 _READERS: dict[str, Callable[[Path, Naming], Recording]] = {
@@ -34,8 +35,8 @@ _READERS: dict[str, Callable[[Path, Naming], Recording]] = {
 class Sink(Protocol):
     """Where messages go; `Publisher` is one."""
 
-    async def publish(self, key: str, message: bytes) -> None:
-        """Take one message."""
+    async def publish(self, lane: int, message: bytes) -> None:
+        """Take one message; those of one lane stay in order."""
         ...
 
     async def flush(self) -> None:
@@ -59,20 +60,22 @@ async def play(
     recording: Recording,
     sink: Sink,
     *,
+    lanes: int = 1,
     speed: float | None = None,
     report: Callable[[int], None] = lambda _: None,
 ) -> float:
-    """Publish the recording; `speed` is event seconds per second, None as fast as the sink takes it.
+    """Publish the recording over so many lanes (see `lanes.py`).
 
-    `report` is told the number of samples published after each step. Returns the seconds it took.
+    `speed` is event seconds per second, None as fast as the sink takes it. `report` is told the number of samples
+    published after each step. Returns the seconds it took.
     """
     began = time.monotonic()
-    services = _service_numbers(recording)
+    lane_of_series = np.array([lane_of(one.service, lanes) for one in recording.series], dtype=np.int64)
     at = 0
     while at < len(recording):
         end = await _next_end(recording, at, began, speed)
-        for key, message in messages(recording, services, at, end):
-            await sink.publish(key, message)
+        for lane, message in messages(recording, lane_of_series, at, end):
+            await sink.publish(lane, message)
         at = end
         report(at)
     await sink.flush()
@@ -81,30 +84,18 @@ async def play(
 
 def messages(
     recording: Recording,
-    services: npt.NDArray[np.int64],
+    lane_of_series: npt.NDArray[np.int64],
     begin: int,
     end: int,
-) -> Iterator[tuple[str, bytes]]:
-    """(service, message) for the rows from `begin` to `end`, one for each service that has any.
-
-    A message holds one service only, and has it as its key: so all samples of a series take one partition, in order.
-    """
+) -> Iterator[tuple[int, bytes]]:
+    """(lane, message) for the rows from `begin` to `end`, one for each lane that has any, its rows in order."""
     index = recording.index[begin:end]
-    owner = services[index]
-    for number in np.unique(owner):
-        rows = np.flatnonzero(owner == number)
+    lane_of_row = lane_of_series[index]
+    for lane in np.unique(lane_of_row):
+        rows = np.flatnonzero(lane_of_row == lane)
         used, local = np.unique(index[rows], return_inverse=True)
         series = [recording.series[one] for one in used]
-        yield (
-            series[0].service,
-            encode_rows(series, local, recording.ts[begin:end][rows], recording.value[begin:end][rows]),
-        )
-
-
-def _service_numbers(recording: Recording) -> npt.NDArray[np.int64]:
-    """Which service each series belongs to, as a number."""
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(one.service, len(numbers)) for one in recording.series], dtype=np.int64)
+        yield int(lane), encode_rows(series, local, recording.ts[begin:end][rows], recording.value[begin:end][rows])
 
 
 async def _next_end(recording: Recording, at: int, began: float, speed: float | None) -> int:

@@ -90,16 +90,17 @@ def _one_advice(advice: Advice, newline: str) -> Text:
 
 def _totals(summary: DemoSummary) -> list[Text]:
     totals = summary.totals
+    beside = totals.recommendations - totals.right_recommendations - totals.false_recommendations
     by_detector = ", ".join(f"{name} {number}" for name, number in totals.anomalies_by_detector.items()) or "none"
     return [
         Text(f"{fmt.compact(totals.samples)} samples in {fmt.seconds(totals.seconds)}", "bold").append(
-            f" ({fmt.compact(totals.samples_per_s)}/s, broker start included)", "dim"
+            f" ({fmt.scaled(totals.samples_per_s)}/s, broker start included)", "dim"
         ),
         Text(f"{fmt.count(totals.anomalies, 'anomaly')}: {by_detector}").append(
             f"; {totals.anomalies_outside_faults} outside the faults", "dim"
         ),
-        Text(f"{fmt.count(totals.recommendations, 'recommendation')}: {totals.right_recommendations} right, ").append(
-            f"{totals.false_recommendations} false", "red" if totals.false_recommendations else ""
-        ),
+        Text(f"{fmt.count(totals.recommendations, 'recommendation')}: {totals.right_recommendations} right, ")
+        .append(f"{beside} for a fault but not its remedy, ")
+        .append(f"{totals.false_recommendations} false", "red" if totals.false_recommendations else ""),
         Text(summary.data, "dim"),
     ]

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 NOTHING = "-"
+_REMARK = re.compile(r"\{[^}]*\}")
 _DECIMAL = ("", "k", "M", "G", "T", "P")
 _PERIODS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 def value(number: float | str | None, unit: str = "") -> str:
-    """A number in its UCUM unit: `s`, `By`, `1` (a ratio), `%`, `…/s`; other units follow the number as they are."""
+    """A number in its UCUM unit: `s`, `By`, `1` (a ratio), `%`, `…/s`; others follow the number as they are.
+
+    What UCUM has in braces is a remark, like {connection}, and is left out: the signal's name says it.
+    """
     if number is None:
         return NOTHING
     if isinstance(number, str):
@@ -22,22 +27,23 @@ def value(number: float | str | None, unit: str = "") -> str:
     if not math.isfinite(number):
         return str(number)
     if unit.endswith("/s"):
-        per = unit.removesuffix("/s").strip("{}")
-        return f"{value(number, 'By' if per == 'By' else '')}/s"
+        return f"{value(number, 'By' if unit == 'By/s' else '')}/s"
     written = {"s": seconds, "By": octets, "1": percent}.get(unit)
     if written is not None:
         return written(number)
-    return f"{compact(number)} {unit.strip('{}')}".rstrip()
+    return f"{compact(number)} {_REMARK.sub('', unit)}".rstrip()
 
 
 def compact(number: float) -> str:
-    """Three significant digits, thousands as k, M, G: 0.0123, 12.3, 4.57 k."""
-    size = abs(number)
-    if size >= 999_500 or (size >= 10_000 and number != round(number)):
-        return _scaled(number, 1000.0, _DECIMAL)
-    if size >= 1000 and number == round(number):
+    """Three significant digits and thousands as k, M, G; whole numbers below a million in full: 4.57 k, 4 570."""
+    if abs(number) < 999_500 and number == round(number):
         return f"{number:,.0f}".replace(",", " ")
-    return f"{_three(number)}"
+    return scaled(number)
+
+
+def scaled(number: float) -> str:
+    """Three significant digits, thousands as k, M, G: 12.3, 4.57 k, 1.98 M."""
+    return _scaled(number, 1000.0, _DECIMAL).rstrip()
 
 
 def seconds(number: float) -> str:

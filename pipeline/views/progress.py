@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-_PLAIN_STEP = 0.1
-
 
 @contextmanager
 def sample_progress(console: Console, total: int) -> Iterator[Callable[[int], None]]:
@@ -43,16 +41,16 @@ def _bar(console: Console, total: int) -> Iterator[Callable[[int], None]]:
 @contextmanager
 def _lines(console: Console, total: int) -> Iterator[Callable[[int], None]]:
     began = time.monotonic()
-    said = 0.0
+    said = 0
 
     def report(done: int) -> None:
         nonlocal said
-        if done / total >= said + _PLAIN_STEP:
-            said = done / total
-            console.print(f"{fmt.percent(said)}  {_words(done, time.monotonic() - began)}", highlight=False)
+        if done * 10 // total > said:
+            said = done * 10 // total
+            console.print(f"{fmt.percent(done / total)}  {_words(done, time.monotonic() - began)}", highlight=False)
 
     yield report
 
 
 def _words(done: int, seconds: float) -> str:
-    return f"{fmt.compact(done)} samples, {fmt.compact(round(done / seconds)) if seconds else 0}/s"
+    return f"{fmt.compact(done)} samples, {fmt.scaled(done / seconds) if seconds else 0}/s"

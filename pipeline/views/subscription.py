@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError
 from pydantic import ValidationError
 
@@ -27,6 +28,8 @@ RECORD_OF_TOPIC: Mapping[Topic, type[Record]] = {
 """The topics that people follow, and what is on each."""
 
 _POLL_MS = 200
+_ASSIGNED_S = 10.0
+_LOOK_S = 0.02
 
 
 class Subscription:
@@ -54,8 +57,9 @@ class Subscription:
     async def __aenter__(self) -> Self:
         try:
             await self._consumer.start()
-            await self._assign()
-        except KafkaConnectionError as error:
+            await self._begin()
+        except (KafkaConnectionError, TimeoutError) as error:
+            await self._consumer.stop()
             raise BrokerUnavailableError(
                 f"no broker answers at {self._bootstrap}; start one with `duri broker` or give --bootstrap"
             ) from error
@@ -72,23 +76,17 @@ class Subscription:
         polled = await self._consumer.getmany(timeout_ms=_POLL_MS)
         return [record for found in polled.values() for record in self._decode(found)]
 
-    async def _assign(self) -> None:
-        partitions = []
-        for name in self._kinds:
-            numbers = self._consumer.partitions_for_topic(name) or await self._look_up(name)
-            partitions += [TopicPartition(name, number) for number in sorted(numbers)]
-        self._consumer.assign(partitions)
-        if self._from_beginning:
-            await self._consumer.seek_to_beginning(*partitions)
-        else:
-            await self._consumer.seek_to_end(*partitions)
-
-    async def _look_up(self, name: str) -> set[int]:
-        await self._consumer.topics()
-        numbers: set[int] | None = self._consumer.partitions_for_topic(name)
-        if not numbers:
-            raise BrokerError(f"{self._bootstrap}: there is no topic {name}; create it with `duri topics create`")
-        return numbers
+    async def _begin(self) -> None:
+        if missing := sorted(self._kinds.keys() - await self._consumer.topics()):
+            raise BrokerError(
+                f"topics missing on {self._bootstrap}: {', '.join(missing)}; create them with `duri topics create`"
+            )
+        self._consumer.subscribe(list(self._kinds))
+        async with asyncio.timeout(_ASSIGNED_S):
+            while not self._consumer.assignment():  # noqa: ASYNC110  the client tells nobody
+                await asyncio.sleep(_LOOK_S)
+        if not self._from_beginning:
+            await self._consumer.seek_to_end()
 
     def _decode(self, found: Sequence[Any]) -> list[Record]:
         records: list[Record] = []

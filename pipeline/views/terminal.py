@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 _FRAMES_PER_S = 4
 _WIDE = 100
 _LINES_BESIDE_LISTS = 9
-_PLAIN_STEP = 0.1
 
 
 class View(Protocol):
@@ -66,7 +65,7 @@ class LineView:
         self._console = console
         self._title = title
         self._status = ""
-        self._said = 0.0
+        self._said = 0
 
     def __enter__(self) -> Self:
         self._console.print(self._title, soft_wrap=True)
@@ -76,25 +75,33 @@ class LineView:
         self._progress()
 
     def show(self, record: Record) -> None:
-        """Print it, unless it only repeats what was printed already."""
-        known = isinstance(record, Recommendation) and record.id in self.board.recommendations
+        """Print it where it is news: an anomaly that opens or turns out to be ahead, advice that is new."""
+        news = self._is_news(record)
         self.board.show(record)
-        repeated = isinstance(record, Anomaly) and record.state is AnomalyState.UPDATED
         text = words.line(record)
-        if text is not None and not known and not repeated:
+        if news and text is not None:
             self._console.print(text, soft_wrap=True)
+
+    def _is_news(self, record: Record) -> bool:
+        if isinstance(record, Recommendation):
+            return record.id not in self.board.recommendations
+        if not isinstance(record, Anomaly):
+            return False
+        known = self.board.anomalies.get(record.id)
+        return known is None or (known.lead_s is None and record.lead_s is not None)
 
     def refresh(self) -> None:
         """Print a new status, and the progress when a tenth has passed."""
         if self.board.status != self._status:
             self._status = self.board.status
-            self._console.print(self._status, soft_wrap=True)
-        if self.board.total and self.board.done / self.board.total >= self._said + _PLAIN_STEP:
+            if self._status:
+                self._console.print(self._status, soft_wrap=True)
+        if self.board.total and self.board.done * 10 // self.board.total > self._said:
             self._progress()
 
     def _progress(self) -> None:
         if self.board.total:
-            self._said = self.board.done / self.board.total
+            self._said = self.board.done * 10 // self.board.total
             self._console.print(_progress_words(self.board), soft_wrap=True)
 
 
@@ -159,12 +166,12 @@ def _progress_bar(board: Board, width: int) -> RenderableType:
 
 
 def _progress_words(board: Board) -> Text:
-    text = Text(f"{fmt.percent(board.done / board.total) if board.total else ''}", "bold")
+    text = Text(f"{100 * board.done / board.total:.0f} %" if board.total else "", "bold")
     if board.moment is not None:
         text.append(f"  {fmt.clock(board.moment)}", "cyan")
-    text.append(f"  {fmt.compact(board.done)} samples")
+    text.append(f"  {fmt.scaled(board.done)} samples")
     if board.rate:
-        text.append(f"  {fmt.compact(round(board.rate, -2))}/s", "dim")
+        text.append(f"  {fmt.scaled(board.rate)}/s", "dim")
     return text.append(f"  {board.status}" if board.status else "", "dim")
 
 

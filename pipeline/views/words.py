@@ -88,7 +88,7 @@ def _recommendation_line(record: Recommendation) -> Text:
 
 def _incident_line(record: Incident) -> Text:
     text = _start(fmt.clock(record.last_at), "incident", SEVERITY_STYLE[record.severity])
-    return text.append(f"{record.state.value:<8}").append(f"{record.cause} ", "bold").append(record.summary)
+    return text.append(f"{record.state.value:<8}").append(record.summary)
 
 
 def _outcome_line(record: Outcome) -> Text:

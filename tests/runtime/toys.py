@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from typing import TYPE_CHECKING
 
@@ -10,15 +12,16 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from pipeline.errors import StateError
 from pipeline.runtime.admin import ClusterAdmin
-from pipeline.runtime.spec import StageSpec, Timing
+from pipeline.runtime.spec import StageFactory, StageSpec, Timing
 from pipeline.runtime.topology import create_topics
+from pipeline.runtime.worker import run_worker
 from pipeline.settings import KafkaSettings, RuntimeSettings, Settings, TopicSettings
 from pipeline.stage import InputRecord, Output, SnapshotState, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-FAST = Timing(session_timeout_s=6.0, heartbeat_s=0.5, rebalance_timeout_s=10.0, probe_s=0.3, backoff_min_s=0.02)
+FAST = Timing(session_timeout_s=6.0, heartbeat_s=0.5, rebalance_timeout_s=10.0, probe_s=0.3, backoff_min_s=0.01)
 
 
 class RunningSums:
@@ -54,8 +57,8 @@ class RunningSums:
         self.seen = int(state["seen"][0])
         self.sums = dict(zip(json.loads(bytes(state["keys"])), (int(v) for v in state["sums"]), strict=True))
 
-    def tick(self, elapsed_ms: int) -> Output | None:
-        return None
+    def tick(self, elapsed_ms: int) -> Sequence[Output]:  # noqa: ARG002  the contract's signature
+        return ()
 
     def statistics(self) -> Mapping[str, float]:
         return {"seen_total": self.seen, 'keys{kind="sum"}': len(self.sums)}
@@ -71,10 +74,11 @@ def settings_for(kafka: str, prefix: str, partitions: int = 4, **runtime: object
     )
 
 
-def sums_spec(settings: Settings, factory: type[RunningSums] = RunningSums) -> StageSpec:
-    """Reads the samples topic, writes the frames topic."""
+def sums_spec(settings: Settings, factory: StageFactory = RunningSums) -> StageSpec:
+    """Reads the samples topic, writes the frames topic (and its own, for ticks)."""
     name = settings.topics.name
-    return StageSpec("sums", (name(Topic.SAMPLES),), factory, {Topic.FRAMES: name(Topic.FRAMES)})
+    outputs = {role: name(role) for role in (Topic.FRAMES, Topic.SAMPLES)}
+    return StageSpec("sums", (name(Topic.SAMPLES),), factory, outputs)
 
 
 async def make_topics(settings: Settings) -> None:
@@ -82,34 +86,80 @@ async def make_topics(settings: Settings) -> None:
         await create_topics(admin, settings)
 
 
-async def feed(settings: Settings, numbers: Sequence[tuple[str, int]], partitions: int = 4) -> None:
-    """Write numbers to the samples topic, each key to a partition of its own choice."""
+@contextlib.asynccontextmanager
+async def working(settings: Settings, factory: StageFactory = RunningSums, timing: Timing = FAST) -> AsyncIterator[str]:
+    """A worker in this event loop, from ready to stopped; gives the address of its pages."""
+    stop = asyncio.Event()
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    worker = asyncio.create_task(
+        run_worker(settings, [sums_spec(settings, factory)], stop, on_ready=ready.set_result, timing=timing)
+    )
+    try:
+        await asyncio.wait({worker, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if worker.done():
+            worker.result()
+        yield ready.result()
+    finally:
+        stop.set()
+        await worker
+
+
+async def feed(settings: Settings, numbers: Sequence[tuple[str, int]]) -> None:
+    """Write numbers to the samples topic, those of a key to one partition."""
     topic = settings.topics.name(Topic.SAMPLES)
+    partitions = settings.topics.samples_partitions
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap, linger_ms=5, max_batch_size=200_000) as out:
         futures = [
-            await out.send(topic, str(number).encode(), key.encode(), partition=hash_of(key) % partitions)
+            await out.send(topic, str(number).encode(), key.encode(), partition=sum(key.encode()) % partitions)
             for key, number in numbers
         ]
         for future in futures:
             await future
 
 
-def hash_of(key: str) -> int:
-    return sum(key.encode())
-
-
 async def read_all(settings: Settings, role: Topic = Topic.FRAMES) -> list[InputRecord]:
     """Every committed record of a topic, in the order of its partitions and offsets."""
     topic = settings.topics.name(role)
+    partitions = settings.topics.partitions(role)
+    sources = [TopicPartition(topic, number) for number in range(partitions)]
+    records: list[InputRecord] = []
     async with AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap, isolation_level="read_committed") as reader:
-        await reader._client._wait_on_metadata(topic)
-        sources = [TopicPartition(topic, number) for number in sorted(reader.partitions_for_topic(topic) or ())]
         reader.assign(sources)
         ends = await reader.end_offsets(sources)
-        records: list[InputRecord] = []
         for source in sources:
             reader.seek(source, 0)
         while any([await reader.position(source) < ends[source] for source in sources]):
             for got in (await reader.getmany(timeout_ms=200)).values():
                 records += got
-        return sorted(records, key=lambda record: (record.partition, record.offset))
+    return sorted(records, key=lambda record: (record.partition, record.offset))
+
+
+async def outputs_of(settings: Settings, count: int, within_s: float = 30.0) -> list[InputRecord]:
+    """The outputs, as soon as there are so many."""
+
+    async def enough() -> bool:
+        return len(await read_all(settings)) >= count
+
+    await until(enough, within_s)
+    return await read_all(settings)
+
+
+async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 30.0) -> None:
+    """Wait for a condition. Raises TimeoutError."""
+    async with asyncio.timeout(within_s):
+        while not await condition():  # noqa: ASYNC110  what is waited for is in another process
+            await asyncio.sleep(0.1)
+
+
+async def check_sums(settings: Settings) -> int:
+    """Every input has exactly one output, with the right sum; how many there are."""
+    sums: dict[tuple[int, bytes | None], int] = {}
+    expected = []
+    for record in await read_all(settings, Topic.SAMPLES):
+        place = (record.partition, record.key)
+        sums[place] = sums.get(place, 0) + int(record.value or b"0")
+        expected.append([record.partition, record.offset, (record.key or b"").decode(), sums[place]])
+    found = sorted(json.loads(record.value or b"") for record in await read_all(settings))
+    assert len(found) == len(expected)
+    assert found == sorted(expected)
+    return len(found)

@@ -12,6 +12,7 @@ from pipeline.series import Kind
 from pipeline.sources.columnar import Block
 from pipeline.sources.duri_faults import BadDeploy, MemoryLeak, PoolExhausted
 from pipeline.sources.duri_system import DuriSystem, Plan
+from pipeline.sources.lanes import lane_of
 
 STEP_S = 30.0
 DAY = 2880
@@ -30,7 +31,7 @@ def healthy() -> DuriSystem:
 
 def column(system: DuriSystem, service: str, name: str, **labels: str) -> np.ndarray:
     """The one column of this name with these labels."""
-    block = next(block for block in system.services if block.service == service)
+    block = next(block for block in system.services if block.key == service)
     found = [
         place
         for place, series in enumerate(block.series)
@@ -46,7 +47,7 @@ def rate(counter: np.ndarray) -> np.ndarray:
 
 def latency_quantile(system: DuriSystem, service: str, q: float) -> np.ndarray:
     """Quantile (seconds) of the requests of each five minutes, as histogram_quantile estimates it."""
-    block = next(block for block in system.services if block.service == service)
+    block = next(block for block in system.services if block.key == service)
     bounds, counts = [], []
     for place, series in enumerate(block.series):
         if series.name == "http_request_duration_seconds_bucket":
@@ -106,7 +107,7 @@ class TestHealthy:
 
     def test_every_counter_only_grows(self, healthy, service):
         """Without a restart, counters and buckets never fall."""
-        block = next(block for block in healthy.services if block.service == service)
+        block = next(block for block in healthy.services if block.key == service)
         for place, series in enumerate(block.series):
             if series.kind is not Kind.GAUGE:
                 assert (np.diff(block.value[:, place]) >= 0).all(), series.name
@@ -114,7 +115,7 @@ class TestHealthy:
     def test_buckets_are_cumulative_and_end_in_the_count(self, healthy, service):
         """Each bucket holds the one before it, and +Inf holds all requests."""
         for name in ("http_request_duration_seconds", "db_pool_acquire_seconds"):
-            block = next(block for block in healthy.services if block.service == service)
+            block = next(block for block in healthy.services if block.key == service)
             buckets = [
                 block.value[:, place] for place, series in enumerate(block.series) if series.name == f"{name}_bucket"
             ]
@@ -158,14 +159,16 @@ def test_two_days_of_four_services_take_less_than_three_seconds():
     assert time.perf_counter() - began < 3.0
 
 
-def test_blocks_are_in_order_of_time_and_complete(system):
-    """Every sample is in exactly one block, and no block begins before the one ahead of it in its service."""
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_blocks_are_in_order_of_time_and_complete(system, lanes):
+    """Every sample is in exactly one block, and each block of a lane begins after the one before it."""
     newest: dict[str, int] = {}
     samples = 0
-    for block in system.blocks(slice_s=3600.0):
-        assert block.ts[0] > newest.get(block.service, 0)
-        newest[block.service] = int(block.ts[-1])
+    for block in system.blocks(3600.0, lanes=lanes):
+        assert block.ts[0] > newest.get(block.key, 0)
+        newest[block.key] = int(block.ts[-1])
         samples += block.samples
+        assert {lane_of(series.service, lanes) for series in block.series} == {int(block.key)}
     assert samples == system.samples
 
 

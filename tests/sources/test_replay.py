@@ -10,6 +10,7 @@ import typer
 
 from pipeline.cli.replay import parse_speed
 from pipeline.errors import FileError
+from pipeline.sources.lanes import lane_of
 from pipeline.sources.recording import Naming, Recording, merge, series_of
 from pipeline.sources.replay import play, read
 
@@ -18,11 +19,11 @@ class Sink:
     """Keeps what is published."""
 
     def __init__(self) -> None:
-        self.messages: list[tuple[str, dict, float]] = []
+        self.messages: list[tuple[int, dict, float]] = []
         self.flushed = False
 
-    async def publish(self, key: str, message: bytes) -> None:
-        self.messages.append((key, msgspec.json.decode(message), time.monotonic()))
+    async def publish(self, lane: int, message: bytes) -> None:
+        self.messages.append((lane, msgspec.json.decode(message), time.monotonic()))
 
     async def flush(self) -> None:
         self.flushed = True
@@ -37,11 +38,12 @@ def recording(service: str, ts: list[int], value: list[float]) -> Recording:
     )
 
 
-def published(sink: Sink) -> list[tuple[int, str, float]]:
+def published(sink: Sink) -> list[tuple[int, int, str, float]]:
+    """(lane, ts, service, value) in the order of publication."""
     return [
-        (ts, key, value)
-        for key, message, _ in sink.messages
-        for ts, value in zip(message["ts"], message["value"], strict=True)
+        (lane, ts, message["series"][place]["labels"]["service"], value)
+        for lane, message, _ in sink.messages
+        for ts, place, value in zip(message["ts"], message["index"], message["value"], strict=True)
     ]
 
 
@@ -57,23 +59,28 @@ def test_merge_of_nothing_is_empty():
     assert len(merge([])) == 0
 
 
-def test_every_row_is_published_once_in_order_under_its_service():
-    """One key a service, so that one partition gets all of it; each service's rows in order of time."""
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_every_row_is_published_once_and_each_lane_in_order_of_time(lanes):
+    """All services of a lane are interleaved: none of them runs ahead of the others."""
     rng = np.random.default_rng(1)
     parts = [
         recording(name, np.sort(rng.integers(0, 10**6, 20_000)).tolist(), rng.random(20_000).tolist())
-        for name in ("a", "b", "c")
+        for name in ("a", "b", "c", "d", "e")
     ]
     sink, seen = Sink(), []
-    asyncio.run(play(merge(parts), sink, report=seen.append))
+    asyncio.run(play(merge(parts), sink, lanes=lanes, report=seen.append))
     rows = published(sink)
     for part in parts:
         service = part.series[0].service
-        assert [row[0] for row in rows if row[1] == service] == part.ts.tolist()
-        assert [row[2] for row in rows if row[1] == service] == part.value.tolist()
+        mine = [row for row in rows if row[2] == service]
+        assert [row[1] for row in mine] == part.ts.tolist()
+        assert [row[3] for row in mine] == part.value.tolist()
+        assert {row[0] for row in mine} == {lane_of(service, lanes)}
+    for lane in range(lanes):
+        times = [row[1] for row in rows if row[0] == lane]
+        assert times == sorted(times)
     assert sink.flushed
-    assert seen[-1] == 60_000
-    assert all(message["series"][0]["labels"]["service"] == key for key, message, _ in sink.messages)
+    assert seen[-1] == 100_000
 
 
 def test_speed_keeps_the_pace():

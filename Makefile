@@ -1,0 +1,64 @@
+# Everything a person does with a checkout; `make` alone explains it.
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name))) python3)
+KAFKA_PORT ?= 9092
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+KAFKA := build/kafka
+# By its name too: after a restart of the machine the number may be another program's.
+KAFKA_RUNS := [ -f $(KAFKA)/pid ] && grep -qs duri "/proc/$$(cat $(KAFKA)/pid)/cmdline"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench kafka-up kafka-down clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  Variables: PYTHON=python3.11 or later, KAFKA_PORT=9092, PYTEST='-k words'"
+
+setup: $(INSTALLED)  ## Make .venv and install everything into it (again only when versions change)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "make: '$(PYTHON)' is not Python 3.11 or later; install python3.11, or name one: make setup PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "make: '$(PYTHON)' has no venv module; on Debian and Ubuntu: apt-get install python3-venv (or python3.11-venv)" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup  ## See it work: a broker, a system in trouble, recommendations (a minute)
+	@$(BIN)/duri demo
+
+test: setup  ## Run all tests, on a real Apache Kafka
+	@$(BIN)/python -m pytest $(PYTEST)
+
+lint: setup  ## Check style, format, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup  ## Measure; each benchmark prints one line of JSON
+	@for benchmark in $(sort $(wildcard benchmarks/bench_*.py)); do $(BIN)/python "$$benchmark" || exit 1; done
+
+kafka-up: setup  ## Start a Kafka in the background and print its address
+	@mkdir -p $(KAFKA)
+	@if $(KAFKA_RUNS); then cat $(KAFKA)/address; exit 0; fi; \
+	echo "starting Kafka; its very first start fetches it ($(KAFKA)/log tells how far)" >&2; \
+	rm -f $(KAFKA)/address; \
+	nohup $(BIN)/duri broker --port $(KAFKA_PORT) >$(KAFKA)/address 2>$(KAFKA)/log </dev/null & \
+	pid=$$!; echo $$pid >$(KAFKA)/pid; \
+	while kill -0 $$pid 2>/dev/null && ! [ -s $(KAFKA)/address ]; do sleep 0.2; done; \
+	if [ -s $(KAFKA)/address ]; then cat $(KAFKA)/address; else rm -f $(KAFKA)/pid; cat $(KAFKA)/log >&2; exit 1; fi
+
+kafka-down:  ## Stop that Kafka; its data goes with it
+	@if $(KAFKA_RUNS); then \
+	  pid=$$(cat $(KAFKA)/pid); kill $$pid; while kill -0 $$pid 2>/dev/null; do sleep 0.2; done; \
+	else echo "no Kafka of make kafka-up runs"; fi
+	@rm -f $(KAFKA)/pid $(KAFKA)/address
+
+clean: kafka-down  ## Remove everything that make made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find models pipeline tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,188 @@
+"""The bank's kernel: one pass over the samples of a call, each judged and then learned."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+import numba
+import numpy as np
+
+from models.online import clock, magnitude, novelty, policy, season, shape
+from models.online.clock import Offsets, offset_index
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from models.contracts import Bools, Float32s, Float64s, Int8s, Int32s, Int64s
+    from models.online.tuning import Tuning
+
+ROW: Final = np.dtype(
+    [
+        ("n", "f8"),  # samples learned
+        ("first", "f8"),  # s since the epoch
+        ("last", "f8"),
+        ("step", "f8"),  # s, usual time between samples
+        ("anchor", "f8"),  # what the season's profile is counted from
+        ("unit_age", "f8"),  # s since the present unit of time began
+        *season.FIELDS,
+        *magnitude.FIELDS,
+        *novelty.FIELDS,
+        *policy.FIELDS,
+        *shape.FIELDS,
+    ],
+    align=True,
+)
+
+
+class State(NamedTuple):
+    """Columns of the bank, a row a series."""
+
+    row: npt.NDArray[np.void]
+    profile: Float32s
+    bits: npt.NDArray[np.uint64]
+    wait: npt.NDArray[np.uint8]
+
+
+class Input(NamedTuple):
+    """Samples of one call."""
+
+    slots: Int32s
+    ts: Int64s
+    values: Float64s
+
+
+class Output(NamedTuple):
+    """Columns of `Verdicts`."""
+
+    score: Float32s
+    alarm: Bools
+    expected: Float64s
+    lower: Float64s
+    upper: Float64s
+    shape: Int8s
+
+
+_LARGEST: Final = 1e150  # values beyond are learned as this, so that no square overflows
+_LONGEST: Final = 5.0  # a gap counts as so many steps at most
+
+
+def run(tuning: Tuning, offsets: Offsets, state: State, samples: Input, out: Output) -> None:
+    """Judge and learn all samples, in order."""
+    _compiled(_FINGERPRINT)(tuning, offsets, state, samples, out)
+
+
+def _fingerprint() -> str:
+    """Hash the sources that are compiled into the kernel."""
+    parts = [clock, magnitude, novelty, policy, season, shape]
+    sources = b"".join(Path(str(part.__file__)).read_bytes() for part in parts)
+    return hashlib.sha256(sources).hexdigest()
+
+
+_FINGERPRINT: Final = _fingerprint()
+
+
+@lru_cache(maxsize=1)
+def _compiled(fingerprint: str) -> Callable[[Tuning, Offsets, State, Input, Output], None]:
+    """Compile the kernel, or take it from the cache.
+
+    Numba looks at this file alone when it decides whether its cache is stale, not at the files of functions that
+    were compiled in. It does look at what a function closes over, so the function closes over their hash.
+    """
+
+    @numba.njit(cache=True, nogil=True, error_model="numpy")
+    def kernel(tuning: Tuning, offsets: Offsets, state: State, samples: Input, out: Output) -> None:
+        if len(fingerprint) > 0:
+            _judge_and_learn(tuning, offsets, state, samples, out)
+
+    return cast("Callable[[Tuning, Offsets, State, Input, Output], None]", kernel)
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: Input, out: Output) -> None:
+    zone = 0
+    for i in range(len(samples.slots)):
+        slot = samples.slots[i]
+        row = state.row[slot]
+        value = min(max(samples.values[i], -_LARGEST), _LARGEST)
+        zone = offset_index(offsets, samples.ts[i], zone)
+        at = season.place(samples.ts[i] + offsets.shift[zone])
+        now = samples.ts[i] * 1e-3
+        if row.n == 0.0:
+            _begin(row, now, value)
+        gap = max(now - row.last, 0.0)
+        _learn_step(row, gap)
+        unit = max(row.step, tuning.unit_s)
+        lasted = min(gap, _LONGEST * row.step)
+        known = row.n >= tuning.warmup_samples and now - row.first >= tuning.warmup_s
+        day, week = (
+            season.daily(state.profile[slot], at) + row.anchor,
+            season.weekly(state.profile[slot], at) + row.anchor,
+        )
+        expected = season.believed(row, day, week)
+        guess = magnitude.judge(row, tuning, value, expected)
+        reach = tuning.spike * guess.scale if known else np.nan
+        out.expected[i] = guess.expected if known else np.nan
+        out.lower[i], out.upper[i] = guess.expected - reach, guess.expected + reach
+
+        elapsed = lasted / unit
+        drift = magnitude.drift(row, tuning, guess.from_season if tuning.season_drift>0 and row.season_spread < tuning.season_alone * row.spread else guess.distance, elapsed)
+        nearest = _nearest(day, week, value)
+        rest = value - (row.level if np.isnan(nearest) else nearest)
+        opens = _opens_unit(row, gap, unit)
+        evidence = novelty.evidence(row, state.bits[slot], state.wait[slot], value, rest, elapsed, opens)
+        shape.follow(row, tuning, guess.distance, elapsed)
+        still = magnitude.still(row, tuning, value, elapsed)
+        spike = abs(guess.distance) / magnitude.tail(row, tuning, guess.distance, elapsed)
+        parts = policy.weigh(row, tuning, evidence, spike, drift, still)
+        if known:
+            strong = policy.strength(parts)
+            out.score[i] = policy.score(parts, strong, policy.news(row, tuning, parts, gap / unit))
+            policy.decide(row, tuning, parts, strong, gap, unit)
+            out.alarm[i] = row.alarm > 0.0
+            out.shape[i] = shape.name(row, tuning, parts, guess)
+        policy.follow(row, tuning, evidence, elapsed)
+        season.compare(row, day, week, value, elapsed)
+        magnitude.learn(row, tuning, value, expected, elapsed)
+        season.learn(state.profile[slot], at, value - row.anchor, lasted, now - row.first, tuning.season_rate)
+        row.last = now
+        row.n += 1.0
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def _begin(row: Any, now: float, value: float) -> None:
+    row.first = row.last = now
+    row.anchor = row.level = row.recent = row.least = row.most = value
+    row.unit_age = 1e30  # the first sample opens a unit
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def _learn_step(row: Any, gap: float) -> None:
+    if row.n == 1.0:
+        row.step = gap
+    elif row.n > 1.0:
+        # one long gap must not stretch the memory: at most twice the usual step is believed
+        row.step += max(0.02, 1.0 / row.n) * (min(gap, 2.0 * row.step + 1e-3) - row.step)
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def _opens_unit(row: Any, gap: float, unit: float) -> bool:
+    row.unit_age += gap
+    if row.unit_age + 0.5 * row.step >= unit:
+        row.unit_age = 0.0
+        return True
+    return False
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def _nearest(day: float, week: float, value: float) -> float:
+    """Choose the season that is kinder to a value; NaN where neither is known."""
+    if np.isnan(day):
+        return week
+    if np.isnan(week) or abs(value - day) <= abs(value - week):
+        return day
+    return week

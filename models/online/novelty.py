@@ -1,0 +1,183 @@
+"""Novelty: how far a sample is from everything that its series ever did.
+
+A series is brought to one scale by its slow median-like level, its spread and its range, then seen through six
+channels (the value, three means of growing length, a short minimum, and a short mean of the
+distance from the season). For each channel a bitmap remembers which values occurred; the evidence of a sample is
+how far its channels lie from everything remembered. Measured design: docs/learners.md.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numba
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+CHANNELS: Final = 6
+BINS: Final = 256
+WORDS: Final = BINS // 64
+DELAY: Final = 20
+"""Units of time until a value counts as seen, so that an anomaly does not hide itself."""
+
+_WIDTH: Final = 0.03  # of a bin
+_GENERATION: Final = 10_000  # units of time that one of two bitmaps collects
+_WEIGHTS: Final = (1.0, 0.5, 1.0, 2.0, 1.0, 1.0)
+_MEANS: Final = (5.5, 23.5, 143.5)  # time constants in units, those of means over 12, 48 and 288
+_SEASON_MEAN: Final = 2.5
+_MINIMA: Final = 6
+_SLOW: Final = 3e-4  # rate of level and spread, a unit
+_RANGE: Final = 0.03
+_CLIP: Final = 4.0
+_YOUNG: Final = 30.0  # samples before residuals are clipped
+_NEAR: Final = 0.05  # distance that makes evidence log(2)
+_LOG: Final = np.log1p(np.arange(BINS + 1) * _WIDTH / _NEAR)
+
+FIELDS: Final[list[Any]] = [
+    ("slow", "f8"),  # slow level
+    ("slow_spread", "f8"),  # mean absolute residual of it
+    ("low", "f8"),  # range of all values
+    ("high", "f8"),
+    ("rest", "f8"),  # slow level of the distance from the season
+    ("rest_spread", "f8"),
+    ("rest_low", "f8"),
+    ("rest_high", "f8"),
+    ("means", "f4", (3,)),
+    ("season_mean", "f4"),
+    ("minima", "f4", (_MINIMA,)),  # of the last units
+    ("units", "i4"),  # units of time seen
+    ("collected", "i4"),  # of them in the present generation
+    ("generation", "i4"),
+]
+"""What a series remembers besides bitmaps (uint64[CHANNELS, 2, WORDS]) and the bins that wait
+(uint8[DELAY, CHANNELS, 2], least and greatest of a unit)."""
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def evidence(
+    row: Any,
+    bits: npt.NDArray[np.uint64],
+    wait: npt.NDArray[np.uint8],
+    value: float,
+    from_season: float,
+    elapsed: float,
+    opens_unit: bool,
+) -> float:
+    """Judge and learn one sample: summed log distance from what was seen, >= 0; 0 while young.
+
+    from_season: its distance from the season. elapsed: units of time since the sample before.
+    """
+    young = row.n < _YOUNG
+    z = _normalise_value(row, value, elapsed)
+    s = _normalise_rest(row, from_season, elapsed)
+    if row.n == 0.0:
+        row.minima[:] = z
+    if opens_unit:
+        row.units += 1
+        _remember(row, bits, wait)
+        row.minima[row.units % _MINIMA] = z
+    else:
+        row.minima[row.units % _MINIMA] = min(row.minima[row.units % _MINIMA], z)
+    least = row.minima[0]
+    for k in range(1, _MINIMA):
+        least = min(least, row.minima[k])
+    total = _channel(row, bits, wait, 0, z, opens_unit, young)
+    for k in range(3):
+        row.means[k] += _share(row, elapsed, _MEANS[k]) * (z - row.means[k])
+        total += _channel(row, bits, wait, k + 1, row.means[k], opens_unit, young)
+    row.season_mean += _share(row, elapsed, _SEASON_MEAN) * (s - row.season_mean)
+    total += _channel(row, bits, wait, 4, least, opens_unit, young)
+    total += _channel(row, bits, wait, 5, row.season_mean, opens_unit, young)
+    return float(total)
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def _share(row: Any, elapsed: float, units: float) -> float:
+    x = elapsed / units
+    return float(max(x / (1.0 + x), 1.0 / (row.n + 1.0)))
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def _normalise_value(row: Any, value: float, elapsed: float) -> float:
+    if row.n == 0.0:
+        row.slow = row.low = row.high = value
+    row.low, row.high = min(row.low, value), max(row.high, value)
+    residual = value - row.slow
+    if row.n > _YOUNG:
+        residual = min(max(residual, -_CLIP * row.slow_spread), _CLIP * row.slow_spread)
+    rate = max(_SLOW * elapsed, 1.0 / (row.n + 1.0))
+    row.slow += rate * residual
+    row.slow_spread += rate * (abs(residual) - row.slow_spread)
+    return _scaled(value - row.slow, row.slow_spread, row.high - row.low, row.slow)
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def _normalise_rest(row: Any, rest: float, elapsed: float) -> float:
+    row.rest_low, row.rest_high = min(row.rest_low, rest), max(row.rest_high, rest)
+    residual = rest - row.rest
+    if row.n > _YOUNG:
+        residual = min(max(residual, -_CLIP * row.rest_spread), _CLIP * row.rest_spread)
+    rate = max(_SLOW * elapsed, 1.0 / (row.n + 1.0))
+    row.rest += rate * residual
+    row.rest_spread += rate * (abs(residual) - row.rest_spread)
+    return _scaled(rest - row.rest, row.rest_spread, row.rest_high - row.rest_low, row.slow)
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def _scaled(residual: float, spread: float, extent: float, level: float) -> float:
+    scale = _CLIP * spread + _RANGE * extent + 1e-9 * abs(level) + 1e-300
+    return math.asinh(min(max(residual / scale, -1e6), 1e6))
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def _channel(
+    row: Any,
+    bits: npt.NDArray[np.uint64],
+    wait: npt.NDArray[np.uint8],
+    channel: int,
+    z: float,
+    opens_unit: bool,
+    young: bool,
+) -> float:
+    """Give one channel's evidence, and queue its bin."""
+    bin_ = min(max(int(z / _WIDTH + 0.5 * BINS), 0), BINS - 1)
+    queue = wait[row.units % DELAY, channel]
+    if opens_unit:
+        queue[0] = queue[1] = bin_
+    else:
+        queue[0], queue[1] = min(queue[0], bin_), max(queue[1], bin_)
+    if young:
+        return 0.0
+    return float(_WEIGHTS[channel] * _LOG[_distance(bits[channel, 0], bits[channel, 1], bin_)])
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def _distance(one: npt.NDArray[np.uint64], two: npt.NDArray[np.uint64], bin_: int) -> int:
+    """Count bins to the nearest that was seen; BINS where none was."""
+    for d in range(BINS):
+        below, above = bin_ - d, bin_ + d
+        if below >= 0 and ((one[below >> 6] | two[below >> 6]) >> np.uint64(below & 63)) & np.uint64(1):
+            return d
+        if above < BINS and ((one[above >> 6] | two[above >> 6]) >> np.uint64(above & 63)) & np.uint64(1):
+            return d
+    return BINS
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def _remember(row: Any, bits: npt.NDArray[np.uint64], wait: npt.NDArray[np.uint8]) -> None:
+    """Move the bins that have waited long enough into the bitmaps, and forget the older generation in time."""
+    if row.units <= DELAY:
+        return
+    oldest = wait[row.units % DELAY]
+    for channel in range(CHANNELS):
+        for k in range(2):
+            bin_ = int(oldest[channel, k])
+            bits[channel, row.generation, bin_ >> 6] |= np.uint64(1) << np.uint64(bin_ & 63)
+    row.collected += 1
+    if row.collected >= _GENERATION:
+        row.collected = 0
+        row.generation = 1 - row.generation
+        bits[:, row.generation, :] = 0

@@ -1,0 +1,119 @@
+"""Daily and weekly profiles of a series: what it does at this time of the local day and week.
+
+Both profiles of a series lie in one row, float32[PROFILE]: `DAY` half-hours, then `WEEK` hours. They hold distances
+from an anchor that the learner keeps in double precision. A bucket of exactly 0 was never visited.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numba
+import numpy as np
+
+from models.online.clock import phase_of_day, phase_of_week
+
+if TYPE_CHECKING:
+    from models.contracts import Float32s
+
+DAY: Final = 48
+"""Buckets of the local day."""
+WEEK: Final = 168
+"""Buckets of the local week."""
+PROFILE: Final = DAY + WEEK
+"""Buckets of a series."""
+
+FIELDS: Final[list[Any]] = [
+    ("day_error", "f8"),  # mean absolute error of the daily profile
+    ("week_error", "f8"),
+]
+
+_DAY_S: Final = 86_400.0
+_WEEK_S: Final = 7 * _DAY_S
+_ERROR_UNITS: Final = 500.0  # memory of the errors
+_LEARNT_ZERO: Final = 1e-30  # stands for a mean of zero, since 0 says "never visited"
+_MOST: Final = 1e37  # single precision ends at 3e38
+
+
+class Place(NamedTuple):
+    """Where a sample lies in the day and in the week, in buckets: 0 <= day < DAY, 0 <= week < WEEK."""
+
+    day: float
+    week: float
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def place(local_ms: int) -> Place:
+    """Find the place of a local time in ms."""
+    return Place(phase_of_day(local_ms) * DAY, phase_of_week(local_ms) * WEEK)
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def daily(profile: Float32s, at: Place) -> float:
+    """Give the daily profile at a place, NaN where it is not known yet."""
+    return _read(profile, 0, DAY, at.day)
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def weekly(profile: Float32s, at: Place) -> float:
+    """Give the weekly profile at a place, NaN where it is not known yet."""
+    return _read(profile, DAY, WEEK, at.week)
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def _read(profile: Float32s, base: int, count: int, at: float) -> float:
+    """Interpolate between the centres of two buckets."""
+    own = profile[base + int(at)]
+    if own == 0.0:
+        return np.nan
+    near = math.floor(at - 0.5)
+    part = at - 0.5 - near
+    left, right = profile[base + near % count], profile[base + (near + 1) % count]
+    if left == 0.0 or right == 0.0:
+        return float(own)
+    return float((1.0 - part) * left + part * right)
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def learn(profile: Float32s, at: Place, value: float, lasted_s: float, age_s: float, rate: float) -> None:
+    """Learn a value (a distance from the anchor) that stood for `lasted_s` in a series of age `age_s`.
+
+    A bucket's first visit is a plain mean; later ones are means with weight `rate`, more while young.
+    """
+    value = min(max(value, -_MOST), _MOST)
+    _write(profile, 0, at.day, value, lasted_s * DAY / _DAY_S, age_s / _DAY_S, rate)
+    _write(profile, DAY, at.week, value, lasted_s * WEEK / _WEEK_S, age_s / _WEEK_S, rate)
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def _write(profile: Float32s, base: int, at: float, value: float, visit: float, passes: float, rate: float) -> None:
+    bucket = base + int(at)
+    old = profile[bucket]
+    if old == 0.0:
+        new = value
+    else:
+        visit = min(visit, 1.0)
+        # in the first pass, what went before in this visit weighs as much as it lasted
+        share = (
+            visit / max(at - math.floor(at) + visit, 1e-9) if passes < 1.0 else visit * max(rate, 1.0 / (passes + 1.0))
+        )
+        new = old + min(share, 1.0) * (value - old)
+    profile[bucket] = np.float32(new) if abs(new) > _LEARNT_ZERO else np.float32(_LEARNT_ZERO)
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def believed(row: Any, day: float, week: float) -> float:
+    """Choose the profile that has erred less so far; NaN where neither is known."""
+    if math.isnan(week) or (not math.isnan(day) and row.day_error <= row.week_error):
+        return day
+    return week
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def compare(row: Any, day: float, week: float, value: float, elapsed: float) -> None:
+    """Learn which profile errs less, where both are known."""
+    if not (math.isnan(day) or math.isnan(week)):
+        rate = min(elapsed / _ERROR_UNITS, 1.0)
+        row.day_error += rate * (abs(value - day) - row.day_error)
+        row.week_error += rate * (abs(value - week) - row.week_error)

@@ -1,0 +1,58 @@
+"""Shape: give an anomaly its name while it lasts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numba
+
+from models.contracts import Shape
+
+if TYPE_CHECKING:
+    from models.online.magnitude import Guess
+    from models.online.policy import Parts
+    from models.online.tuning import Tuning
+
+FIELDS: Final[list[Any]] = [
+    ("rough", "f4"),  # short mean of distances without sign
+    ("shape", "i1"),  # name of the alarm that is open
+]
+
+_NONE: Final = int(Shape.NONE)
+_SPIKE: Final = int(Shape.SPIKE)
+_SHIFT: Final = int(Shape.SHIFT)
+_TREND: Final = int(Shape.TREND)
+_FLATLINE: Final = int(Shape.FLATLINE)
+_SEASON: Final = int(Shape.SEASON)
+_VARIANCE: Final = int(Shape.VARIANCE)
+_NOVEL: Final = int(Shape.NOVEL)
+
+_ROUGH: Final = 1.6  # twice the mean distance of Gaussian noise
+_SLOW: Final = 0.55  # a drift that is complete while single samples are below this part of their bar crept up
+_WITHIN: Final = 2.0  # deviations that are nothing special
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def follow(row: Any, tuning: Tuning, distance: float, elapsed: float) -> None:
+    """Follow how rough the series is; twice as long a memory as that of the drift."""
+    x = elapsed / (2.0 * tuning.drift_units)
+    row.rough += x / (1.0 + x) * (min(abs(distance), tuning.drift_clip) - row.rough)
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def name(row: Any, tuning: Tuning, parts: Parts, guess: Guess) -> int:
+    """Name the open alarm of a series: the name of the clearest evidence so far, NONE without an alarm."""
+    if row.alarm == 0.0:
+        row.shape = _NONE
+    elif parts.still >= 1.0:
+        row.shape = _FLATLINE
+    elif parts.drift >= 1.0:
+        if abs(guess.from_season) > 2.0 * _WITHIN and abs(guess.from_level) < _WITHIN:
+            row.shape = _SEASON
+        elif row.shape not in (_SHIFT, _TREND, _SEASON):
+            row.shape = _TREND if parts.spike < _SLOW else _SHIFT
+    elif row.rough > _ROUGH and abs(row.drift) < 0.5 * tuning.drifted:
+        row.shape = _VARIANCE
+    elif row.shape == _NONE:
+        row.shape = _SPIKE if parts.spike >= parts.novel or parts.spike > _SLOW else _NOVEL
+    return int(row.shape)

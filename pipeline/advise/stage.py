@@ -1,0 +1,257 @@
+"""The advise stage: frames and control records in; incidents, recommendations and outcomes out.
+
+For each frame interval, once all live sources have passed it:
+
+1. learn the frames into the services' recent history
+2. group what is anomalous into incidents, sum up harm, decide causes
+3. ask the rules about the services of open incidents; keep the standing recommendations in line
+4. verify what was applied; expire what nobody answered
+5. close incidents that are over
+6. write what changed
+
+Everything follows from the log. Feedback is taken where it stands in it: it answers what its author has read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from pipeline.advise import snapshots
+from pipeline.advise.advisor import Advisor
+from pipeline.advise.control import ControlLog
+from pipeline.advise.facts import Facts, symptoms, with_defaults
+from pipeline.advise.frames import Frame, Message, Tick, Watermark, milliseconds, read
+from pipeline.advise.history import History
+from pipeline.advise.incidents import Incidents, count_anomalies
+from pipeline.advise.intervals import IntervalQueue
+from pipeline.advise.judge import Judge, Place
+from pipeline.advise.reporting import Reporter
+from pipeline.advise.standing import Board
+from pipeline.advise.verification import Verifier
+from pipeline.records import ChangeEvent, Feedback, MaintenanceWindow, SourceIdle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipeline.advise.catalogue import Catalogue
+    from pipeline.advise.incidents import OpenIncident
+    from pipeline.advise.judge import Match
+    from pipeline.advise.topology import Topology
+    from pipeline.settings import AdviseSettings
+    from pipeline.stage import InputRecord, Output, SnapshotState
+
+MAX_SLOTS: Final = 720
+"""Intervals of history at most: an hour at 5 s."""
+
+
+class AdviseStage:
+    """One partition of `duri.frames`.
+
+    `sources`: how many source partitions (of `duri.samples`) write to it, where the caller knows. Then the first
+    interval waits for them all; otherwise a source is waited for from its first record on.
+    """
+
+    name = "advise"
+
+    def __init__(
+        self,
+        settings: AdviseSettings,
+        catalogue: Catalogue,
+        topology: Topology,
+        *,
+        frame_s: float,
+        input_topic: str,
+        partition: int,
+        sources: int | None = None,
+    ) -> None:
+        frame_ms = round(frame_s * 1000)
+        self._settings = settings
+        self._catalogue = catalogue
+        self._topology = topology
+        self._frame_ms = frame_ms
+        self._queue = IntervalQueue(
+            frame_ms, round(settings.source_timeout_s * 1000), settings.max_pending_frames, sources
+        )
+        slots = min(MAX_SLOTS, round(settings.history_s / frame_s))
+        self._history = History(catalogue.history_signals(), frame_ms, slots, settings.max_services)
+        self._trending = catalogue.trend_signals()
+        self._control = ControlLog()
+        self._incidents = Incidents(settings, topology, self._history, catalogue.baseline)
+        self._board = Board(round(settings.cooldown_s * 1000), round(settings.expiry_s * 1000))
+        self._advisor = Advisor(settings, catalogue, self._board)
+        self._judge = Judge(catalogue)
+        self._verifier = Verifier(catalogue, self._judge.evaluator, self._board, settings.decide_after_frames)
+        self._reporter = Reporter(f"/duri/advise/{input_topic}/{partition}")
+        self._counts = {"frames": 0, "intervals": 0, "malformed": 0, "ignored": 0, "silenced": 0}
+
+    def step(self, records: Sequence[InputRecord]) -> list[Output]:
+        """Take the next records, in log order. Those that cannot be read are counted and left out."""
+        outputs: list[Output] = []
+        for record in records:
+            try:
+                message = read(record)
+            except (msgspec.MsgspecError, ValueError, OverflowError):
+                self._counts["malformed"] += 1
+                continue
+            self._take(message)
+            if isinstance(message, Frame) and not self._queue.full:
+                continue  # a frame alone completes no interval
+            for end_ms, frames in self._queue.take(self._idle):
+                self._interval(end_ms, frames)
+            outputs += self._reporter.flush()
+        return outputs
+
+    def snapshot(self) -> SnapshotState:
+        """Copy of the whole state."""
+        parts = snapshots.Parts(self._queue.state, self._incidents.log, self._board.state, self._control)
+        return {"state": snapshots.pack(parts), **self._history.snapshot()}
+
+    def restore(self, state: SnapshotState) -> None:
+        """Become the stage that gave this snapshot. Raises StateError where it does not fit."""
+        parts = snapshots.unpack(state, self._history)
+        self._queue.restore(parts.queue)
+        self._incidents.log = parts.incidents
+        self._board.restore(parts.board)
+        self._control = parts.control
+
+    def tick(self, elapsed_ms: int) -> Sequence[Output]:  # noqa: ARG002  the contract's signature
+        """Nothing: detect's partitions tick while they are idle and send their watermarks here, which moves time."""
+        return ()
+
+    def statistics(self) -> Mapping[str, float]:
+        """Counts since the start, and levels."""
+        counts = self._counts
+        return {
+            "advise_frames_total": counts["frames"],
+            "intervals_total": counts["intervals"],
+            "late_frames_total": self._queue.late,
+            "forced_intervals_total": self._queue.forced,
+            "advise_malformed_records_total": counts["malformed"],
+            "ignored_records_total": counts["ignored"],
+            "silenced_frames_total": counts["silenced"],
+            "incidents_dropped_total": self._incidents.dropped,
+            "recommendations_dropped_total": self._advisor.dropped,
+            "feedback_unknown_total": self._advisor.feedback_unknown,
+            "feedback_illegal_total": self._advisor.feedback_illegal,
+            "pending_frames": self._queue.held,
+            "silent_sources": self._queue.silent,
+            "advise_services": len(self._history),
+            "incidents_open": len(self._incidents.log.open),
+            "recommendations_open": len(self._board),
+            **{f'incidents_total{{severity="{name}"}}': count for name, count in self._incidents.opened.items()},
+            **{
+                f'recommendations_total{{rule="{name}"}}': count for name, count in sorted(self._advisor.opened.items())
+            },
+            **{f'outcomes_total{{result="{name}"}}': count for name, count in sorted(self._reporter.outcomes.items())},
+        }
+
+    def _take(self, message: Message | None) -> None:
+        limit = self._settings.max_control_records
+        match message:
+            case Frame():
+                self._counts["frames"] += 1
+                self._queue.add(message)
+            case Watermark():
+                arrival = message.until if message.arrival is None else message.arrival
+                self._queue.advance(message.source_partition, milliseconds(message.until), milliseconds(arrival))
+            case Tick():
+                self._queue.advance_all(milliseconds(message.at))
+            case SourceIdle():
+                self._queue.rest(int(message.source.rpartition("/")[2]))
+            case ChangeEvent():
+                self._control.note_change(message, limit)
+            case MaintenanceWindow():
+                self._control.note_window(message, limit)
+            case Feedback():
+                self._advisor.answer(message, self._queue.now)
+                self._reporter.drain(self._board)
+            case None:
+                self._counts["ignored"] += 1
+
+    def _idle(self) -> bool:
+        """Whether passing time changes nothing."""
+        return not self._incidents.log.open and not len(self._board)
+
+    def _interval(self, end_ms: int, ordered: list[Frame]) -> None:
+        self._counts["intervals"] += 1
+        frames = {frame.service: frame for frame in ordered}
+        self._history.learn(end_ms, ordered)
+        self._incidents.observe(end_ms, frames, self._active(end_ms, frames))
+        for younger, older in self._incidents.merged:
+            self._advisor.adopt(younger, older)
+            if younger.announced:
+                self._reporter.merged(younger, older, end_ms)
+        for incident in list(self._incidents.log.open.values()):
+            self._advise(incident, frames, end_ms)
+        self._verifier.follow(frames, end_ms)
+        self._advisor.expire(end_ms)
+        closed = self._incidents.close(end_ms)
+        for incident in closed:
+            self._advisor.close(incident, end_ms)
+        self._report(closed, end_ms)
+
+    def _active(self, end_ms: int, frames: Mapping[str, Frame]) -> dict[str, list[Any]]:
+        """The anomalies that count, maintenance aside."""
+        active = count_anomalies(frames)
+        if active and self._control.windows:
+            start_ms = end_ms - self._frame_ms
+            silent = [service for service in active if self._control.silenced(service, start_ms, end_ms)]
+            self._counts["silenced"] += len(silent)
+            for service in silent:
+                del active[service]
+        return active
+
+    def _advise(self, incident: OpenIncident, frames: Mapping[str, Frame], end_ms: int) -> None:
+        matches: list[Match] = []
+        heard = False
+        for service in sorted({*incident.services, incident.cause}):
+            frame = frames.get(service)
+            if frame is None or self._control.silenced(service, end_ms - self._frame_ms, end_ms):
+                continue
+            heard = True
+            if frame.anomalies or service == incident.cause:
+                place = Place(service == incident.cause, incident.certainty, service in incident.suspects)
+                matches += self._judge.matches(self._facts(incident, frame, frames), place)
+        if heard:
+            steady = self._advisor.steady(incident, matches)
+            if incident.decided:
+                self._advisor.advise(incident, steady, end_ms)
+
+    def _facts(self, incident: OpenIncident, frame: Frame, frames: Mapping[str, Frame]) -> Facts:
+        service = frame.service
+        settings, assumed = with_defaults(frame.settings, self._catalogue.settings)
+        callees = [symptoms(frames[callee].anomalies) for callee in self._topology.callees(service) if callee in frames]
+        return Facts(
+            service=service,
+            frame=frame,
+            settings=settings,
+            assumed=assumed,
+            usual=self._incidents.usual(incident, service, frame),
+            trends=self._history.trends(service, self._trending),
+            peaks=self._history.peaks(service),
+            callees_slow=any(slow for slow, _ in callees),
+            callees_failing=any(failing for _, failing in callees),
+            latest=self._control.latest(service, self._onset(incident), incident.opened, self._until(incident)),
+        )
+
+    def _onset(self, incident: OpenIncident) -> int:
+        """From when on (ms) a change may be the incident's cause."""
+        return incident.opened - round(self._settings.change_window_s * 1000)
+
+    def _until(self, incident: OpenIncident) -> int:
+        """Until when (ms): a marker may come a little after the roll-out it speaks of."""
+        return incident.opened + self._frame_ms
+
+    def _report(self, closed: list[OpenIncident], end_ms: int) -> None:
+        """Write what changed: recommendations and outcomes, then the incidents that name them."""
+        self._reporter.drain(self._board)
+        open_now = list(self._incidents.log.open.values())
+        for incident in [*open_now, *closed]:
+            over = incident.id not in self._incidents.log.open
+            if incident.changed or over:
+                changes = self._control.between(incident.services, self._onset(incident), self._until(incident))
+                self._reporter.incident(incident, [change.id for change in changes], end_ms, over=over)
+        oldest = min((incident.opened for incident in open_now), default=end_ms)
+        self._control.forget(min(oldest, end_ms) - 2 * round(self._settings.change_window_s * 1000))

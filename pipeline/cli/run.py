@@ -1,0 +1,55 @@
+"""`duri run`: the stages over Kafka, until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import signal
+from pathlib import Path  # noqa: TC003  # typer reads the annotations
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.runtime.logs import configure_logging
+from pipeline.runtime.stages import build_specs
+from pipeline.runtime.worker import run_worker
+from pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.settings import Settings
+
+
+class StageName(enum.StrEnum):
+    """What can be run by itself."""
+
+    INGEST = "ingest"
+    DETECT = "detect"
+    ADVISE = "advise"
+
+
+def run(
+    stages: Annotated[list[StageName] | None, typer.Argument(help="Stages to run; left out, all three.")] = None,
+    *,
+    bootstrap: Annotated[str | None, typer.Option(help="host:port of the broker.")] = None,
+    http_port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Port of /healthz, /readyz and /metrics; 0 picks a free one.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings file.")] = None,
+) -> None:
+    """Run stages of the pipeline until SIGTERM or Ctrl-C; start more of them anywhere to share the work."""
+    overrides = {"kafka.bootstrap": bootstrap, "runtime.http_port": http_port}
+    settings = load_settings(config, overrides=overrides)
+    configure_logging(settings.runtime)
+    # Each once, in the order of the flow, however they were named.
+    names = [name.value for name in StageName if not stages or name in stages]
+    asyncio.run(_run(settings, names))
+
+
+async def _run(settings: Settings, names: Sequence[str]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await run_worker(settings, build_specs(settings, names), stop)

@@ -1,0 +1,198 @@
+"""Dead letters read back: which there are, where each came from, and why it could not be read."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from pipeline.errors import BrokerError, BrokerUnavailableError
+from pipeline.ingest.deadletters import ERROR_PREFIX
+from pipeline.runtime import clients
+from pipeline.runtime.admin import ClusterAdmin
+from pipeline.stage import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Set as AbstractSet
+    from types import TracebackType
+
+    from aiokafka.structs import OffsetAndMetadata
+
+    from pipeline.settings import Settings
+    from pipeline.stage import Headers, InputRecord
+
+_WAIT_S = 5.0
+_POLL_MS = 500
+_PATIENCE_S = 15.0
+_NEW_TOPIC_S = 1.0
+"""A broker hears of a topic a moment after it was made."""
+_WINDOW = 4
+"""A letter takes at most two offsets (its transaction's end is one), and some offsets hold nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter: what was sent, and why it could not be read."""
+
+    partition: int
+    offset: int
+    timestamp: int
+    """When it became a dead letter, ms."""
+    key: bytes | None
+    value: bytes
+    headers: Headers
+    """The original's."""
+    error: Mapping[str, str]
+    """`duri.error.*` without the prefix: stage, class, reason, message, topic, partition, offset."""
+
+    @property
+    def reason(self) -> str:
+        """The short, countable reason; empty where the record tells none."""
+        return self.error.get("reason", "")
+
+    @property
+    def origin(self) -> tuple[str, int] | None:
+        """Topic and partition that it came from; None where the record does not say."""
+        topic, partition = self.error.get("topic"), self.error.get("partition", "")
+        return (topic, int(partition)) if topic and partition.isdecimal() else None
+
+
+def read_letter(record: InputRecord) -> Letter:
+    """A record of the dead-letter topic as a letter: the inverse of `pipeline.ingest.deadletters.dead_letter`."""
+    error = {
+        name.removeprefix(ERROR_PREFIX): value.decode("utf-8", "replace")
+        for name, value in record.headers
+        if name.startswith(ERROR_PREFIX)
+    }
+    original = [(name, value) for name, value in record.headers if not name.startswith(ERROR_PREFIX)]
+    return Letter(record.partition, record.offset, record.timestamp, record.key, record.value or b"", original, error)
+
+
+class DeadLetterLog:
+    """The dead-letter topic as it is when one enters; use it as an async context manager.
+
+    Raises BrokerUnavailableError where nobody answers, BrokerError where the topic is missing.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.topic = settings.topics.name(Topic.DEADLETTER)
+        self.group = f"{settings.runtime.group}.deadletter.replay"
+        """Consumer group that remembers what was replayed."""
+        self.admin = ClusterAdmin(settings.kafka, wait_s=_WAIT_S)
+        self.consumer = AIOKafkaConsumer(
+            client_id=self.group,
+            group_id=self.group,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            auto_offset_reset="none",
+            max_partition_fetch_bytes=clients.PARTITION_FETCH_BYTES,
+            fetch_max_wait_ms=clients.FETCH_WAIT_MS,
+            **clients.connection(settings.kafka),
+        )
+        self._bootstrap = settings.kafka.bootstrap
+        self._starts: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = {}
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.admin.__aenter__()
+            await self._open()
+        except BaseException as error:
+            await self._close()
+            if isinstance(error, KafkaError):
+                raise BrokerError(f"{self._bootstrap}: {self.topic} cannot be read: {error!r}") from error
+            raise
+        return self
+
+    async def _open(self) -> None:
+        found = await self.topics({self.topic})
+        if self.topic not in found:
+            raise BrokerError(
+                f"{self._bootstrap}: there is no topic {self.topic}; create it with `duri topics create`, "
+                "or check topics.prefix"
+            )
+        places = [TopicPartition(self.topic, number) for number in range(found[self.topic])]
+        await self.consumer.start()
+        self.consumer.assign(places)
+        self._starts = await self.consumer.beginning_offsets(places)
+        self._ends = await self.consumer.end_offsets(places)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        await self.consumer.stop()
+        await self.admin.__aexit__(None, None, None)
+
+    @property
+    def places(self) -> list[TopicPartition]:
+        """Partitions of the topic."""
+        return list(self._ends)
+
+    async def topics(self, wanted: AbstractSet[str]) -> dict[str, int]:
+        """Those of these topics that exist, with their partitions; one made a moment ago is waited for."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + _NEW_TOPIC_S
+        while True:
+            topics = await self.admin.topics()
+            if wanted <= topics.keys() or clock() > until:
+                return {name: topics[name] for name in wanted & topics.keys()}
+            await asyncio.sleep(_NEW_TOPIC_S / 10)
+
+    async def committed(self, place: TopicPartition) -> OffsetAndMetadata | None:
+        """What the group has committed; a coordinator that is still loading is waited for."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + _PATIENCE_S
+        while True:
+            try:
+                return await self.admin.committed(self.group, place)
+            except BrokerUnavailableError:
+                if clock() > until:
+                    raise
+                await asyncio.sleep(_POLL_MS / 1000)
+
+    async def newest(self, limit: int) -> list[Letter]:
+        """The newest letters, `limit` at most, oldest first."""
+        found: list[Letter] = []
+        for place in self.places:
+            found += await self._newest(place, limit)
+        found.sort(key=lambda letter: (letter.timestamp, letter.partition, letter.offset))
+        return found[-limit:]
+
+    async def _newest(self, place: TopicPartition, limit: int) -> list[Letter]:
+        window = _WINDOW * limit
+        while True:
+            first = max(self._starts[place], self._ends[place] - window)
+            found = [letter async for letters, _ in self.read(place, first) for letter in letters]
+            if len(found) >= limit or first == self._starts[place]:
+                return found[-limit:]
+            window *= _WINDOW
+
+    async def read(self, place: TopicPartition, first: int) -> AsyncIterator[tuple[list[Letter], int]]:
+        """Letters from an offset to the end, poll by poll, each with the offset that follows them.
+
+        Raises BrokerUnavailableError where the broker stops answering.
+        """
+        end = self._ends[place]
+        position = max(first, self._starts[place])
+        self.consumer.seek(place, position)
+        clock = asyncio.get_running_loop().time
+        moved = clock()
+        while position < end:
+            polled = await self.consumer.getmany(place, timeout_ms=_POLL_MS)
+            letters = [read_letter(record) for record in polled.get(place, ()) if record.offset < end]
+            before, position = position, await self.consumer.position(place)
+            if position > before:
+                moved = clock()
+                yield letters, min(position, end)
+            elif clock() - moved > _PATIENCE_S:
+                raise BrokerUnavailableError(
+                    f"{self._bootstrap}: {place.topic}/{place.partition} gives nothing from offset {position} on, "
+                    f"though it reaches to {end}; is the broker well?"
+                )

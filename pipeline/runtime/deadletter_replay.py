@@ -1,0 +1,247 @@
+"""Sending dead letters to where they came from, each once.
+
+What was replayed is remembered where Kafka itself remembers: as the offset that the group `<group>.deadletter.replay`
+has committed, with what was taken above it (single reasons, single letters) as its metadata. The steps:
+
+    1 fence     an earlier replay that still runs; its open transaction is settled
+    2 remember  what is committed: a replay after it starts there
+    3 read      the letters of one poll, and take those that are meant and were not sent before
+    4 check     that each one's origin exists; nothing is sent before
+    5 send      original key, value and headers, to the original partition
+    6 commit    letters and memory in one transaction (with at least once: the letters, then the memory)
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.structs import OffsetAndMetadata
+
+from pipeline.errors import BrokerError, FencedError, FileError, StateError
+from pipeline.runtime import clients
+from pipeline.settings import Guarantee
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from aiokafka import AIOKafkaProducer, TopicPartition
+
+    from pipeline.runtime.deadletter_log import DeadLetterLog, Letter
+    from pipeline.settings import Settings
+
+MAX_SINGLES = 200
+"""Letters replayed one by one that are remembered: the broker takes 4 KB of metadata."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which letters to replay: all, those of a reason, or the one at (partition, offset)."""
+
+    reason: str | None = None
+    single: tuple[int, int] | None = None
+    again: bool = False
+    """Also those that were replayed before."""
+
+    def takes(self, letter: Letter) -> bool:
+        """Whether the letter is meant."""
+        if self.single is not None:
+            return (letter.partition, letter.offset) == self.single
+        return self.reason is None or letter.reason == self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Which letters of one partition were replayed: all below an offset, and above it by reason and one by one."""
+
+    below: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    singles: frozenset[int] = frozenset()
+
+    def has(self, letter: Letter) -> bool:
+        """Whether this letter was replayed."""
+        return letter.offset < max(self.below, self.reasons.get(letter.reason, 0)) or letter.offset in self.singles
+
+    def first(self, selection: Selection) -> int:
+        """Offset from which on there may be letters to replay."""
+        if selection.single is not None:
+            return selection.single[1]
+        return 0 if selection.again else self.below
+
+    def after(self, selection: Selection, position: int) -> Memory:
+        """What is known once the selection is replayed up to `position`. Raises StateError beyond MAX_SINGLES."""
+        below, reasons, singles = self.below, dict(self.reasons), set(self.singles)
+        if selection.single is not None:
+            singles.add(selection.single[1])
+        elif selection.reason is not None:
+            reasons[selection.reason] = max(position, reasons.get(selection.reason, 0))
+        else:
+            below = max(position, below)
+        singles = {offset for offset in singles if offset >= below}
+        if len(singles) > MAX_SINGLES:
+            raise StateError(
+                f"{MAX_SINGLES} letters were replayed one by one, and no more are remembered; "
+                "replay the rest with --all or --reason"
+            )
+        reasons = {reason: offset for reason, offset in reasons.items() if offset > below}
+        return Memory(below, reasons, frozenset(singles))
+
+    def stored(self) -> OffsetAndMetadata:
+        """As it is committed."""
+        above = {"reasons": dict(self.reasons), "singles": sorted(self.singles)}
+        return OffsetAndMetadata(self.below, json.dumps(above, separators=(",", ":")))
+
+
+def read_memory(stored: OffsetAndMetadata | None, group: str) -> Memory:
+    """The memory again; an offset that somebody set by hand counts too. Raises StateError for foreign metadata."""
+    if stored is None:
+        return Memory()
+    try:
+        above = json.loads(stored.metadata or "{}")
+        return Memory(stored.offset, dict(above.get("reasons", {})), frozenset(above.get("singles", ())))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise StateError(
+            f"what group {group} has committed is not of `duri deadletter replay`: {stored.metadata!r}; "
+            "delete the group to forget it"
+        ) from error
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What a replay did."""
+
+    sent: Counter[str] = field(default_factory=Counter)
+    """Letters sent, by the topic they went to."""
+    before: int = 0
+    """Letters meant that were replayed earlier."""
+    unaddressed: int = 0
+    """Letters meant that do not say where they came from; they stay where they are."""
+
+
+async def replay(settings: Settings, log: DeadLetterLog, selection: Selection) -> Replayed:
+    """Send the selected letters to their origins and remember it.
+
+    Raises FileError where the letter named does not exist, BrokerError where an origin is missing or Kafka refuses,
+    FencedError where another replay took over. Whatever it raises, what was committed is neither lost nor repeated.
+    """
+    result = Replayed()
+    async with _producer(settings, log) as producer:  # 1 fence
+        post = _Post(log, producer, transactional=settings.runtime.guarantee is Guarantee.EXACTLY_ONCE)
+        for place in _places(log, selection):
+            try:
+                await _replay_partition(log, place, selection, post, result)
+            except (ProducerFenced, InvalidProducerEpoch) as error:
+                raise FencedError("another replay of the dead letters was started; this one ends") from error
+            except KafkaError as error:
+                raise BrokerError(f"replaying {log.topic}/{place.partition} failed: {error!r}") from error
+    return result
+
+
+async def _replay_partition(
+    log: DeadLetterLog, place: TopicPartition, selection: Selection, post: _Post, result: Replayed
+) -> None:
+    known = memory = read_memory(await log.committed(place), log.group)  # 2 remember
+    async for letters, position in log.read(place, memory.first(selection)):  # 3 read
+        meant = [letter for letter in letters if selection.takes(letter)]
+        if selection.single is not None and not meant:
+            raise _no_such(log, selection.single)
+        to_send = _to_send(meant, memory, selection, result)
+        await _check_origins(log, to_send)  # 4 check
+        memory = memory.after(selection, position)
+        if to_send:
+            await post.send(place, to_send, memory)  # 5 send, 6 commit
+            known = memory
+            result.sent.update(letter.error["topic"] for letter in to_send)
+        if selection.single is not None:
+            return
+    if selection.single is not None:
+        raise _no_such(log, selection.single)
+    if memory != known:
+        await post.send(place, [], memory)
+
+
+def _places(log: DeadLetterLog, selection: Selection) -> list[TopicPartition]:
+    if selection.single is None:
+        return log.places
+    places = [place for place in log.places if place.partition == selection.single[0]]
+    if not places:
+        raise _no_such(log, selection.single)
+    return places
+
+
+def _no_such(log: DeadLetterLog, single: tuple[int, int]) -> FileError:
+    return FileError(
+        f"{log.topic}/{single[0]} has no letter at offset {single[1]}; `duri deadletter list` shows those it has"
+    )
+
+
+def _to_send(meant: Sequence[Letter], memory: Memory, selection: Selection, result: Replayed) -> list[Letter]:
+    new = [letter for letter in meant if selection.again or not memory.has(letter)]
+    addressed = [letter for letter in new if letter.origin is not None]
+    result.before += len(meant) - len(new)
+    result.unaddressed += len(new) - len(addressed)
+    return addressed
+
+
+async def _check_origins(log: DeadLetterLog, letters: Sequence[Letter]) -> None:
+    origins = {letter.error["topic"] for letter in letters}
+    if missing := sorted(origins - (await log.topics(origins)).keys()):
+        raise BrokerError(
+            f"dead letters came from topics that are no more: {', '.join(missing)}; create them, "
+            "or replay the others by --reason or --offset"
+        )
+
+
+@asynccontextmanager
+async def _producer(settings: Settings, log: DeadLetterLog) -> AsyncIterator[AIOKafkaProducer]:
+    producer = clients.producer(settings, identity=log.group, batch_bytes=settings.runtime.max_batch_bytes)
+    try:
+        await producer.start()
+        yield producer
+    except KafkaError as error:
+        raise BrokerError(f"dead letters cannot be replayed: {error!r}") from error
+    finally:
+        await producer.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class _Post:
+    """Steps 5 and 6."""
+
+    log: DeadLetterLog
+    producer: AIOKafkaProducer
+    transactional: bool
+
+    async def send(self, place: TopicPartition, letters: Sequence[Letter], memory: Memory) -> None:
+        """Send the letters and remember them."""
+        if not self.transactional:
+            await self._send(letters)
+            await self.log.consumer.commit({place: memory.stored()})
+            return
+        async with self.producer.transaction():
+            await self._send(letters)
+            await self.producer.send_offsets_to_transaction({place: memory.stored()}, self.log.group)
+
+    async def _send(self, letters: Sequence[Letter]) -> None:
+        taken = []
+        for letter in letters:
+            topic = letter.error["topic"]
+            partitions = await self.producer.partitions_for(topic)
+            batch = self.producer.create_batch()
+            # A batch takes its first record however long it is: whether it fits is for the broker to say.
+            batch.append(timestamp=letter.timestamp, key=letter.key, value=letter.value, headers=list(letter.headers))
+            batch.close()
+            taken.append(await self.producer.send_batch(batch, topic, partition=_partition(letter, partitions)))
+        # A commit alone does not tell that a send in it failed.
+        for future in taken:
+            await future
+
+
+def _partition(letter: Letter, partitions: set[int]) -> int:
+    """The original one; where the topic has fewer now, any that is always the same."""
+    number = letter.origin[1] if letter.origin else 0
+    return number if number in partitions else number % len(partitions)

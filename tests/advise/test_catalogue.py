@@ -1,0 +1,226 @@
+"""The catalogue's checks: each mistake is named with its file and line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from pipeline.advise import load_advice
+from pipeline.advise.catalogue import load_catalogue
+from pipeline.advise.expressions import Evaluator, compile_expression, references
+from pipeline.advise.judge import shown
+from pipeline.advise.rules import fill, placeholders
+from pipeline.cli.catalogue import catalogue as command
+from pipeline.configfile import shipped_config
+from pipeline.errors import SettingsError
+from tests.advise.helpers import shipped
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RULE = """\
+signals: {http.rps: 1/s}
+settings: {app.pool_size: {unit: "1", default: 20}}
+rules:
+  - id: one
+    version: "1"
+    title: One
+    finding: ONE
+    kind: one
+    category: tuning
+    target: {component: application}
+    tier: mechanism
+    prior: 0.9
+    when:
+      - signals["http.rps"] > 10.0
+    evidence: [http.rps]
+    reason: "{service} is busy at {recommended}"
+    change:
+      parameter: size
+      current: settings["app.pool_size"]
+      recommended: settings["app.pool_size"] * 2.0
+    commands:
+      - {via: env, run: "SIZE={recommended}"}
+    restart_required: true
+    effect: {signal: http.rps, text: more, basis: experience}
+    risk: low
+    undo:
+      - {via: env, run: "SIZE={current}"}
+    verification:
+      signal: http.rps
+      condition: signals["http.rps"] < 10.0
+      after_s: 60
+"""
+
+
+def written(folder: Path, text: str, name: str = "rules.yaml") -> Path:
+    """A folder with this rules file."""
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def line_with(text: str, part: str) -> int:
+    """Number of the first line that contains the part."""
+    return next(number for number, line in enumerate(text.splitlines(), 1) if part in line)
+
+
+def test_shipped_catalogue_is_in_order() -> None:
+    """What is shipped loads, with the guide's knobs in it."""
+    catalogue, topology = load_advice(shipped_config())
+    knobs = {entry.rule.change.parameter for entry in catalogue.rules}
+    assert knobs >= {
+        "pool_size", "max_overflow", "cache", "handlers", "index", "work_mem", "shared_buffers", "max_connections",
+        "maxmemory", "maxmemory-policy", "appendfsync", "appendonly", "tcp-keepalive", "timeout", "cpu_limit",
+        "memory_limit", "process", "replicas", "version",
+    }  # fmt: skip
+    assert topology.services
+    assert set(catalogue.trend_signals()) <= set(catalogue.history_signals())
+
+
+def test_own_catalogue(tmp_path: Path) -> None:
+    """A folder with one rule of one's own is a catalogue."""
+    assert [entry.rule.id for entry in load_catalogue(written(tmp_path, RULE)).rules] == ["one"]
+
+
+MISTAKES: list[tuple[str, str, str]] = [
+    ('signals["http.rps"] > 10.0\n', 'signals["http.rps"] >\n', "not a CEL expression"),
+    ('signals["http.rps"] > 10.0\n', 'signals["http.rpm"] > 10.0\n', "unknown signal 'http.rpm'"),
+    ('signals["http.rps"] > 10.0\n', 'signals["http.rps"] * 2 > 10.0\n', "numbers need a decimal point"),
+    ('signals["http.rps"] > 10.0\n', 'signals["http.rps"] * 2.0\n', "gives a float; expected a truth value"),
+    ('signals["http.rps"] > 10.0\n', "load > 10.0\n", "Undefined variable"),
+    ('settings["app.pool_size"] * 2.0\n', "1.0 > 2.0\n", "gives a bool; expected a number or text"),
+    ('current: settings["app.pool_size"]', 'current: settings["app.pool"]', "unknown settings gauge 'app.pool'"),
+    ('run: "SIZE={recommended}"', 'run: "SIZE={better}"', "nothing fills {better}"),
+    ("risk: low", "risk: none", "'low', 'medium' or 'high'"),
+    ("finding: ONE", "finding: one", "String should match pattern"),
+    ("evidence: [http.rps]", "evidence: [http.latency]", "unknown signal or settings gauge 'http.latency'"),
+    ("effect: {signal: http.rps", "effect: {signal: http.rpm", "unknown signal 'http.rpm'"),
+    ("evidence: [http.rps]", "evidence: [http.rps]\n    unless: [busier]", "unknown look-alike 'busier'"),
+    ("parameter: size", "parameter: size\n      lowers: limit", "may only be lowered where"),
+    ("    tier: mechanism", "    teir: mechanism", "Extra inputs are not permitted"),
+]
+
+
+@pytest.mark.parametrize(("right", "wrong", "message"), MISTAKES)
+def test_mistake_is_named_with_its_line(tmp_path: Path, right: str, wrong: str, message: str) -> None:
+    """File, line and what was expected."""
+    assert right in RULE
+    text = RULE.replace(right, wrong)
+    with pytest.raises(SettingsError) as caught:
+        load_catalogue(written(tmp_path, text))
+    place = line_with(text, wrong.strip().splitlines()[0])
+    lines = [line for line in str(caught.value).splitlines() if message in line]
+    assert lines
+    number = int(lines[0].removeprefix(f"{tmp_path / 'rules.yaml'}:").split(":")[0])
+    assert place - 1 <= number <= place + 1
+
+
+def test_repeated_id_names_both_places(tmp_path: Path) -> None:
+    """The same id in two files is a mistake in the second."""
+    written(tmp_path, RULE, "a.yaml")
+    written(tmp_path, RULE, "b.yaml")
+    with pytest.raises(SettingsError, match=r"b\.yaml:4: rule one: this id is taken in .*a\.yaml"):
+        load_catalogue(tmp_path)
+
+
+def test_empty_folder_is_a_mistake(tmp_path: Path) -> None:
+    """No rules at all is not meant."""
+    with pytest.raises(SettingsError, match=r"holds no \*\.yaml"):
+        load_catalogue(tmp_path)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    """Two mistakes, two lines."""
+    text = RULE.replace('"SIZE={recommended}"', '"{a}"').replace('"SIZE={current}"', '"{b}"')
+    with pytest.raises(SettingsError) as caught:
+        load_catalogue(written(tmp_path, text))
+    assert len(str(caught.value).splitlines()) == 2
+
+
+# --- expressions and templates --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('signals["none"] > 1.0', None),
+        ('signals["none"] > 1.0 || true', True),
+        ('signals["none"] > 1.0 && false', False),
+        ('signals["a"] / 0.0', None),
+        ('math.ceil(signals["a"])', 2.0),
+        ('"text"', "text"),
+        ("3", 3.0),
+        ("[1.0]", None),
+    ],
+)
+def test_missing_data_is_not_known(text: str, expected: Any) -> None:
+    """Errors behave as CEL defines, and what stays an error, or is no finite number, is no value."""
+    evaluator = Evaluator()
+    evaluator.load({"signals": {"a": 1.5}})
+    assert evaluator.value(compile_expression(text)) == expected
+
+
+def test_references_are_found() -> None:
+    """What an expression asks for, maps and lists alike."""
+    found = references('signals["a.b"] > usual["c"] && "d" in rising')
+    assert found == {("signals", "a.b"), ("usual", "c"), ("rising", "d")}
+
+
+def test_templates_leave_other_braces_alone() -> None:
+    """JSON in a command needs no escaping."""
+    text = '{"spec": {"replicas": {recommended}}}'
+    assert placeholders(text) == {"recommended"}
+    assert fill(text, {"recommended": "3"}) == '{"spec": {"replicas": 3}}'
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(20.0, "20"), (0.25, "0.25"), ("on", "on"), (None, "unknown"), (1e9, "1000000000")]
+)
+def test_values_in_commands(value: Any, text: str) -> None:
+    """Whole numbers have no decimal point."""
+    assert shown(value) == text
+
+
+# --- the command ----------------------------------------------------------------------------------------------
+
+
+def test_list_as_json() -> None:
+    """`duri catalogue list --json` has one object a rule."""
+    result = CliRunner().invoke(command, ["list", "--json"])
+    assert {entry["id"] for entry in json.loads(result.stdout)} == {e.rule.id for e in shipped()[0].rules}
+
+
+def test_list_as_table() -> None:
+    """`duri catalogue list` prints them for people."""
+    assert "redis-maxmemory" in CliRunner().invoke(command, ["list"], env={"COLUMNS": "200"}).stdout
+
+
+def test_show() -> None:
+    """`duri catalogue show` prints the whole rule, as YAML or JSON."""
+    as_yaml = yaml.safe_load(CliRunner().invoke(command, ["show", "pg-work-mem"]).stdout)
+    as_json = json.loads(CliRunner().invoke(command, ["show", "pg-work-mem", "--json"]).stdout)
+    assert as_yaml == as_json
+    assert as_json["change"]["parameter"] == "work_mem"
+
+
+def test_show_of_an_unknown_rule_suggests() -> None:
+    """A misspelt id is an error of use, with a suggestion."""
+    result = CliRunner().invoke(command, ["show", "pg-workmem"])
+    assert result.exit_code == 2
+    assert "pg-work-mem" in result.output
+
+
+def test_check(tmp_path: Path) -> None:
+    """`duri catalogue check` says how many rules are in order, and raises what main() turns into exit status 2."""
+    assert "rules are in order" in CliRunner().invoke(command, ["check"]).stdout
+    shutil.copytree(shipped_config() / "catalogue", tmp_path / "rules")
+    assert CliRunner().invoke(command, ["check", str(tmp_path / "rules")]).exit_code == 0
+    written(tmp_path, RULE.replace("risk: low", "risk: none"))
+    result = CliRunner().invoke(command, ["check", str(tmp_path)])
+    assert isinstance(result.exception, SettingsError)
+    assert result.exception.exit_status == 2

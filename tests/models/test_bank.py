@@ -1,0 +1,136 @@
+"""The bank on series whose truth is known, and its settings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.contracts import Shape
+from models.evaluation import onsets
+from models.online.bank import Bank, BankSettings
+from models.replay import replay
+
+START = 1_700_000_000
+
+
+def daily(days, step=60, amplitude=5.0, seed=0):
+    """Daily sine with Gaussian noise of deviation 1: ts int64 ms, values float64."""
+    t = np.arange(START, START + days * 86_400, step)
+    noise = np.random.default_rng(seed).normal(0.0, 1.0, len(t))
+    return t * 1000, 100.0 + amplitude * np.sin(2 * np.pi * t / 86_400) + noise
+
+
+def judge(ts, values, **settings):
+    return replay(lambda: Bank(BankSettings(**settings)), ts, values)
+
+
+def test_a_series_takes_less_than_two_kilobytes():
+    """A million series fit in 2.5 GB with room to spare."""
+    assert Bank().bytes_per_series <= 2048
+
+
+@pytest.mark.parametrize("amplitude", [0.0, 5.0, 30.0])
+def test_quiet_on_healthy_series(amplitude):
+    """At most one false alarm in ten series-days of one-minute samples after three days."""
+    raised = sum(onsets(judge(*daily(12, amplitude=amplitude, seed=seed)).alarm)[3 * 1440 :].sum() for seed in range(6))
+    assert raised / 54 <= 0.1
+
+
+@pytest.mark.parametrize("step", [1, 15, 60, 3600])
+def test_a_spike_of_ten_deviations_is_found_at_any_step(step):
+    """The alarm is raised on the very sample."""
+    ts, values = daily(30 if step == 3600 else 2 if step == 1 else 6, step)
+    at = int(len(ts) * 0.9)
+    values[at] += 10.0
+    verdicts = judge(ts, values)
+    assert verdicts.alarm[at]
+    assert not verdicts.alarm[at - 1]
+    assert verdicts.shape[at] == Shape.SPIKE
+
+
+@pytest.mark.parametrize("step", [15, 60, 300])
+def test_a_level_shift_is_found_and_the_alarm_ends(step):
+    """Five deviations up for good: an alarm within ten samples, and none two days later."""
+    ts, values = daily(9, step)
+    at = int(len(ts) * 0.7)
+    values[at:] += 5.0
+    verdicts = judge(ts, values)
+    assert verdicts.alarm[at : at + 10].any()
+    assert verdicts.alarm[at + 2 * 86_400 // step :].mean() < 0.01
+
+
+def shapes_after(ts, values, at, within):
+    verdicts = judge(ts, values)
+    return set(verdicts.shape[at : at + within].tolist()) - {int(Shape.NONE)}
+
+
+def test_a_shift_is_named():
+    """Six deviations from one sample to the next."""
+    ts, values = daily(6)
+    values[7000:] += 6.0
+    assert Shape.SHIFT in shapes_after(ts, values, 7000, 30)
+
+
+def test_a_trend_is_named():
+    """Ten deviations over two hours."""
+    ts, values = daily(6)
+    values[7000:] += np.minimum(np.arange(len(ts) - 7000) / 120 * 10, 10)
+    assert Shape.TREND in shapes_after(ts, values, 7000, 120)
+
+
+def test_a_flatline_is_named():
+    """The same value for an hour."""
+    ts, values = daily(6)
+    values[7000:7060] = values[7000]
+    assert Shape.FLATLINE in shapes_after(ts, values, 7000, 60)
+
+
+def test_more_variance_is_named():
+    """Noise of six deviations for an hour."""
+    ts, values = daily(6)
+    values[7000:7060] += np.random.default_rng(1).normal(0.0, 6.0, 60)
+    assert Shape.VARIANCE in shapes_after(ts, values, 7000, 60)
+
+
+def test_a_sensitive_bank_finds_what_a_dull_one_misses():
+    """Sensitivity moves the bar."""
+    ts, values = daily(6)
+    values[7000] += 5.5
+    assert judge(ts, values, sensitivity=2.0).alarm[7000]
+    assert not judge(ts, values, sensitivity=0.5).alarm[7000]
+
+
+def test_replay_shows_a_learner_only_what_the_pipeline_would():
+    """Late, repeated and missing samples get no score and change no later answer."""
+    ts, values = daily(3)
+    clean = judge(ts, values)
+    bad = [500, 501, 502]
+    with_bad_ts = np.insert(ts, bad, ts[[499, 400, 499]])
+    with_bad_values = np.insert(values, bad, [1e9, 1e9, np.nan])
+    verdicts = judge(with_bad_ts, with_bad_values)
+    kept = np.isin(np.arange(len(with_bad_ts)), [500, 502, 504], invert=True)
+    assert np.array_equal(verdicts.score[kept], clean.score)
+    assert np.isnan(verdicts.expected[~kept]).all()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"sensitivity": 0.1}, {"sensitivity": float("nan")}, {"warmup_s": -1.0}, {"rearm_s": 1e6}]
+)
+def test_settings_outside_their_bounds_are_refused(wrong):
+    """The message names the setting."""
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        BankSettings(**wrong)
+
+
+def test_an_unknown_time_zone_is_refused():
+    """Days begin somewhere that exists."""
+    with pytest.raises(ValueError, match="Atlantis"):
+        Bank(BankSettings(timezone="Atlantis"))
+
+
+def test_a_snapshot_of_an_older_layout_is_refused():
+    """The message names both versions."""
+    bank = Bank()
+    old = {**bank.snapshot(), "version": np.array([1])}
+    with pytest.raises(ValueError, match=f"version 1.*version {Bank.version}"):
+        bank.restore(old)

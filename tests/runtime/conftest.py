@@ -1,0 +1,36 @@
+"""A broker that these tests may kill, and a worker in the test's own event loop."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import EmbeddedBrokerError
+from pipeline.runtime.broker import EmbeddedBroker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def _garbage_collected(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Futures that aiokafka left behind are logged when they are collected: by now, not while Python parses a file.
+
+    Python 3.11 parses to print a traceback; doing so in the middle of parsing ends in a SystemError.
+    """
+    yield
+    if {"kafka", "mortal_broker"} & set(request.fixturenames):
+        gc.collect()
+
+
+@pytest.fixture(scope="package")
+def mortal_broker() -> Iterator[EmbeddedBroker]:
+    """A broker of our own: it may be killed, and notices dead workers within three seconds."""
+    try:
+        broker = EmbeddedBroker(settings={"group.min.session.timeout.ms": "1000"}).start()
+    except EmbeddedBrokerError as error:
+        pytest.skip(f"no embedded broker to kill: {error}")
+    with broker:
+        yield broker

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+from io import StringIO
+
+from rich.console import Console
+
+from pipeline.records import Incident, IncidentState, Outcome, Severity, Tick
+from pipeline.views import words
+from pipeline.views.stream import JsonStream, WordStream
+from pipeline.views.worker_page import parse
+from tests.views.fakes import anomaly, at, recommendation
+
+INCIDENT = Incident(
+    id="i",
+    state=IncidentState.OPENED,
+    severity=Severity.CRITICAL,
+    system="default",
+    services=["duri_core"],
+    cause="duri_core",
+    summary="requests wait for connections",
+    opened_at=at(0),
+    last_at=at(5),
+    anomalies=["a"],
+)
+OUTCOME = Outcome(
+    id="o",
+    recommendation="r",
+    rule="pool",
+    at=at(30),
+    result="verified",
+    signal="app.pool.utilisation",
+    before=1.0,
+    after=0.4,
+)
+
+
+def test_json_is_one_line_a_record_and_says_which():
+    """A program reads line by line and knows what it has."""
+    out = StringIO()
+    with JsonStream(out) as stream:
+        stream.show([anomaly(), recommendation(), INCIDENT, OUTCOME], unreadable=0)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["record"] for line in lines] == ["anomaly", "recommendation", "incident", "outcome"]
+    assert lines[1]["change"]["recommended"] == 40
+
+
+def test_words_for_people():
+    """What, where, how much, what to do; and at the end what was seen."""
+    out = StringIO()
+    with WordStream(Console(file=out, width=200)) as stream:
+        stream.show([anomaly(), recommendation(), INCIDENT, OUTCOME], unreadable=0)
+    text = out.getvalue()
+    for piece in ("720 ms (expected 160 ms)", "pool_size 20 → 40", "how:  DB_POOL_SIZE=40", "undo: DB_POOL_SIZE=20"):
+        assert piece in text
+    assert "requests wait for connections" in text
+    assert "verified pool: app.pool.utilisation 1 → 0.4" in text
+    assert "1 anomaly record, 1 recommendation record, 1 incident record, 1 outcome record" in text
+
+
+def test_unreadable_records_are_counted():
+    """Never silently."""
+    out = StringIO()
+    with WordStream(Console(file=out, width=200, force_terminal=True)) as stream:
+        stream.show([anomaly()], unreadable=3)
+    assert "3 unreadable" in out.getvalue()
+
+
+def test_machinery_is_not_shown():
+    """Ticks are nobody's business."""
+    assert words.line(Tick(at=at(0))) is None
+
+
+def test_worker_page_gives_what_detect_has_taken():
+    """All its samples, whatever became of them; nobody else's."""
+    page = (
+        "# TYPE duri_detect_samples counter\n"
+        'duri_detect_samples_total{stage="detect"} 100.0\n'
+        "# TYPE duri_late_samples counter\n"
+        'duri_late_samples_total{stage="detect"} 5.0\n'
+        "# TYPE duri_samples counter\n"
+        'duri_samples_total{stage="ingest"} 400.0\n'
+    )
+    assert parse(page) == 105
