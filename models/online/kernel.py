@@ -130,15 +130,14 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
         out.lower[i], out.upper[i] = guess.expected - reach, guess.expected + reach
 
         elapsed = lasted / unit
-        drift = magnitude.drift(row, tuning, guess.from_season if tuning.season_drift>0 and row.season_spread < tuning.season_alone * row.spread else guess.distance, elapsed)
+        drift = magnitude.drift(row, tuning, guess.distance, elapsed)
         nearest = _nearest(day, week, value)
         rest = value - (row.level if np.isnan(nearest) else nearest)
         opens = _opens_unit(row, gap, unit)
         evidence = novelty.evidence(row, state.bits[slot], state.wait[slot], value, rest, elapsed, opens)
         shape.follow(row, tuning, guess.distance, elapsed)
         still = magnitude.still(row, tuning, value, elapsed)
-        spike = abs(guess.distance) / magnitude.tail(row, tuning, guess.distance, elapsed)
-        parts = policy.weigh(row, tuning, evidence, spike, drift, still)
+        parts = policy.weigh(row, tuning, evidence, guess.distance, drift, still)
         if known:
             strong = policy.strength(parts)
             out.score[i] = policy.score(parts, strong, policy.news(row, tuning, parts, gap / unit))

@@ -2,8 +2,7 @@
 
 The expectation is a robust exponentially weighted level or, where that has been the better one, the season plus
 a slowly learned offset. Distances are measured in robust standard deviations with a floor of a part of the
-range, so that a quiet hour does not make a small step look large. Of level and season the kinder
-judgement counts: a Monday that behaves like a Sunday is no anomaly while the level says so too.
+range, so that a quiet hour does not make a small step look large.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ FIELDS: Final[list[Any]] = [
     ("season_spread", "f8"),
     ("season_most", "f8"),  # largest residual of the season, forgotten slowly
     ("seasons", "f4"),  # samples judged by the season
-    ("tail", "f4"),  # share of distances beyond three deviations
     ("drift", "f4"),  # short mean of the distances
     ("before", "f8"),  # the value before
     ("still", "f4"),  # units without a change
@@ -35,15 +33,13 @@ FIELDS: Final[list[Any]] = [
 
 _SIGMA: Final = 1.2533  # standard deviation over mean absolute deviation of a Gaussian: sqrt(pi / 2)
 _YOUNG: Final = 30.0
-_TAIL_SHARE: Final = 0.01
-_TAIL_MOST: Final = 4.0
 _MOST: Final = 1e3  # deviations, where counting ends
 
 
 class Guess(NamedTuple):
     """What is expected, and how far the sample is from it, in robust standard deviations.
 
-    distance: from what is kinder to the sample. from_level, from_season: from each, 0 without a season.
+    distance: the one that counts. from_level, from_season: from each, 0 without a season.
     """
 
     expected: float
@@ -65,18 +61,12 @@ def judge(row: Any, tuning: Tuning, value: float, season: float) -> Guess:
         return Guess(row.level, scale, z, z, 0.0)
     by_season = value - season - row.offset
     own = _SIGMA * row.season_spread + 2.0 * tuning.range_floor * row.season_most + noise
-    recent = value - row.recent
-    far = _bounded(by_level / scale), _bounded(by_season / own)
-    if row.season_spread < tuning.season_alone * row.spread:
-        return Guess(season + row.offset, own, _kinder(far[1], recent / own), far[0], far[1])
-    # a season that is hardly better than the level cannot speak alone
-    distance = _bounded(_kinder(by_level, by_season) / scale)
-    return Guess(season + row.offset, scale, distance, far[0], far[1])
-
-
-@numba.njit(nogil=True, error_model="numpy")
-def _kinder(one: float, other: float) -> float:
-    return float(one if abs(one) <= abs(other) else other)
+    # a season that comes earlier or later than usual is wrong for hours, yet nothing happened just now
+    by_recent = value - row.recent
+    nearer = by_season if abs(by_season) <= abs(by_recent) else by_recent
+    return Guess(
+        season + row.offset, own, _bounded(nearer / own), _bounded(by_level / scale), _bounded(by_season / own)
+    )
 
 
 @numba.njit(nogil=True, error_model="numpy")
@@ -90,14 +80,6 @@ def drift(row: Any, tuning: Tuning, distance: float, elapsed: float) -> float:
     x = elapsed / tuning.drift_units
     row.drift += x / (1.0 + x) * (min(max(distance, -tuning.drift_clip), tuning.drift_clip) - row.drift)
     return float(row.drift)
-
-
-@numba.njit(nogil=True, error_model="numpy")
-def tail(row: Any, tuning: Tuning, distance: float, elapsed: float) -> float:
-    """Give by how much a heavy tail raises the bar of spikes, then follow the share of large distances."""
-    factor = 1.0 + tuning.tail * min(max(row.tail / _TAIL_SHARE - 0.6, 0.0), _TAIL_MOST)
-    row.tail += min(elapsed / tuning.tail_units, 1.0) * ((1.0 if abs(distance) > 3.0 else 0.0) - row.tail)
-    return float(factor)
 
 
 @numba.njit(nogil=True, error_model="numpy")

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 FIELDS: Final[list[Any]] = [
     ("usual", "f8"),  # usual novelty
-    ("novel_alarms", "f4"),  # recent alarms by kind, decaying
-    ("spike_alarms", "f4"),
-    ("drift_alarms", "f4"),
+    ("novel_alarms", "f4"),  # recent novelties, decaying
+    ("lone_spikes", "f4"),  # recent alarms of one sample, decaying
+    ("spiked", "f4"),  # 1 when the sample before raised an alarm by its distance
     ("calm", "f4"),  # s of weak evidence while in alarm
     ("alarm", "f4"),  # 1 while in alarm
     ("novel_since", "f4"),  # units since novelty passed its bar; 0 when it is armed again
@@ -31,12 +31,12 @@ class Parts(NamedTuple):
 
 
 @numba.njit(nogil=True, error_model="numpy")
-def weigh(row: Any, tuning: Tuning, evidence: float, spike: float, drift: float, still: float) -> Parts:
+def weigh(row: Any, tuning: Tuning, evidence: float, distance: float, drift: float, still: float) -> Parts:
     """Measure evidence against bars that recent alarms of its kind have raised."""
     return Parts(
         evidence / (1.0 + row.usual) / (tuning.novel * (1.0 + tuning.novel_fatigue * row.novel_alarms)),
-        spike / (tuning.spike * (1.0 + tuning.spike_fatigue * row.spike_alarms)),
-        abs(drift) / (tuning.drifted * (1.0 + tuning.drift_fatigue * row.drift_alarms)),
+        abs(distance) / (tuning.spike * (1.0 + tuning.spike_fatigue * row.lone_spikes)),
+        abs(drift) / tuning.drifted,
         still,
     )
 
@@ -69,14 +69,15 @@ def news(row: Any, tuning: Tuning, parts: Parts, elapsed: float) -> bool:
 def decide(row: Any, tuning: Tuning, parts: Parts, strong: float, gap_s: float, unit_s: float) -> None:
     """Open an alarm at strength 1; close it when evidence was weak for long enough."""
     elapsed = gap_s / unit_s
-    row.spike_alarms /= 1.0 + elapsed / tuning.spike_fatigue_units
-    row.drift_alarms /= 1.0 + elapsed / tuning.drift_fatigue_units
+    row.lone_spikes /= 1.0 + elapsed / tuning.spike_fatigue_units
+    if row.spiked > 0.0:
+        row.spiked = 0.0
+        row.lone_spikes += 1.0 if parts.spike < tuning.lone else 0.0
     if row.alarm == 0.0:
         if strong >= 1.0:
             row.alarm = 1.0
             row.calm = 0.0
-            row.spike_alarms += 1.0 if parts.spike >= 1.0 else 0.0
-            row.drift_alarms += 1.0 if parts.drift >= 1.0 else 0.0
+            row.spiked = 1.0 if parts.spike >= 1.0 else 0.0
     elif strong >= tuning.rearm:
         row.calm = 0.0
     else:

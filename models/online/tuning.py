@@ -18,32 +18,27 @@ class Tuning(NamedTuple):
 
     # magnitude
     level_units: float = 50.0  # memory of the level
-    scale_units: float = 50.0  # memory of the scale
+    scale_units: float = 100.0  # memory of the scale
     range_floor: float = 0.03  # part of the range that is added to the scale
     fade: float = 0.0003  # of the range, per scale memory
     clip: float = 3.5  # mean absolute deviations beyond which a residual teaches no more
     clip_floor: float = 0.0  # and this part of the range
-    season_rate: float = 0.15  # weight of one day (week) in the profile
+    season_rate: float = 0.3  # weight of one day (week) in the profile
     season_samples: float = 100.0  # before the season is believed
-    season_better: float = 0.9  # it must beat the level's spread by this
-    season_alone: float = 0.3  # and by this to speak without the level
-    recent_units: float = 5.0  # memory of the level of late
-    season_drift: float = 1.0
-    tail: float = 0.25  # by how much a heavy tail raises the bar of spikes
-    tail_units: float = 2000.0  # memory of the tail
+    season_better: float = 0.95  # it must beat the level's spread by this
+    recent_units: float = 3.0  # memory of the level of late
     drift_units: float = 4.0  # memory of the short mean of distances
-    drift_clip: float = 4.0  # beyond which a distance adds no more to it
+    drift_clip: float = 5.0  # beyond which a distance adds no more to it
     still_units: float = 10.0  # of standing still that are always allowed
     still_times: float = 4.0  # and this multiple of the longest standstill so far
 
     # policy
-    spike: float = 4.6  # distance that raises an alarm
-    spike_fatigue: float = 0.1  # a recent alarm raises the bar by this part
-    spike_fatigue_units: float = 700.0  # in which past alarms are forgotten
-    drifted: float = 1.4  # short mean of distances that raises an alarm
-    drift_fatigue: float = 0.0
-    drift_fatigue_units: float = 100.0
-    novel: float = 0.9  # novelty that raises an alarm
+    spike: float = 4.0  # distance that raises an alarm
+    lone: float = 0.5  # part of the bar below which the next sample makes a spike a lone one
+    spike_fatigue: float = 0.5  # a recent lone spike raises the bar by this part
+    spike_fatigue_units: float = 5000.0  # in which past alarms are forgotten
+    drifted: float = 1.45  # short mean of distances that raises an alarm
+    novel: float = 1.05  # novelty that raises an alarm
     novel_rate: float = 0.0005  # with which usual novelty is followed, a unit
     novel_fatigue: float = 0.25
     novel_fatigue_units: float = 1000.0

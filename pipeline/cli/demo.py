@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path  # noqa: TC003  # typer reads the annotations
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import msgspec
 import typer
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pipeline.views.terminal import View
 
 _NEVER_S = 1e9
+_TERMINATED = 128 + signal.SIGTERM
 _DATA = "The samples are generated, faults included: see docs/demo-data.md."
 
 
@@ -53,6 +54,7 @@ def demo(
     Ends by itself with a summary: each fault, who flagged it first, how far ahead of the static rule, which advice.
     """
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, _leave)
     console = Console(stderr=json, quiet=json and not sys.stderr.isatty())
     system = DuriSystem(Plan(days=days, seed=seed))
     run = DemoRun(system)
@@ -62,7 +64,7 @@ def demo(
             configure_logging(settings.runtime)
             # A broker that has just started answers "not yet" for a moment; the client asks again, and says so.
             logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-            asyncio.run(_cancelled_by_sigterm(run, settings, view))
+            _run(run, settings, view)
     seconds = time.monotonic() - began
     summary = summarise(_DATA, system.truth(), run.evidence, samples=system.samples, seconds=seconds)
     if json:
@@ -97,11 +99,30 @@ def _broker(bootstrap: str | None, config: Path | None, view: View) -> Iterator[
         yield load_settings(config, overrides={**chosen, "kafka.bootstrap": broker.bootstrap})
 
 
+def _run(run: DemoRun, settings: Settings, view: View) -> None:
+    """Run; SIGTERM ends it like Ctrl-C, through every `finally`, and so it does afterwards."""
+    try:
+        asyncio.run(_cancelled_by_sigterm(run, settings, view))
+    finally:
+        signal.signal(signal.SIGTERM, _leave)
+
+
 async def _cancelled_by_sigterm(run: DemoRun, settings: Settings, view: View) -> None:
-    """Run; SIGTERM ends it like Ctrl-C, through every `finally`."""
     task = asyncio.ensure_future(run.run(settings, view))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    terminated: list[bool] = []
+
+    def end() -> None:
+        terminated.append(task.cancel())
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
     try:
         await task
     except asyncio.CancelledError:
-        raise typer.Exit(128 + signal.SIGTERM) from None
+        if terminated:
+            raise typer.Exit(_TERMINATED) from None
+        raise
+
+
+def _leave(*_: object) -> NoReturn:
+    """Leave through every `with`: an embedded broker is to be stopped."""
+    sys.exit(_TERMINATED)

@@ -27,16 +27,10 @@ MESSAGE_BYTES = 750_000
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where samples were read: input topic and partition, and the newest Kafka timestamp of their records, ms."""
+    """Where samples were read, as `topic/partition`, and the newest Kafka timestamp of their records, ms."""
 
-    topic: str
-    partition: int
+    source: str
     arrival: int
-
-    @property
-    def source(self) -> str:
-        """Name of the input partition."""
-        return f"{self.topic}/{self.partition}"
 
     def headers(self) -> list[tuple[str, bytes]]:
         """Headers of a message of samples."""

@@ -38,16 +38,23 @@ def sniff(payload: bytes) -> bool:
 
 def decode(payload: bytes, catalog: SeriesCatalog, key: bytes | None) -> Points:
     """One sample or an array of them. Raises DecodeError."""
-    is_array = payload[:1] != b"{" and payload.lstrip()[:1] == b"["
-    samples = parse_json(_many, payload, "JSON samples") if is_array else [parse_json(_one, payload, "a JSON sample")]
-    intern = catalog.intern_raw
-    return Points(
-        [intern(sample.name, bytes(sample.labels), key, sample.kind, sample.unit) for sample in samples],
-        [
-            # Milliseconds, what most producers send, without a call.
-            sample.ts if type(sample.ts) is int and _MILLIS_FROM <= sample.ts < _MILLIS_BELOW else to_millis(sample.ts)
-            for sample in samples
-        ],
-        [sample.value for sample in samples],
-    )
+    if payload[:1] != b"{" and payload.lstrip()[:1] == b"[":
+        samples = parse_json(_many, payload, "JSON samples")
+        return Points(
+            [_series(sample, catalog, key) for sample in samples],
+            [_millis(sample.ts) for sample in samples],
+            [sample.value for sample in samples],
+        )
+    sample = parse_json(_one, payload, "a JSON sample")
+    return Points((_series(sample, catalog, key),), (_millis(sample.ts),), (sample.value,))
 
+
+def _series(sample: _Sample, catalog: SeriesCatalog, key: bytes | None) -> int:
+    return catalog.intern_raw(sample.name, bytes(sample.labels), key, sample.kind, sample.unit)
+
+
+def _millis(ts: float | str) -> int:
+    # Milliseconds, what most producers send, need no look at magnitudes.
+    if type(ts) is int and _MILLIS_FROM <= ts < _MILLIS_BELOW:
+        return ts
+    return to_millis(ts)

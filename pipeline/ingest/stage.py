@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.errors import DecodeError, StateError
 from pipeline.ingest.catalog import SeriesCatalog
 from pipeline.ingest.deadletters import dead_letter
-from pipeline.ingest.formats import AUTO, Format, choose
+from pipeline.ingest.formats import AUTO, choose
 from pipeline.ingest.packing import Origin, pack
 from pipeline.ingest.points import Points
 from pipeline.records import SourceIdle, cloudevent_headers, content_id
@@ -41,6 +41,7 @@ class IngestStage:
         self._settings = settings
         self._source = source
         self._announced_ms: int | None = None
+        self._newest_ms = 0
         self._partitions = samples_partitions
         self._topic_format = topic_format
         self._catalog = SeriesCatalog(settings, samples_partitions)
@@ -69,18 +70,17 @@ class IngestStage:
         self._counts["messages_total"] += len(records)
         self._counts["samples_total"] += len(points.ts)
         self._announced_ms = None
-        origin = Origin(records[-1].topic, records[-1].partition, max(record.timestamp for record in records))
+        arrival = max(record.timestamp for record in records)
+        self._newest_ms = max(self._newest_ms, arrival)
+        origin = Origin(self._source, arrival)
         return [*pack(points, origin, self._catalog, self._partitions), *dead]
 
     def _decode(self, record: InputRecord) -> Points:
         payload = record.value
         if not payload:
             raise DecodeError("an empty message", reason="empty")
-        return self._format(record, payload).decode(payload, self._catalog, record.key)
-
-    def _format(self, record: InputRecord, payload: bytes) -> Format:
         content_type = header(record, "content-type") if record.headers else None
-        return choose(payload, content_type, self._topic_format)
+        return choose(payload, content_type, self._topic_format).decode(payload, self._catalog, record.key)
 
     def snapshot(self) -> SnapshotState:
         """Nothing: the stage has no state."""
@@ -101,8 +101,10 @@ class IngestStage:
             Output(
                 topic=Topic.SAMPLES,
                 value=idle.model_dump_json().encode(),
-                timestamp=0,
-                headers=cloudevent_headers(idle.event_type(), f"/ingest/{self._source}", content_id(self._source), 0),
+                timestamp=self._newest_ms,
+                headers=cloudevent_headers(
+                    idle.event_type(), f"/ingest/{self._source}", content_id(self._source), self._newest_ms
+                ),
                 partition=partition,
             )
             for partition in range(self._partitions)
@@ -114,7 +116,7 @@ class IngestStage:
 
 
 def _refuse_future(points: Points, latest: int) -> None:
-    newest = int(points.ts.max()) if isinstance(points.ts, np.ndarray) else max(points.ts)
+    newest = points.ts.max() if isinstance(points.ts, np.ndarray) else max(points.ts)
     if newest > latest:
         raise DecodeError(
             f"a sample is {(newest - latest) / 1000:.0f} s further in the future than ingest.max_future_s allows; "

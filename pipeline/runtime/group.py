@@ -26,7 +26,28 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-class StageRunner(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    """Hears the group on behalf of one consumer; one that was replaced has nothing to say any more.
+
+    aiokafka only logs what is raised here: whatever can fail belongs into the partitions' own tasks.
+    """
+
+    def __init__(self, runner: StageRunner, consumer: AIOKafkaConsumer) -> None:
+        self._runner = runner
+        self._consumer = consumer
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Finish what is in hand: after this returns the partitions may belong to others."""
+        if self._runner.consumer is self._consumer:
+            await self._runner.let_go(revoked)
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Start a task for each partition."""
+        if self._runner.consumer is self._consumer:
+            self._runner.take_over(self._consumer, assigned)
+
+
+class StageRunner:
     """Runs one stage over whatever partitions its group gives to this worker."""
 
     def __init__(self, worker: WorkerContext, spec: StageSpec) -> None:
@@ -36,7 +57,8 @@ class StageRunner(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._stop: asyncio.Future[None] = loop.create_future()
         self._interrupted = asyncio.Event()
         self._failure: BaseException | None = None
-        self._consumer: AIOKafkaConsumer | None = None
+        self.consumer: AIOKafkaConsumer | None = None
+        """The one that counts now."""
         self._kept: dict[TopicPartition, Kept] = {}
         self._closers = Closers()
         self._joined = False
@@ -75,8 +97,8 @@ class StageRunner(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         while True:
             settings = self._worker.settings
             consumer = clients.group_consumer(settings, group_of(settings, self._spec), self._worker.timing)
-            self._consumer = consumer
-            consumer.subscribe(list(self._spec.inputs), listener=self)
+            self.consumer = consumer
+            consumer.subscribe(list(self._spec.inputs), listener=_Listener(self, consumer))
             try:
                 await consumer.start()
             except (KafkaError, OSError) as error:
@@ -96,14 +118,14 @@ class StageRunner(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             0.6 * patience_s, 0.2 * patience_s, snapshot_by=clock() + 0.3 * patience_s if snapshot else None
         )
         self._joined = False
-        if self._consumer is not None:
-            consumer, self._consumer = self._consumer, None
+        if self.consumer is not None:
+            consumer, self.consumer = self.consumer, None
             await self._closers.close(consumer.stop(), max(0.5, end - clock()))
 
     # --- the group speaks ------------------------------------------------------------------------------------
 
-    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        """Finish what is in hand: after this returns the partitions may belong to others."""
+    async def let_go(self, revoked: Collection[TopicPartition]) -> None:
+        """Finish what is in hand and close the producers."""
         self._joined = False
         if revoked:
             log.info("letting go", stage=self._spec.name, partitions=_numbers(revoked))
@@ -112,13 +134,13 @@ class StageRunner(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             0.8 * timing.rebalance_timeout_s, min(timing.close_timeout_s, timing.rebalance_timeout_s / 6)
         )
 
-    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Start a task for each; restoring happens there, so that a long one keeps nobody waiting."""
-        if self._consumer is None or self._stop.done():
+    def take_over(self, consumer: AIOKafkaConsumer, assigned: Collection[TopicPartition]) -> None:
+        """Start a task for each partition; restoring happens there, so that a long one keeps nobody waiting."""
+        if self._stop.done():
             return
         log.info("taking over", stage=self._spec.name, partitions=_numbers(assigned))
         self._worker.telemetry.rebalanced(self._spec.name)
-        context = StageContext(self._worker, self._spec, self._consumer)
+        context = StageContext(self._worker, self._spec, consumer)
         for source in sorted(assigned):
             partition = PartitionSupervisor(context, source, self._kept.get(source), self._closers)
             partition.task.add_done_callback(self._ended)
@@ -169,11 +191,11 @@ class StageRunner(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     async def _records_wait(
         self, sources: Collection[TopicPartition], since: dict[TopicPartition, tuple[int, float]]
     ) -> bool:
-        if self._consumer is None:
+        if self.consumer is None:
             return False
         try:
             async with asyncio.timeout(self._worker.timing.close_timeout_s):
-                ends = await self._consumer.end_offsets(list(sources))
+                ends = await self.consumer.end_offsets(list(sources))
         except (KafkaError, OSError, TimeoutError):
             return False
         return any(ends[source] > since[source][0] for source in sources)

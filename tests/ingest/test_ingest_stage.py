@@ -13,7 +13,7 @@ from pipeline.ingest.stage import IngestStage
 from pipeline.partitioning import partition_of
 from pipeline.series import parse_canonical
 from pipeline.settings import IngestSettings
-from pipeline.stage import LogRecord, Output, Topic
+from pipeline.stage import Output, Topic
 from tests.builders import START, cut, message, series
 
 PARTITIONS = 4
@@ -236,8 +236,8 @@ def test_large_polls_are_split_below_the_message_limit() -> None:
 
 def test_samples_carry_their_source() -> None:
     """Detect must know which input partition a batch came from, to know how far event time is."""
-    [output] = stage().step([LogRecord("duri.metrics", 3, 0, START, None, message(0, SAMPLE).value)])
-    assert dict(output.headers)[SOURCE_HEADER] == b"duri.metrics/3"
+    [output] = stage().step([message(0, SAMPLE)])
+    assert dict(output.headers)[SOURCE_HEADER] == b"duri.metrics/0"
 
 
 def test_idle_input_is_announced_once_to_every_partition() -> None:

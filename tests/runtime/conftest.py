@@ -27,7 +27,7 @@ def _garbage_collected(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="package")
 def mortal_broker() -> Iterator[EmbeddedBroker]:
-    """A broker of our own: it may be killed, and notices dead workers within three seconds."""
+    """A broker of our own: it may be killed, and notices dead workers within two seconds."""
     try:
         broker = EmbeddedBroker(settings={"group.min.session.timeout.ms": "1000"}).start()
     except EmbeddedBrokerError as error:

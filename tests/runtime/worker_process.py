@@ -20,7 +20,7 @@ from pipeline.runtime.worker import run_worker
 from pipeline.settings import Settings
 from tests.runtime.toys import FAST, sums_spec
 
-TIMING = replace(FAST, session_timeout_s=3.0)
+TIMING = replace(FAST, session_timeout_s=2.0)
 PLACES = ("offsets", "commit", "committing", "committed")
 
 

@@ -1,0 +1,116 @@
+"""Ingest from real Kafka to real Kafka, transactionally, against the ceiling of reading and decoding alone.
+
+Figures are thousands of samples a CPU second of this process. `ceiling` is `getmany` plus msgspec decoding into a
+struct, nothing kept; it and ingest read the same messages in the same run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from benchmarks.harness import broker, drain, fill, fresh_settings, make_topics, median, report, topic_name
+from pipeline.settings import Settings
+from pipeline.stage import Topic
+
+SINGLES = 400_000
+COLUMNAR_MESSAGES = 6_000
+ROWS = 500
+SERVICES = 50
+SERIES = 1_000
+ROUNDS = 3
+
+
+class Sample(msgspec.Struct, gc=False):
+    """What the ceiling decodes into."""
+
+    name: str
+    ts: int
+    value: float
+    labels: dict[str, str]
+
+
+def labels(one: int) -> dict[str, str]:
+    """Labels of one of the series."""
+    return {"service": f"service-{one % SERVICES}", "instance": f"i-{one:04d}", "method": "GET", "status": "200"}
+
+
+def singles(now: int) -> list[tuple[int, bytes, list[tuple[str, bytes]]]]:
+    """One JSON sample a message, some 150 bytes."""
+    texts = [json.dumps(labels(one)) for one in range(SERIES)]
+    return [
+        (
+            at % 4,
+            f'{{"name":"http_requests_total","labels":{texts[at % SERIES]},"ts":{now + at // SERIES},"value":{at}}}'.encode(),
+            [],
+        )
+        for at in range(SINGLES)
+    ]
+
+
+def columnar(now: int) -> list[tuple[int, bytes, list[tuple[str, bytes]]]]:
+    """A scrape of 500 series a message."""
+    series = json.dumps([{"name": "http_requests_total", "labels": labels(one)} for one in range(ROWS)])
+    return [
+        (
+            at % 4,
+            f'{{"series":{series},"ts":{now + at},"value":{json.dumps([at + one * 0.25 for one in range(ROWS)])}}}'.encode(),
+            [("content-type", b"application/vnd.duri.columnar+json")],
+        )
+        for at in range(COLUMNAR_MESSAGES)
+    ]
+
+
+async def ceiling(settings: Settings, topic: str, messages: int) -> float:
+    """CPU seconds for reading and decoding all messages, keeping nothing."""
+    decode = msgspec.json.Decoder(Sample).decode
+    async with AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka.bootstrap, enable_auto_commit=False, max_partition_fetch_bytes=4 << 20
+    ) as reader:
+        parts = [TopicPartition(topic, p) for p in range(4)]
+        reader.assign(parts)
+        await reader.seek_to_beginning(*parts)
+        seen, cpu = 0, time.process_time()
+        while seen < messages:
+            for records in (await reader.getmany(timeout_ms=1000, max_records=20_000)).values():
+                for record in records:
+                    decode(record.value)
+                seen += len(records)
+        return time.process_time() - cpu
+
+
+async def one_round(bootstrap: str) -> dict[str, float]:
+    """Both kinds of message once, on topics of their own."""
+    now = int(time.time() * 1000)
+    single = fresh_settings(bootstrap)
+    await make_topics(single)
+    topic = topic_name(single, Topic.METRICS)
+    await fill(single, topic, singles(now))
+    base = await ceiling(single, topic, SINGLES)
+    cost = await drain(single, "ingest", topic)
+    batches = fresh_settings(bootstrap)
+    await make_topics(batches)
+    await fill(batches, topic_name(batches, Topic.METRICS), columnar(now))
+    columns = await drain(batches, "ingest", topic_name(batches, Topic.METRICS))
+    return {
+        "ceiling_k_per_cpu_s": SINGLES / base / 1000,
+        "singles_k_per_cpu_s": SINGLES / cost.cpu / 1000,
+        "singles_share_of_ceiling": base / cost.cpu,
+        "columnar_k_per_cpu_s": COLUMNAR_MESSAGES * ROWS / columns.cpu / 1000,
+    }
+
+
+def main() -> None:
+    """Run all rounds; medians."""
+    with broker() as bootstrap:
+        asyncio.run(one_round(bootstrap))  # compiles kernels, warms the broker
+        rounds = [asyncio.run(one_round(bootstrap)) for _ in range(ROUNDS)]
+    report("ingest", {name: round(median([one[name] for one in rounds]), 3) for name in rounds[0]})
+
+
+if __name__ == "__main__":
+    main()
