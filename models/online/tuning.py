@@ -35,10 +35,10 @@ class Tuning(NamedTuple):
     # policy
     spike: float = 4.0  # distance that raises an alarm
     lone: float = 0.5  # part of the bar below which the next sample makes a spike a lone one
-    spike_fatigue: float = 0.5  # a recent lone spike raises the bar by this part
-    spike_fatigue_units: float = 5000.0  # in which past alarms are forgotten
+    spike_fatigue: float = 1.0  # a recent lone spike raises the bar by this part
+    spike_fatigue_units: float = 500.0  # in which past alarms are forgotten
     drifted: float = 1.45  # short mean of distances that raises an alarm
-    novel: float = 1.05  # novelty that raises an alarm
+    novel: float = 1.15  # novelty that raises an alarm
     novel_rate: float = 0.0005  # with which usual novelty is followed, a unit
     novel_fatigue: float = 0.25
     novel_fatigue_units: float = 1000.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,6 +32,8 @@ def mortal_broker() -> Iterator[EmbeddedBroker]:
     try:
         broker = EmbeddedBroker(settings={"group.min.session.timeout.ms": "1000"}).start()
     except EmbeddedBrokerError as error:
-        pytest.skip(f"no embedded broker to kill: {error}")
+        if os.environ.get("CI"):
+            raise  # there a missing broker must not look like success
+        pytest.skip(f"NO KAFKA TO KILL, SO NO CRASH IS TESTED: {error}")
     with broker:
         yield broker

@@ -1,0 +1,5 @@
+"""`python -m pipeline` is `duri`."""
+
+from pipeline.cli import main
+
+main()

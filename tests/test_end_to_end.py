@@ -1,0 +1,188 @@
+"""The whole flow on real Kafka, driven as people drive it: the commands, somebody's producer, any consumer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from pipeline.records import Anomaly, ChangeEvent, Recommendation, cloudevent_headers, to_ms
+from pipeline.sources.duri_system import DuriSystem, Plan
+
+CLOUD = Path(__file__).parent / "data" / "cloud"
+NAB = Path(__file__).parents[2] / "shared" / "data" / "nab" / "data" / "realAWSCloudwatch"
+DEADLINE_S = 90.0
+
+
+class Installation:
+    """The command `duri` against one broker, with topics of its own."""
+
+    def __init__(self, bootstrap: str, prefix: str) -> None:
+        self.bootstrap = bootstrap
+        self.prefix = prefix
+        self._environment = os.environ | {
+            "DURI_BOOTSTRAP": bootstrap,
+            "DURI_TOPICS__PREFIX": prefix,
+            "DURI_RUNTIME__GROUP": prefix,
+            "DURI_RUNTIME__HTTP_PORT": "0",
+            "DURI_RUNTIME__TICK_AFTER_S": "1",
+        }
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `duri` to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "pipeline", *arguments],
+            env=self._environment, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    @contextmanager
+    def running(self, *stages: str) -> Iterator[subprocess.Popen[str]]:
+        """`duri run` in the background, ended by SIGTERM."""
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", "run", *stages],
+            env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        try:
+            yield worker
+            assert worker.poll() is None, "the worker ended by itself"
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(15) == 0
+        finally:
+            worker.kill()
+
+    def read(self, topic: str, enough: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+        """Records of a topic from its beginning, as an ordinary consumer sees them, until there is enough."""
+        return asyncio.run(self._read(topic, enough))
+
+    async def _read(self, topic: str, enough: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        async with AIOKafkaConsumer(
+            self.prefix + topic, bootstrap_servers=self.bootstrap, auto_offset_reset="earliest",
+            isolation_level="read_committed",
+        ) as consumer:  # fmt: skip
+            ends = time.monotonic() + DEADLINE_S
+            while not enough(found):
+                assert time.monotonic() < ends, f"{topic}: {len(found)} records within {DEADLINE_S:.0f} s"
+                for records in (await consumer.getmany(timeout_ms=500)).values():
+                    found += [json.loads(record.value) for record in records]
+        return found
+
+    def publish(self, messages: list[tuple[str, bytes, list[tuple[str, bytes]]]]) -> None:
+        """Publish as somebody's producer does: (topic, value, headers), no keys."""
+        asyncio.run(self._publish(messages))
+
+    async def _publish(self, messages: list[tuple[str, bytes, list[tuple[str, bytes]]]]) -> None:
+        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap) as producer:
+            for topic, value, headers in messages:
+                # One partition keeps the history in the order in which it happened.
+                await producer.send(self.prefix + topic, value, headers=headers, partition=0)
+            await producer.flush()
+
+
+@pytest.fixture
+def installation(kafka: str, topic_prefix: str) -> Installation:
+    made = Installation(kafka, topic_prefix)
+    created = made.command("topics", "create")
+    assert created.returncode == 0, created.stderr
+    return made
+
+
+def services(records: list[dict[str, Any]]) -> set[str]:
+    return {record["service"] for record in records}
+
+
+def replay_and_flag(installation: Installation, files: list[Path]) -> list[Anomaly]:
+    """Replay recorded series through the running pipeline until the learners have flagged each."""
+    with installation.running():
+        replayed = installation.command("replay", *map(str, files))
+        assert replayed.returncode == 0, replayed.stderr
+        learned = installation.read(
+            "anomalies",
+            lambda found: {one["service"] for one in found if one["signal"] != "samples"} >= {f.stem for f in files},
+        )
+    return [Anomaly.model_validate(record) for record in learned]
+
+
+def test_real_cloud_series_are_flagged(installation: Installation) -> None:
+    """Real labelled series, replayed through Kafka, are flagged by the learners; each record explains itself."""
+    anomalies = replay_and_flag(installation, sorted(CLOUD.glob("*.csv")))
+    learned = [one for one in anomalies if one.signal != "samples"]
+    assert all(one.detectors[0].detector == "learned" for one in learned)
+    assert all(one.observed is not None and one.expected is not None for one in learned)
+    assert all(one.provenance.topic == installation.prefix + "samples" for one in learned)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not NAB.is_dir(), reason="THE SHARED NAB DATA IS NOT HERE, SO REAL AWS SERIES ARE NOT REPLAYED")
+def test_real_aws_series_are_flagged(installation: Installation) -> None:
+    """`duri replay` of real AWS series: the running pipeline flags those with a known incident."""
+    names = ("ec2_cpu_utilization_5f5533", "ec2_network_in_257a54", "rds_cpu_utilization_e47b3b", "grok_asg_anomaly")
+    anomalies = replay_and_flag(installation, [NAB / f"{name}.csv" for name in names])
+    assert {one.service for one in anomalies} >= set(names)
+
+
+def test_single_json_samples_become_a_recommendation(installation: Installation) -> None:
+    """Two days of a generated system as plain JSON columns and a deploy on duri.control end in the right advice."""
+    system = DuriSystem(Plan())
+    from pipeline.sources.columnar import encode_columnar  # noqa: PLC0415
+
+    messages: list[tuple[str, bytes, list[tuple[str, bytes]]]] = []
+    changes = system.changes()
+    for block in system.blocks(600.0):
+        while changes and to_ms(changes[0].at) <= int(block.ts[-1]):
+            event: ChangeEvent = changes.pop(0)
+            headers = cloudevent_headers(event.event_type(), "/deployer", event.id, to_ms(event.at))
+            messages.append(("control", event.model_dump_json().encode(), headers))
+        messages.append(("metrics", encode_columnar(block), []))
+    with installation.running():
+        installation.publish(messages)
+        kinds = {"redis.maxmemory", "app.pool_size"}
+        found = installation.read("recommendations", lambda records: {one["kind"] for one in records} >= kinds)
+    advice = [Recommendation.model_validate(record) for record in found]
+    first = next(one for one in advice if one.kind == "redis.maxmemory")
+    assert first.target.service == "duri_brain"
+    assert first.state == "proposed"
+    assert first.undo
+    assert first.how.commands
+    assert first.why.evidence
+
+
+def test_bad_messages_are_dead_letters_and_do_not_stop_the_flow(installation: Installation) -> None:
+    """Rubbish between good samples ends in the dead letters with its place; the good samples pass."""
+    now = int(time.time() * 1000)
+    good = [json.dumps({"name": "up", "labels": {"service": "a"}, "ts": now + i, "value": i}).encode() for i in range(3)]
+    bad = [b"", b"{not json", b"\x00\xff rubbish", json.dumps({"name": "up", "ts": "never", "value": 1}).encode()]
+    with installation.running("ingest"):
+        installation.publish([("metrics", value, []) for value in (good[0], *bad[:2], good[1], *bad[2:], good[2])])
+        letters = asyncio.run(_raw(installation, "deadletter", 4))
+        samples = asyncio.run(_raw(installation, "samples", 1))
+    assert [letter.value for letter in letters] == bad
+    assert [dict(letter.headers)["duri.error.offset"] for letter in letters] == [b"1", b"2", b"4", b"5"]
+    assert samples
+    listed = installation.command("deadletter", "list", "--json")
+    assert listed.returncode == 0, listed.stderr
+
+
+async def _raw(installation: Installation, topic: str, count: int) -> list[Any]:
+    async with AIOKafkaConsumer(
+        installation.prefix + topic, bootstrap_servers=installation.bootstrap, auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    ) as consumer:  # fmt: skip
+        found: list[Any] = []
+        ends = time.monotonic() + DEADLINE_S
+        while len(found) < count:
+            assert time.monotonic() < ends, f"{topic}: {len(found)} of {count} records"
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                found += records
+        return found
