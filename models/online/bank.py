@@ -64,7 +64,7 @@ class Bank:
             rearm_s=settings.rearm_s,
             spike=usual.spike / settings.sensitivity,
             drifted=usual.drifted / settings.sensitivity,
-            novel=usual.novel / settings.sensitivity,
+            news=usual.news / settings.sensitivity,
         )
         self._offsets = zone_offsets(settings.timezone)
         self._columns = Columns(

@@ -139,7 +139,7 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
         still = magnitude.still(row, tuning, value, elapsed)
         parts = policy.weigh(row, tuning, evidence, guess.distance, drift, still)
         if known:
-            strong = policy.strength(parts)
+            strong = policy.strength(tuning, parts)
             out.score[i] = policy.score(parts, strong, policy.news(row, tuning, parts, gap / unit))
             policy.decide(row, tuning, parts, strong, gap, unit)
             out.alarm[i] = row.alarm > 0.0

@@ -22,7 +22,7 @@ FIELDS: Final[list[Any]] = [
 
 
 class Parts(NamedTuple):
-    """Evidence of each kind as a part of its bar: 1 raises an alarm alone."""
+    """Evidence of each kind as a part of its bar: 1 raises an alarm alone, but for novelty, where 1 is news."""
 
     novel: float
     spike: float
@@ -34,7 +34,7 @@ class Parts(NamedTuple):
 def weigh(row: Any, tuning: Tuning, evidence: float, distance: float, drift: float, still: float) -> Parts:
     """Measure evidence against bars that recent alarms of its kind have raised."""
     return Parts(
-        evidence / (1.0 + row.usual) / (tuning.novel * (1.0 + tuning.novel_fatigue * row.novel_alarms)),
+        evidence / (1.0 + row.usual) / (tuning.news * (1.0 + tuning.novel_fatigue * row.novel_alarms)),
         abs(distance) / (tuning.spike * (1.0 + tuning.spike_fatigue * row.lone_spikes)),
         abs(drift) / tuning.drifted,
         still,
@@ -42,9 +42,9 @@ def weigh(row: Any, tuning: Tuning, evidence: float, distance: float, drift: flo
 
 
 @numba.njit(nogil=True, error_model="numpy")
-def strength(parts: Parts) -> float:
+def strength(tuning: Tuning, parts: Parts) -> float:
     """Join the kinds: near the greatest, and more where several agree (fourth-power sum)."""
-    a = min(parts.novel, 1e6)
+    a = min(parts.novel / tuning.novel, 1e6)
     b = min(max(parts.spike, parts.drift, parts.still), 1e6)
     return math.sqrt(math.sqrt(a * a * a * a + b * b * b * b))
 

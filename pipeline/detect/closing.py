@@ -67,13 +67,16 @@ class FrameCloser:
             alive=services.alive(),
             sampled=self._registry.sampled(),
         )
+        has_content = ~(np.isnan(values.signals).all(axis=1) & np.isnan(values.settings).all(axis=1))
         flags: dict[int, dict[int, list[Flag]]] = {}
         for part in self._parts.values():
             for flag in part.judge(frame):
                 flags.setdefault(flag.row, {}).setdefault(flag.column, []).append(flag)
         for service, row in services.by_name():
             yield from self._live(service, row, frame, flags.get(row, {}), source)
-            yield self._writer.output(self._service_frame(service, row, values), start, end, source)
+            # A service of raw series alone has a frame only while something is wrong with it.
+            if has_content[row] or self._anomalies.of(service):
+                yield self._writer.output(self._service_frame(service, row, values), start, end, source)
         self._recent.keep(frame)
 
     def forget(self, rows: Sequence[int]) -> None:

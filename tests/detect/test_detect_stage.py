@@ -228,7 +228,10 @@ def test_frames_are_valid_records() -> None:
         for output in outputs
         if output.topic is Topic.FRAMES and dict(output.headers)["ce_type"] == b"duri.watermark.v1"
     ]
-    assert [mark.until for mark in marks] == sorted({frame.end for frame in frames})
+    # A minute in which nobody reported and nothing was open has a watermark and no frame.
+    untils = [mark.until for mark in marks]
+    assert untils == sorted(set(untils))
+    assert {frame.end for frame in frames} <= set(untils)
     assert whole
 
 
