@@ -118,11 +118,10 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
         _learn_step(row, gap)
         unit = max(row.step, tuning.unit_s)
         lasted = min(gap, _LONGEST * row.step)
-        known = row.n >= tuning.warmup_samples and now - row.first >= tuning.warmup_s
-        day, week = (
-            season.daily(state.profile[slot], at) + row.anchor,
-            season.weekly(state.profile[slot], at) + row.anchor,
-        )
+        age = now - row.first
+        known = row.n >= tuning.warmup_samples and age >= tuning.warmup_s
+        day = season.daily(state.profile[slot], at, age) + row.anchor
+        week = season.weekly(state.profile[slot], at, age) + row.anchor
         expected = season.believed(row, day, week)
         guess = magnitude.judge(row, tuning, value, expected)
         reach = tuning.spike * guess.scale if known else np.nan
@@ -138,16 +137,16 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
         shape.follow(row, tuning, guess.distance, elapsed)
         still = magnitude.still(row, tuning, value, elapsed)
         parts = policy.weigh(row, tuning, evidence, guess.distance, drift, still)
+        strong = policy.strength(tuning, parts)
         if known:
-            strong = policy.strength(tuning, parts)
             out.score[i] = policy.score(parts, strong, policy.news(row, tuning, parts, gap / unit))
             policy.decide(row, tuning, parts, strong, gap, unit)
             out.alarm[i] = row.alarm > 0.0
             out.shape[i] = shape.name(row, tuning, parts, guess)
-        policy.follow(row, tuning, evidence, elapsed)
+        policy.follow(row, tuning, evidence, strong, elapsed)
         season.compare(row, day, week, value, elapsed)
         magnitude.learn(row, tuning, value, expected, elapsed)
-        season.learn(state.profile[slot], at, value - row.anchor, lasted, now - row.first, tuning.season_rate)
+        season.learn(state.profile[slot], at, value - row.anchor, lasted, age, tuning.season_rate)
         row.last = now
         row.n += 1.0
 

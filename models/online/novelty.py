@@ -33,6 +33,7 @@ _SLOW: Final = 3e-4  # rate of level and spread, a unit
 _RANGE: Final = 0.03
 _CLIP: Final = 4.0
 _YOUNG: Final = 30.0  # samples before residuals are clipped
+_UNTRIED: Final = 80  # units before anything is judged: too few values have been seen, or still wait
 _NEAR: Final = 0.05  # distance that makes evidence log(2)
 _LOG: Final = np.log1p(np.arange(BINS + 1) * _WIDTH / _NEAR)
 
@@ -70,7 +71,7 @@ def evidence(
 
     from_season: its distance from the season. elapsed: units of time since the sample before.
     """
-    young = row.n < _YOUNG
+    young = row.units < _UNTRIED
     z = _normalise_value(row, value, elapsed)
     s = _normalise_rest(row, from_season, elapsed)
     if row.n == 0.0:

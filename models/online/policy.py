@@ -15,10 +15,17 @@ FIELDS: Final[list[Any]] = [
     ("novel_alarms", "f4"),  # recent novelties, decaying
     ("lone_spikes", "f4"),  # recent alarms of one sample, decaying
     ("spiked", "f4"),  # 1 when the sample before raised an alarm by its distance
+    ("bustle", "f4"),  # usual strength of evidence
     ("calm", "f4"),  # s of weak evidence while in alarm
     ("alarm", "f4"),  # 1 while in alarm
     ("novel_since", "f4"),  # units since novelty passed its bar; 0 when it is armed again
 ]
+
+
+_PUT_OFF: Final = 4.0
+_BUSTLE: Final = 1.5  # times the usual strength are weak: a sawtooth is always a little off
+_BUSTLE_UNITS: Final = 200.0
+_MOST_WEAK: Final = 0.6  # of the bar is never weak
 
 
 class Parts(NamedTuple):
@@ -78,8 +85,9 @@ def decide(row: Any, tuning: Tuning, parts: Parts, strong: float, gap_s: float, 
             row.alarm = 1.0
             row.calm = 0.0
             row.spiked = 1.0 if parts.spike >= 1.0 else 0.0
-    elif strong >= tuning.rearm:
-        row.calm = 0.0
+    elif strong >= min(max(tuning.rearm, _BUSTLE * row.bustle), _MOST_WEAK):
+        # of many samples some are always a little off: they put the end off, but do not start anew
+        row.calm = max(row.calm - _PUT_OFF * gap_s, 0.0)
     else:
         row.calm += gap_s
         if row.calm >= max(tuning.rearm_s, (tuning.rearm_units - 0.5) * unit_s):
@@ -97,6 +105,7 @@ def score(parts: Parts, strong: float, is_news: bool) -> float:
 
 
 @numba.njit(nogil=True, error_model="numpy")
-def follow(row: Any, tuning: Tuning, evidence: float, elapsed: float) -> None:
-    """Follow what novelty is usual."""
+def follow(row: Any, tuning: Tuning, evidence: float, strong: float, elapsed: float) -> None:
+    """Follow what novelty and what strength are usual."""
     row.usual += min(tuning.novel_rate * elapsed, 1.0) * (evidence - row.usual)
+    row.bustle += max(min(elapsed / _BUSTLE_UNITS, 1.0), 1.0 / (row.n + 1.0)) * (min(strong, 0.5) - row.bustle)

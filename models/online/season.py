@@ -50,15 +50,15 @@ def place(local_ms: int) -> Place:
 
 
 @numba.njit(nogil=True, error_model="numpy")
-def daily(profile: Float32s, at: Place) -> float:
-    """Give the daily profile at a place, NaN where it is not known yet."""
-    return _read(profile, 0, DAY, at.day)
+def daily(profile: Float32s, at: Place, age_s: float) -> float:
+    """Give the daily profile at a place, NaN in a series' first day and where the bucket was never visited."""
+    return np.nan if age_s < _DAY_S else _read(profile, 0, DAY, at.day)
 
 
 @numba.njit(nogil=True, error_model="numpy")
-def weekly(profile: Float32s, at: Place) -> float:
-    """Give the weekly profile at a place, NaN where it is not known yet."""
-    return _read(profile, DAY, WEEK, at.week)
+def weekly(profile: Float32s, at: Place, age_s: float) -> float:
+    """Give the weekly profile at a place, NaN in a series' first week and where the bucket was never visited."""
+    return np.nan if age_s < _WEEK_S else _read(profile, DAY, WEEK, at.week)
 
 
 @numba.njit(nogil=True, error_model="numpy")

@@ -29,7 +29,8 @@ _NOVEL: Final = int(Shape.NOVEL)
 
 _ROUGH: Final = 1.6  # twice the mean distance of Gaussian noise
 _SLOW: Final = 0.55  # a drift that is complete while single samples are below this part of their bar crept up
-_WITHIN: Final = 2.0  # deviations that are nothing special
+_WITHIN: Final = 0.7  # deviations from the level that are nothing special
+_OFF: Final = 2.0  # deviations from the season that are
 
 
 @numba.njit(nogil=True, error_model="numpy")
@@ -46,13 +47,12 @@ def name(row: Any, tuning: Tuning, parts: Parts, guess: Guess) -> int:
         row.shape = _NONE
     elif parts.still >= 1.0:
         row.shape = _FLATLINE
-    elif parts.drift >= 1.0:
-        if abs(guess.from_season) > 2.0 * _WITHIN and abs(guess.from_level) < _WITHIN:
-            row.shape = _SEASON
-        elif row.shape not in (_SHIFT, _TREND, _SEASON):
-            row.shape = _TREND if parts.spike < _SLOW else _SHIFT
+    elif parts.drift >= 1.0 and row.shape not in (_SHIFT, _TREND, _SEASON):
+        row.shape = _SHIFT if row.shape == _SPIKE or parts.spike > _SLOW else _TREND
     elif row.rough > _ROUGH and abs(row.drift) < 0.5 * tuning.drifted:
         row.shape = _VARIANCE
     elif row.shape == _NONE:
         row.shape = _SPIKE if parts.spike >= parts.novel or parts.spike > _SLOW else _NOVEL
+    elif row.shape == _NOVEL and abs(guess.from_season) > _OFF:
+        row.shape = _TREND if abs(guess.from_level) > _WITHIN else _SEASON
     return int(row.shape)

@@ -38,7 +38,7 @@ class Tuning(NamedTuple):
     spike_fatigue: float = 1.0  # a recent lone spike raises the bar by this part
     spike_fatigue_units: float = 500.0  # in which past alarms are forgotten
     drifted: float = 1.45  # short mean of distances that raises an alarm
-    news: float = 1.0  # novelty that is worth a high score
+    news: float = 0.9  # novelty that is worth a high score
     novel: float = 1.3  # times that: novelty that raises an alarm
     novel_rate: float = 0.0005  # with which usual novelty is followed, a unit
     novel_fatigue: float = 0.25

@@ -112,8 +112,10 @@ class Open(msgspec.Struct):
 
     @property
     def direction(self) -> Direction:
-        """On which side of the expectation it was observed."""
-        deviation = self.observed - self.expected
+        """On which side of the expectation it was observed; without one, of the static rule's threshold."""
+        thresholds = [f.threshold for f in self.fired if f.detector is Detector.STATIC and f.threshold is not None]
+        reference = thresholds[0] if thresholds and math.isnan(self.expected) else self.expected
+        deviation = self.observed - reference
         if math.isnan(deviation) or deviation == 0:
             return Direction.NONE
         return Direction.UP if deviation > 0 else Direction.DOWN

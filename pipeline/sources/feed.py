@@ -26,22 +26,21 @@ async def feed(
     topics: TopicSettings,
     may_go_on: Callable[[int], Awaitable[None]],
 ) -> None:
-    """Publish all samples in order of time, and each change event just before the samples that follow it.
+    """Publish what operators did, then all samples in order of time.
+
+    The changes come first although they lie ahead: at hours in a second they would otherwise race the samples to
+    the last stage. They carry their time, and nobody looks at one before it.
 
     `publisher` publishes on the metrics topic. `may_go_on` is told how many samples were published so far, and
     returns when more may come.
     """
-    changes = system.changes()
+    for change in system.changes():
+        await _announce(publisher, topics.name(Topic.CONTROL), change)
     published = 0
-    control = topics.name(Topic.CONTROL)
     for block in system.blocks(SLICE_S, lanes=topics.samples_partitions):
-        while changes and to_ms(changes[0].at) <= block.ts[-1]:
-            await _announce(publisher, control, changes.pop(0))
         await publisher.publish(int(block.key), encode_columnar(block))
         published += block.samples
         await may_go_on(published)
-    for change in changes:
-        await _announce(publisher, control, change)
     await publisher.flush()
 
 

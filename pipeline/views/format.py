@@ -97,6 +97,11 @@ def clock(moment: datetime) -> str:
     return f"{moment:%a %H:%M}"
 
 
+def date_time(moment: datetime) -> str:
+    """Date and time to the minute: 2025-01-07 13:25."""
+    return f"{moment:%Y-%m-%d %H:%M}"
+
+
 def count(number: float, noun: str) -> str:
     """A number with its noun in the right form: 1 anomaly, 2 anomalies."""
     whole = round(number)

@@ -70,7 +70,7 @@ class WordStream:
         """Print each in words."""
         for record in records:
             self._seen[record.kind_name] += 1
-            text = words.line(record)
+            text = words.line(record, fmt.date_time)
             if text is not None:
                 self._console.print(text, soft_wrap=True)
         if records:

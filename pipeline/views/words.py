@@ -10,7 +10,12 @@ from pipeline.records import Anomaly, Detector, Incident, Outcome, Recommendatio
 from pipeline.views import format as fmt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from pipeline.records import Record
+
+    Clock = Callable[[datetime], str]
 
 SEVERITY_STYLE = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
 _DETECTOR_STYLE = {Detector.STATIC: "dim"}
@@ -18,11 +23,11 @@ _OUTCOME_STYLE = {"verified": "green", "regressed": "bold red"}
 
 
 def detectors(anomaly: Anomaly, *, short: bool = False) -> Text:
-    """Who flagged it, in the order in which they did: `learned, static`, or in short `learned +1`.
+    """Who flagged it, in the order in which they joined: `learned, static`, or in short `learned +1`.
 
     Static rules are dimmed, because they are what one has already.
     """
-    seen = list(dict.fromkeys(one.detector for one in sorted(anomaly.detectors, key=lambda one: one.since)))
+    seen = list(dict.fromkeys(one.detector for one in anomaly.detectors))
     text = Text()
     for detector in seen[:1] if short else seen:
         text.append(", " if text else "").append(detector.value, _DETECTOR_STYLE.get(detector, "bold"))
@@ -54,45 +59,48 @@ def undo(recommendation: Recommendation) -> str:
     return f"{first} (+{more} more)" if more else first
 
 
-def line(record: Record) -> Text | None:
-    """One line for one record, or None for records that people need not see."""
+def line(record: Record, clock: Clock = fmt.clock) -> Text | None:
+    """One line for one record (more for advice), or None for records that people need not see."""
     if isinstance(record, Anomaly):
-        return _anomaly_line(record)
+        return _anomaly_line(record, clock)
     if isinstance(record, Recommendation):
-        return _recommendation_line(record)
+        return _recommendation_line(record, clock)
     if isinstance(record, Incident):
-        return _incident_line(record)
+        return _incident_line(record, clock)
     if isinstance(record, Outcome):
-        return _outcome_line(record)
+        return _outcome_line(record, clock)
     return None
 
 
-def _anomaly_line(record: Anomaly) -> Text:
-    text = _start(fmt.clock(record.last_at), "anomaly", SEVERITY_STYLE[record.severity])
+def _anomaly_line(record: Anomaly, clock: Clock) -> Text:
+    text = _start(clock(record.last_at), "anomaly", SEVERITY_STYLE[record.severity])
     text.append(f"{record.state.value:<8}").append(f"{record.service} ", "bold").append(record.signal)
-    text.append(f" {fmt.value(record.observed, record.unit)}", "bold")
-    text.append(f" (expected {fmt.value(record.expected, record.unit)})  ")
+    if record.observed is None:
+        text.append(" no data  ", "bold")
+    else:
+        text.append(f" {fmt.value(record.observed, record.unit)}", "bold")
+        text.append(f" (expected {fmt.value(record.expected, record.unit)})  ")
     text.append(detectors(record))
     if record.lead_s is not None and record.lead_s > 0:
         text.append(f"  {fmt.duration(record.lead_s)} ahead of the static rule", "green")
     return text
 
 
-def _recommendation_line(record: Recommendation) -> Text:
-    text = _start(fmt.clock(record.updated), "advice", SEVERITY_STYLE[record.severity])
+def _recommendation_line(record: Recommendation, clock: Clock) -> Text:
+    text = _start(clock(record.updated), "advice", SEVERITY_STYLE[record.severity])
     text.append(f"{record.state.value} ").append(f"{record.target.service} {record.target.component}: ", "bold")
     text.append(change(record)).append(f"  {fmt.percent(record.confidence)} sure, {record.risk} risk\n")
     text.append(f"{'':11}why:  {record.why.reason}\n").append(f"{'':11}how:  {record.how.commands[0].run}\n")
     return text.append(f"{'':11}undo: {undo(record)}", "dim")
 
 
-def _incident_line(record: Incident) -> Text:
-    text = _start(fmt.clock(record.last_at), "incident", SEVERITY_STYLE[record.severity])
+def _incident_line(record: Incident, clock: Clock) -> Text:
+    text = _start(clock(record.last_at), "incident", SEVERITY_STYLE[record.severity])
     return text.append(f"{record.state.value:<8}").append(record.summary)
 
 
-def _outcome_line(record: Outcome) -> Text:
-    text = _start(fmt.clock(record.at), "outcome", _OUTCOME_STYLE.get(record.result, "yellow"))
+def _outcome_line(record: Outcome, clock: Clock) -> Text:
+    text = _start(clock(record.at), "outcome", _OUTCOME_STYLE.get(record.result, "yellow"))
     text.append(f"{record.result} ", "bold").append(f"{record.rule}: {record.signal} ")
     return text.append(f"{fmt.value(record.before)} → {fmt.value(record.after)}  {record.note}".rstrip())
 

@@ -142,6 +142,14 @@ def test_absent_data_has_no_value() -> None:
     assert Anomaly.model_validate_json(opened.model_dump_json()) == opened
 
 
+def test_static_rule_tells_the_direction_before_anything_is_learned() -> None:
+    """Without an expectation a value beyond a rule's threshold is up or down from that threshold."""
+    over = Flag(0, 0, Detector.STATIC, Severity.WARNING, 1.0, START, rule="memory", threshold=0.85)
+    opened = anomalies().fire(KEY, [over], Observation(at=START, value=0.97), ABOUT)
+    assert opened is not None
+    assert opened.direction is Direction.UP
+
+
 def test_open_anomalies_are_bounded() -> None:
     """Beyond the bound further anomalies are refused and counted."""
     book = anomalies(max_open=2)
