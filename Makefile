@@ -41,7 +41,7 @@ lint: setup  ## Check style, format, types and the direction of imports
 	$(BIN)/lint-imports
 
 bench: setup  ## Measure; each benchmark prints one line of JSON
-	@for benchmark in $(sort $(wildcard benchmarks/bench_*.py)); do $(BIN)/python "$$benchmark" || exit 1; done
+	@for benchmark in $(subst /,.,$(basename $(sort $(wildcard benchmarks/bench_*.py)))); do $(BIN)/python -m "$$benchmark" || exit 1; done
 
 kafka-up: setup  ## Start a Kafka in the background and print its address
 	@mkdir -p $(KAFKA)

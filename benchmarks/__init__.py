@@ -1,0 +1,1 @@
+"""Benchmarks: each `bench_*` module prints one JSON line."""

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from benchmarks.harness import broker, drain, fill, fresh_settings, make_topics, median, report, resident_mb, topic_name
+from benchmarks.harness import Message, broker, drain, fill, fresh_settings, make_topics, median, report, topic_name
 from models.online.bank import Bank
 from pipeline.batch import ARRIVAL_HEADER, ARROW_CONTENT_TYPE, SOURCE_HEADER, encode_batch, make_batch
 from pipeline.series import Kind, Series
@@ -25,10 +25,8 @@ ROWS = 5_000
 PARTITIONS = 4
 ROUNDS = 3
 
-Message = tuple[int, bytes, list[tuple[str, bytes]]]
 
-
-def messages(now: int, topic: str) -> list[Message]:
+def messages(now: int, source: str) -> list[Message]:
     """So many scrapes of all series, in batches of 5,000 rows, each service in one partition."""
     rng = np.random.default_rng(0)
     series = [
@@ -48,7 +46,7 @@ def messages(now: int, topic: str) -> list[Message]:
             partition = begin * PARTITIONS // SERIES
             headers = [
                 ("content-type", ARROW_CONTENT_TYPE.encode()),
-                (SOURCE_HEADER, f"{topic}/{partition}".encode()),
+                (SOURCE_HEADER, source.encode()),
                 (ARRIVAL_HEADER, str(int(ts[0])).encode()),
             ]
             result.append((partition, encode_batch(make_batch(identities[rows], ts, value, labels[rows])), headers))
@@ -77,15 +75,12 @@ async def one_round(bootstrap: str) -> dict[str, float]:
     await make_topics(settings)
     metrics = topic_name(settings, Topic.METRICS)
     # One source, so that no partition waits for others that this benchmark does not have.
-    batch = [(p, value, [*headers[:1], (SOURCE_HEADER, f"{metrics}/0".encode()), headers[2]]) for p, value, headers in messages(1_767_225_600_000, metrics)]
-    await fill(settings, topic_name(settings, Topic.SAMPLES), batch)
-    before = resident_mb()
+    await fill(settings, topic_name(settings, Topic.SAMPLES), messages(1_767_225_600_000, f"{metrics}/0"))
     cost = await drain(settings, "detect", topic_name(settings, Topic.SAMPLES))
     return {
         "detect_k_per_cpu_s": SERIES * SCRAPES / cost.cpu / 1000,
         "detect_k_per_wall_s": SERIES * SCRAPES / cost.wall / 1000,
         "kernel_k_per_cpu_s": kernel() / 1000,
-        "process_growth_mb": resident_mb() - before,
     }
 
 
@@ -94,9 +89,8 @@ def main() -> None:
     with broker() as bootstrap:
         asyncio.run(one_round(bootstrap))
         rounds = [asyncio.run(one_round(bootstrap)) for _ in range(ROUNDS)]
-    bank = Bank()
-    figures = {name: round(median([one[name] for one in rounds]), 1) for name in rounds[0] if name != "process_growth_mb"}
-    report("detect", {**figures, "series": SERIES, "learner_bytes_per_series": bank.bytes_per_series})
+    figures = {name: round(median([one[name] for one in rounds]), 1) for name in rounds[0]}
+    report("detect", {**figures, "series": SERIES, "learner_bytes_per_series": Bank().bytes_per_series})
 
 
 if __name__ == "__main__":

@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from benchmarks.harness import broker, drain, fill, fresh_settings, make_topics, median, report, topic_name
-from pipeline.settings import Settings
+from benchmarks.harness import Message, broker, drain, fill, fresh_settings, make_topics, median, report, topic_name
 from pipeline.stage import Topic
+
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
 
 SINGLES = 400_000
 COLUMNAR_MESSAGES = 6_000
@@ -39,30 +42,35 @@ def labels(one: int) -> dict[str, str]:
     return {"service": f"service-{one % SERVICES}", "instance": f"i-{one:04d}", "method": "GET", "status": "200"}
 
 
-def singles(now: int) -> list[tuple[int, bytes, list[tuple[str, bytes]]]]:
+def singles(now: int) -> list[Message]:
     """One JSON sample a message, some 150 bytes."""
-    texts = [json.dumps(labels(one)) for one in range(SERIES)]
+    texts = [json.dumps(labels(one)).encode() for one in range(SERIES)]
     return [
         (
             at % 4,
-            f'{{"name":"http_requests_total","labels":{texts[at % SERIES]},"ts":{now + at // SERIES},"value":{at}}}'.encode(),
+            b'{"name":"http_requests_total","labels":%s,"ts":%d,"value":%d}'
+            % (texts[at % SERIES], now + at // SERIES, at),
             [],
         )
         for at in range(SINGLES)
     ]
 
 
-def columnar(now: int) -> list[tuple[int, bytes, list[tuple[str, bytes]]]]:
+def columnar(now: int) -> list[Message]:
     """A scrape of 500 series a message."""
-    series = json.dumps([{"name": "http_requests_total", "labels": labels(one)} for one in range(ROWS)])
+    series = json.dumps([{"name": "http_requests_total", "labels": labels(one)} for one in range(ROWS)]).encode()
     return [
         (
             at % 4,
-            f'{{"series":{series},"ts":{now + at},"value":{json.dumps([at + one * 0.25 for one in range(ROWS)])}}}'.encode(),
+            b'{"series":%s,"ts":%d,"value":%s}' % (series, now + at, _values(at)),
             [("content-type", b"application/vnd.duri.columnar+json")],
         )
         for at in range(COLUMNAR_MESSAGES)
     ]
+
+
+def _values(at: int) -> bytes:
+    return json.dumps([at + one * 0.25 for one in range(ROWS)]).encode()
 
 
 async def ceiling(settings: Settings, topic: str, messages: int) -> float:

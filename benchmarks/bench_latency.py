@@ -12,14 +12,17 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from benchmarks.harness import broker, fill, fresh_settings, make_topics, report, running, topic_name
 from pipeline.runtime.stages import build_specs
-from pipeline.settings import Settings
 from pipeline.stage import Topic
+
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
 
 VICTIMS = 40
 LIMIT = 1 << 30
@@ -44,7 +47,8 @@ HEADERS = [("content-type", b"application/vnd.duri.columnar+json")]
 def background(series: int) -> list[bytes]:
     """The `series` part of messages of a thousand gauges each."""
     entries = [
-        {"name": "queue_depth", "labels": {"service": f"load-{i % BACKGROUND_SERVICES}", "i": str(i)}} for i in range(series)
+        {"name": "queue_depth", "labels": {"service": f"load-{i % BACKGROUND_SERVICES}", "i": str(i)}}
+        for i in range(series)
     ]
     return [json.dumps(entries[begin : begin + ROWS]).encode() for begin in range(0, series, ROWS)]
 
@@ -192,9 +196,9 @@ def main() -> None:
     latencies = np.array(run.latencies())
     figures = {"full_load_k_per_s": round(full / 1000, 1), "recommendations": len(latencies)}
     if len(latencies):
-        figures |= {
-            f"p{q}_s": round(float(np.percentile(latencies, q)), 3) for q in (50, 90, 99)
-        } | {"max_s": round(float(latencies.max()), 3)}
+        figures |= {f"p{q}_s": round(float(np.percentile(latencies, q)), 3) for q in (50, 90, 99)} | {
+            "max_s": round(float(latencies.max()), 3)
+        }
     report("latency", figures)
 
 

@@ -20,6 +20,7 @@ from benchmarks.harness import broker, fresh_settings, make_topics, report, resi
 from pipeline.batch import ARROW_CONTENT_TYPE, SOURCE_HEADER, encode_batch, make_batch
 from pipeline.detect.configuration import load_detection
 from pipeline.detect.stage import DetectStage
+from pipeline.runtime.memory import give_large_arrays_back
 from pipeline.series import Kind, Series
 from pipeline.settings import Settings, load_settings
 from pipeline.stage import LogRecord
@@ -79,6 +80,7 @@ def state_a_series() -> dict[str, float]:
 
 def main() -> None:
     """Measure both."""
+    give_large_arrays_back()
     figures = state_a_series()
     with broker() as bootstrap:
         settings = fresh_settings(bootstrap)

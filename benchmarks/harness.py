@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import platform
 import statistics
@@ -13,21 +14,24 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
+import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.broker import EmbeddedBroker
 from pipeline.runtime.clients import log_reader
 from pipeline.runtime.context import group_of
-from pipeline.runtime.spec import StageSpec
 from pipeline.runtime.stages import build_specs
 from pipeline.runtime.topology import create_topics
 from pipeline.runtime.worker import run_worker
 from pipeline.settings import Settings, load_settings
-from pipeline.stage import Topic
+
+if TYPE_CHECKING:
+    from pipeline.runtime.spec import StageSpec
+    from pipeline.stage import Topic
 
 
 @contextlib.contextmanager
@@ -43,6 +47,7 @@ def broker() -> Iterator[str]:
 
 def fresh_settings(bootstrap: str, **overrides: Any) -> Settings:
     """Settings with a topic prefix and a group of their own."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     name = f"bench-{uuid.uuid4().hex[:8]}"
     return load_settings(
         overrides={
@@ -55,7 +60,11 @@ def fresh_settings(bootstrap: str, **overrides: Any) -> Settings:
     )
 
 
-async def fill(settings: Settings, topic: str, messages: Sequence[tuple[int, bytes, Sequence[tuple[str, bytes]]]]) -> None:
+Message = tuple[int, bytes, Sequence[tuple[str, bytes]]]
+"""Partition, value, headers."""
+
+
+async def fill(settings: Settings, topic: str, messages: Sequence[Message]) -> None:
     """Publish (partition, value, headers) messages in large batches."""
     async with AIOKafkaProducer(
         bootstrap_servers=settings.kafka.bootstrap, compression_type="zstd", max_batch_size=900_000, linger_ms=20
@@ -126,7 +135,7 @@ async def drain(settings: Settings, stage: str, topic: str) -> Cost:
         async with running(settings, [spec]):
             cpu, wall = time.process_time(), time.perf_counter()
             while await behind():
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # noqa: ASYNC110  the event is another process's commit
             return Cost(time.process_time() - cpu, time.perf_counter() - wall)
 
 

@@ -1,0 +1,1 @@
+"""The flow: metric samples in on Kafka, tuning recommendations out on Kafka."""

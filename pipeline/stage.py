@@ -10,10 +10,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Headers = Sequence[tuple[str, bytes]]
 SnapshotState = Mapping[str, "npt.NDArray[np.generic] | bytes"]

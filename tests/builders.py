@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.batch import ARRIVAL_HEADER, ARROW_CONTENT_TYPE, SOURCE_HEADER, encode_batch, make_batch
 from pipeline.series import Series, kind_of_name, unit_of_name
 from pipeline.stage import LogRecord, Output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 START = 1_767_225_600_000
 """2026-01-01T00:00:00Z in ms: the start of a day, an hour and a minute."""
@@ -20,9 +23,7 @@ SOURCE = "duri.metrics/0"
 
 def series(name: str, service: str = "duri_core", **labels: str) -> Series:
     """A series as ingest would make it from its name."""
-    return Series(
-        name=name, labels={"service": service, **labels}, kind=kind_of_name(name), unit=unit_of_name(name)
-    )
+    return Series(name=name, labels={"service": service, **labels}, kind=kind_of_name(name), unit=unit_of_name(name))
 
 
 Row = tuple[Series, int, float]
@@ -68,7 +69,7 @@ def as_input(outputs: Iterable[Output], topic: str, start: int = 0) -> list[LogR
 def cut(log: Sequence[LogRecord], places: Iterable[int]) -> list[Sequence[LogRecord]]:
     """The log in pieces, cut at these places."""
     bounds = [0, *sorted({place % (len(log) + 1) for place in places}), len(log)]
-    return [log[a:b] for a, b in zip(bounds, bounds[1:], strict=False) if b > a]
+    return [log[a:b] for a, b in pairwise(bounds) if b > a]
 
 
 def moved(record: LogRecord, offset: int) -> LogRecord:

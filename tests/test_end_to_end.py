@@ -9,16 +9,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from pipeline.records import Anomaly, ChangeEvent, Recommendation, cloudevent_headers, to_ms
 from pipeline.sources.duri_system import DuriSystem, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 CLOUD = Path(__file__).parent / "data" / "cloud"
 NAB = Path(__file__).parents[2] / "shared" / "data" / "nab" / "data" / "realAWSCloudwatch"
@@ -161,7 +163,9 @@ def test_single_json_samples_become_a_recommendation(installation: Installation)
 def test_bad_messages_are_dead_letters_and_do_not_stop_the_flow(installation: Installation) -> None:
     """Rubbish between good samples ends in the dead letters with its place; the good samples pass."""
     now = int(time.time() * 1000)
-    good = [json.dumps({"name": "up", "labels": {"service": "a"}, "ts": now + i, "value": i}).encode() for i in range(3)]
+    good = [
+        json.dumps({"name": "up", "labels": {"service": "a"}, "ts": now + i, "value": i}).encode() for i in range(3)
+    ]
     bad = [b"", b"{not json", b"\x00\xff rubbish", json.dumps({"name": "up", "ts": "never", "value": 1}).encode()]
     with installation.running("ingest"):
         installation.publish([("metrics", value, []) for value in (good[0], *bad[:2], good[1], *bad[2:], good[2])])

@@ -27,11 +27,14 @@ FIELDS: Final[list[Any]] = [
     ("seasons", "f4"),  # samples judged by the season
     ("drift", "f4"),  # short mean of the distances
     ("before", "f8"),  # the value before
+    ("moves", "f4"),  # share of samples that differ from the one before
     ("still", "f4"),  # units without a change
     ("longest", "f4"),  # longest standstill, forgotten slowly
 ]
 
 _SIGMA: Final = 1.2533  # standard deviation over mean absolute deviation of a Gaussian: sqrt(pi / 2)
+_MOVES_UNITS: Final = 300.0
+_MOVING: Final = 0.5  # share of samples that move, in a series whose standstill means something
 _YOUNG: Final = 30.0
 _MOST: Final = 1e3  # deviations, where counting ends
 
@@ -84,13 +87,20 @@ def drift(row: Any, tuning: Tuning, distance: float, elapsed: float) -> float:
 
 @numba.njit(nogil=True, error_model="numpy")
 def still(row: Any, tuning: Tuning, value: float, elapsed: float) -> float:
-    """Update and give the standstill as a part of what this series may do; 0 where it moves."""
-    if value == row.before:
-        row.still += elapsed
-    else:
+    """Update and give the standstill as a part of what this series may do; 0 where it moves or seldom does.
+
+    So a series that never moved is not in alarm, and one that stopped for good ceases to be.
+    """
+    moved = value != row.before
+    if moved:
         row.longest = max(row.still, row.longest * (1.0 - min(1e-4 * elapsed, 1.0)))
         row.still = 0.0
         row.before = value
+    else:
+        row.still += elapsed
+    row.moves += max(min(elapsed / _MOVES_UNITS, 1.0), 1.0 / (row.n + 1.0)) * ((1.0 if moved else 0.0) - row.moves)
+    if row.moves < _MOVING:
+        return 0.0
     return float(row.still / (tuning.still_units + tuning.still_times * row.longest))
 
 

@@ -70,9 +70,8 @@ def _read(profile: Float32s, base: int, count: int, at: float) -> float:
     near = math.floor(at - 0.5)
     part = at - 0.5 - near
     left, right = profile[base + near % count], profile[base + (near + 1) % count]
-    if left == 0.0 or right == 0.0:
-        return float(own)
-    return float((1.0 - part) * left + part * right)
+    value = own if left == 0.0 or right == 0.0 else (1.0 - part) * left + part * right
+    return float(value) if abs(value) > 2.0 * _LEARNT_ZERO else 0.0
 
 
 @numba.njit(nogil=True, error_model="numpy")

@@ -82,7 +82,9 @@ class Tick(msgspec.Struct):
     at: Moment
 
 
-Message = Frame | Watermark | Tick | records.SourceIdle | records.ChangeEvent | records.Feedback | records.MaintenanceWindow
+Message = (
+    Frame | Watermark | Tick | records.SourceIdle | records.ChangeEvent | records.Feedback | records.MaintenanceWindow
+)
 """What may stand on `duri.frames`."""
 
 _FAST: Final[Mapping[bytes, Callable[[bytes], Message]]] = {

@@ -41,7 +41,7 @@ _DATA = "The samples are generated, faults included: see docs/demo-data.md."
 def demo(
     *,
     json: Annotated[bool, typer.Option("--json", help="Only the summary, as JSON on standard output.")] = False,
-    days: Annotated[int, typer.Option(min=2, max=60, help="Days to generate; things go wrong on the last.")] = 2,
+    days: Annotated[int, typer.Option(min=2, max=14, help="Days to generate; things go wrong on the last.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another two days.")] = 1,
     bootstrap: Annotated[
         str | None,

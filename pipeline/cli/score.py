@@ -31,7 +31,8 @@ def score(
     recorded: Annotated[Path, typer.Argument(metavar="IN.csv", help="One series: columns timestamp and value.")],
     *,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="OUT.csv", help="Where to write; left out, to the terminal.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="OUT.csv", help="Where to write; left out, to the terminal."),
     ] = None,
     json_summary: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     config: Annotated[Path | None, typer.Option(help="Settings file.")] = None,

@@ -1,4 +1,7 @@
-"""Frames on the wire: `pipeline.records.Frame` as JSON, written without building the models (a test holds both equal)."""
+"""Frames on the wire: `pipeline.records.Frame` as JSON, written without building the models.
+
+A test holds both to the same bytes.
+"""
 
 from __future__ import annotations
 

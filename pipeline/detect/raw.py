@@ -65,9 +65,7 @@ def key_of(series: Series) -> Key:
 
 
 def _flag(observation: Observation, score: float) -> Flag:
-    return Flag(
-        row=-1, column=-1, detector=Detector.LEARNED, severity=Severity.INFO, score=score, since=observation.at
-    )
+    return Flag(row=-1, column=-1, detector=Detector.LEARNED, severity=Severity.INFO, score=score, since=observation.at)
 
 
 def _about(series: Series, source: Source) -> About:
@@ -77,4 +75,3 @@ def _about(series: Series, source: Source) -> About:
         labels={label: value for label, value in series.labels.items() if label != SERVICE_LABEL},
         provenance=Provenance(topic=source.topic, partition=source.partition, offset=source.offset),
     )
-

@@ -48,7 +48,7 @@ class SourceClocks:
         self._update()
 
     def rest(self, source: str) -> None:
-        """This source is read to its end."""
+        """Take note that this source is read to its end."""
         self._awaited.discard(source)
         known = self._sources.get(source)
         if known is not None:
@@ -78,8 +78,7 @@ class SourceClocks:
         waited_for = [
             source.newest
             for source in self._sources.values()
-            if not source.idle
-            and not (source.newest < newest - _STUCK_MS and source.arrival >= arrival - _CURRENT_MS)
+            if not source.idle and not (source.newest < newest - _STUCK_MS and source.arrival >= arrival - _CURRENT_MS)
         ]
         self.watermark = max(self.watermark, min(waited_for, default=newest))
 

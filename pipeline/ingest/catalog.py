@@ -94,7 +94,8 @@ class SeriesCatalog:
         raw = (name, labels, key, kind, unit)
         index = self._by_raw.get(raw)
         if index is None:
-            decoded = parse_json(_labels_decoder, labels, f"labels of {name!r}, a JSON object of texts", reason="labels")
+            what = f"labels of {name!r}, a JSON object of texts"
+            decoded = parse_json(_labels_decoder, labels, what, reason="labels")
             texts = {label: _text(value) for label, value in decoded.items()}
             index = self._by_raw[raw] = self.intern(name, texts, key, kind, unit)
         return index

@@ -32,7 +32,7 @@ _START = re.compile(rb'\s*\{\s*"series"\s*:')
 
 class _Series(msgspec.Struct, gc=False):
     name: str
-    labels: msgspec.Raw = msgspec.Raw(b"{}")  # noqa: RUF009  immutable
+    labels: msgspec.Raw = msgspec.Raw(b"{}")
     kind: str | None = None
     unit: str | None = None
 

@@ -20,7 +20,7 @@ class _Sample(msgspec.Struct, gc=False):
     name: str
     ts: int | float | str
     value: float
-    labels: msgspec.Raw = msgspec.Raw(b"{}")  # noqa: RUF009  immutable
+    labels: msgspec.Raw = msgspec.Raw(b"{}")
     kind: str | None = None
     unit: str | None = None
 

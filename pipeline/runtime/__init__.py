@@ -1,0 +1,1 @@
+"""Runtime: the stages on Kafka, exactly once, with snapshots, telemetry and an embedded broker."""

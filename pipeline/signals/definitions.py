@@ -81,7 +81,7 @@ class Signal(_Part):
     ratio: Annotated[list[Term], Field(min_length=2, max_length=2)] | None = Field(
         default=None, description="Numerator, denominator"
     )
-    complement: bool = Field(default=False, description="Use 1 − ratio")
+    complement: bool = Field(default=False, description="Use one minus the ratio")
     quantile: Quantile | None = None
 
     @model_validator(mode="after")

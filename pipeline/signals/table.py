@@ -40,9 +40,7 @@ class SignalTable:
         self.settings = list(definitions.settings)
         self._members: dict[str, Members] = {}
         self._by_name: dict[str, list[Members]] = {}
-        self._plan = [
-            (signal, [self._of(term) for term in signal.terms()]) for signal in definitions.signals.values()
-        ]
+        self._plan = [(signal, [self._of(term) for term in signal.terms()]) for signal in definitions.signals.values()]
         self._settings_plan = [self._of(term) for term in definitions.settings.values()]
 
     def _of(self, term: Term) -> Members:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.records import Anomaly, AnomalyState, Incident, Recommendation
+from pipeline.records import Anomaly, AnomalyState, Recommendation
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,19 +34,15 @@ class Board:
     """Anomalies seen in all, also those no longer kept."""
     advised: int = 0
     """Recommendations seen in all."""
-    incidents: set[str] = field(default_factory=set)
-    """Ids of the open incidents."""
 
     def show(self, record: Record) -> None:
-        """Take one record from an output topic."""
+        """Take one record from an output topic; those of other kinds are not shown."""
         if isinstance(record, Anomaly):
             self.found += record.id not in self.anomalies
             _put(self.anomalies, record.id, record)
         elif isinstance(record, Recommendation):
             self.advised += record.id not in self.recommendations
             _put(self.recommendations, record.id, record)
-        elif isinstance(record, Incident):
-            (self.incidents.discard if record.closed_at else self.incidents.add)(record.id)
 
     @property
     def open_anomalies(self) -> int:

@@ -268,7 +268,11 @@ def test_open_state_is_bounded() -> None:
     stage = make_stage(AdviseSettings(max_open_incidents=4, max_open_recommendations=2, max_services=3))
     stage.step(story.take())
     statistics = stage.statistics()
-    assert (statistics["incidents_open"], statistics["recommendations_open"], statistics["advise_services"]) == (4, 2, 3)
+    assert (statistics["incidents_open"], statistics["recommendations_open"], statistics["advise_services"]) == (
+        4,
+        2,
+        3,
+    )
     assert statistics["incidents_dropped_total"] > 0
     assert statistics["recommendations_dropped_total"] > 0
 

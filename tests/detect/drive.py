@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +13,12 @@ from pipeline.detect.frame import ClosedFrame
 from pipeline.detect.stage import DetectStage
 from pipeline.settings import DetectSettings
 from pipeline.signals.definitions import load_definitions
-from pipeline.stage import LogRecord, Output, Topic
 from tests.builders import SOURCE, START, Row, samples, series
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pipeline.stage import LogRecord, Output, Topic
 
 FRAME_MS = 60_000
 SIGNALS = list(load_definitions(shipped_config()).signals)
@@ -55,7 +58,9 @@ class Service:
         self._count = dict.fromkeys((*self.BOUNDS, np.inf), 0.0)
         self._requests = 0.0
 
-    def rows(self, seconds: float, *, p95: float = 0.15, rps: float = 100.0, memory: float = 0.5) -> Iterator[list[Row]]:
+    def rows(
+        self, seconds: float, *, p95: float = 0.15, rps: float = 100.0, memory: float = 0.5
+    ) -> Iterator[list[Row]]:
         """Scrapes for so long; all requests take `p95` seconds, so that every quantile lies in its bucket."""
         for _ in range(int(seconds // 15)):
             for bound in self._count:
@@ -67,7 +72,7 @@ class Service:
     def _scrape(self, memory: float) -> list[Row]:
         rows: list[Row] = [
             (
-                series("http_request_duration_seconds_bucket", self.name, le="+Inf" if np.isinf(bound) else f"{bound:g}"),
+                series("http_request_duration_seconds_bucket", self.name, le=f"{bound:g}".replace("inf", "+Inf")),
                 self.now,
                 count,
             )

@@ -72,7 +72,7 @@ def test_restore_equals_uninterrupted(first: int, second: int) -> None:
     stage = detect_stage()
     for part in cut(history, [first, second]):
         outputs += stage.step(part)
-        state = {name: value for name, value in stage.snapshot().items()}
+        state = stage.snapshot()
         stage = detect_stage()
         stage.restore(state)
     assert written(outputs) == whole
@@ -272,4 +272,3 @@ def test_frames_do_not_depend_on_the_order_of_services() -> None:
     scrapes = [rows for group in zip(*(one.rows(3 * MINUTE) for one in services), strict=True) for rows in group]
     names = [frame["service"] for frame in records(stage.step(log(scrapes)), Topic.FRAMES)]
     assert names == ["alpha", "mid", "zeta"] * (len(names) // 3)
-

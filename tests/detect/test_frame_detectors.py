@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,6 +18,9 @@ from pipeline.detect.thresholds import load_thresholds
 from pipeline.records import Severity
 from pipeline.signals.definitions import load_definitions
 from tests.detect.drive import FRAME_MS, SIGNALS, frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DEFINITIONS = load_definitions(shipped_config())
 THRESHOLDS = load_thresholds(shipped_config(), DEFINITIONS)

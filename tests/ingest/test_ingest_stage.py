@@ -252,7 +252,12 @@ def test_idle_input_is_announced_once_to_every_partition() -> None:
 
 bodies = st.one_of(
     st.builds(
-        lambda name, service, at, value: {"name": name, "labels": {"service": service}, "ts": START + at, "value": value},
+        lambda name, service, at, value: {
+            "name": name,
+            "labels": {"service": service},
+            "ts": START + at,
+            "value": value,
+        },
         st.sampled_from(["up", "http_requests_total", "x"]),
         st.sampled_from(["a", "b", "c"]),
         st.integers(0, 10**6),

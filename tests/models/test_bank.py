@@ -134,3 +134,19 @@ def test_a_snapshot_of_an_older_layout_is_refused():
     old = {**bank.snapshot(), "version": np.array([1])}
     with pytest.raises(ValueError, match=f"version 1.*version {Bank.version}"):
         bank.restore(old)
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0])
+def test_a_constant_series_is_never_in_alarm(value):
+    """What never moved does not stand still."""
+    ts, values = daily(3)
+    assert not judge(ts, np.full(len(values), value)).alarm.any()
+
+
+def test_an_alarm_on_a_series_that_stopped_ends():
+    """A value that stays for good becomes normal within two days."""
+    ts, values = daily(8)
+    values[6000:] = 0.0
+    alarm = judge(ts, values).alarm
+    assert alarm[6000:6010].any()
+    assert not alarm[6000 + 2 * 1440 :].any()

@@ -1,23 +1,29 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from pipeline.configfile import shipped_config
 from pipeline.errors import SettingsError
-from pipeline.series import Series
 from pipeline.signals.definitions import Definitions, load_definitions
 from pipeline.signals.store import SeriesStore
 from pipeline.signals.table import SignalTable
 from tests.builders import START, series
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.series import Series
+
 Points = list[tuple[float, float]]
 
 
-def evaluate(recorded: dict[Series, Points] | list[tuple[Series, Points]], definitions: Definitions | None = None) -> list[dict[str, float]]:
+def evaluate(
+    recorded: dict[Series, Points] | list[tuple[Series, Points]], definitions: Definitions | None = None
+) -> list[dict[str, float]]:
     """Signals per service (in the order in which services appear) of series with (seconds, value) points."""
     entries = recorded if isinstance(recorded, list) else list(recorded.items())
     definitions = definitions or load_definitions(shipped_config())
@@ -35,7 +41,11 @@ def evaluate(recorded: dict[Series, Points] | list[tuple[Series, Points]], defin
     return [
         {
             **{name: float(v) for name, v in zip(table.signals, signals, strict=True) if not math.isnan(v)},
-            **{f"settings/{name}": float(v) for name, v in zip(table.settings, settings, strict=True) if not math.isnan(v)},
+            **{
+                f"settings/{name}": float(v)
+                for name, v in zip(table.settings, settings, strict=True)
+                if not math.isnan(v)
+            },
         }
         for signals, settings in zip(values.signals, values.settings, strict=True)
     ]
