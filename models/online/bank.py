@@ -54,7 +54,7 @@ class Bank:
     Raises ValueError for an unknown time zone.
     """
 
-    version: int = 2
+    version: int = 3
 
     def __init__(self, settings: BankSettings | None = None) -> None:
         settings = settings or BankSettings()

@@ -119,7 +119,7 @@ def learn(row: Any, tuning: Tuning, value: float, season: float, elapsed: float)
     row.most = max(value, row.most + fade * (row.level - row.most))
     residual = value - row.level
     if row.n > _YOUNG:
-        bound = tuning.clip * row.spread + tuning.clip_floor * (row.most - row.least)
+        bound = tuning.clip * row.spread
         residual = min(max(residual, -bound), bound)
     row.level += level_rate * residual
     row.spread += scale_rate * (abs(residual) - row.spread)
@@ -129,7 +129,7 @@ def learn(row: Any, tuning: Tuning, value: float, season: float, elapsed: float)
 def _learn_season(row: Any, tuning: Tuning, residual: float, level_rate: float, scale_rate: float, fade: float) -> None:
     row.season_most = max(abs(residual), (1.0 - fade) * row.season_most)
     if row.seasons > _YOUNG:
-        bound = tuning.clip * row.season_spread + tuning.clip_floor * 2.0 * row.season_most
+        bound = tuning.clip * row.season_spread
         residual = min(max(residual, -bound), bound)
     row.seasons += 1.0
     row.offset += max(level_rate, 1.0 / row.seasons) * residual

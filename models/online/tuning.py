@@ -22,7 +22,6 @@ class Tuning(NamedTuple):
     range_floor: float = 0.03  # part of the range that is added to the scale
     fade: float = 0.0003  # of the range, per scale memory
     clip: float = 3.5  # mean absolute deviations beyond which a residual teaches no more
-    clip_floor: float = 0.0  # and this part of the range
     season_rate: float = 0.3  # weight of one day (week) in the profile
     season_samples: float = 100.0  # before the season is believed
     season_better: float = 0.95  # it must beat the level's spread by this

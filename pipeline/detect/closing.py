@@ -67,7 +67,7 @@ class FrameCloser:
             alive=services.alive(),
             sampled=self._registry.sampled(),
         )
-        has_content: npt.NDArray[np.bool_] = ~np.isnan(np.hstack([values.signals, values.settings])).all(axis=1)
+        has_content = np.asarray(np.isfinite(np.hstack([values.signals, values.settings])).any(axis=1))
         flags: dict[int, dict[int, list[Flag]]] = {}
         for part in self._parts.values():
             for flag in part.judge(frame):
