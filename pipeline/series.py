@@ -95,7 +95,7 @@ _COUNTERS_WITHOUT_SUFFIX = frozenset(
     }
 )
 # Gauges whose names end like counters'.
-_GAUGES_WITH_SUFFIX = frozenset({"pg_stat_activity_count"})
+_GAUGES_WITH_SUFFIX = frozenset({"pg_stat_activity_count", "pg_locks_count", "pg_locks_waiting_count"})
 
 _UNITS = {"seconds": "s", "bytes": "By", "ratio": "1", "celsius": "Cel"}
 

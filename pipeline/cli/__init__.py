@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
@@ -17,8 +19,24 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(metadata.version("duri-pipeline"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
 def _register() -> None:
-    """Add every command; imported late, so that `duri --version` need not compile kernels."""
+    """Add every command; imported late, so that `import pipeline.cli` stays cheap."""
     from pipeline.cli.backtest import backtest  # noqa: PLC0415
     from pipeline.cli.broker import broker  # noqa: PLC0415
     from pipeline.cli.catalogue import catalogue  # noqa: PLC0415
