@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from models import checks
 from models.online.bank import Bank
-from models.online.baseline import BaselineLearner
 
-LEARNERS = [BaselineLearner, Bank]
+LEARNERS = [Bank]
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
