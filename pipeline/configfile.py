@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -57,12 +57,21 @@ def load_model(path: Path, model: type[Model]) -> Model:
         raise SettingsError(describe(error, path, tree)) from error
 
 
-def describe(error: ValidationError, path: Path, tree: yaml.Node | None) -> str:
-    """One line a wrong key: `file:line: key: what was expected, what was found`."""
+def describe(
+    error: ValidationError,
+    path: Path,
+    tree: yaml.Node | None,
+    place_of: Callable[[Sequence[int | str]], str | None] = lambda _: None,
+) -> str:
+    """One line a wrong key: `file:line: key: what was expected, what was found`.
+
+    `place_of` may name another place than the file for a key, such as an environment variable.
+    """
     lines = []
     for problem in error.errors():
         location = problem["loc"]
-        place = f"{path}:{line_of(tree, location)}" if tree is not None else str(path)
+        in_file = f"{path}:{line_of(tree, location)}" if tree is not None else str(path)
+        place = place_of(location) or in_file
         key = ".".join(str(part) for part in location) or "(whole file)"
         found = "" if problem["type"] == "missing" else f" (found {_short(problem['input'])})"
         lines.append(f"{place}: {key}: {problem['msg']}{found}")

@@ -9,14 +9,18 @@ from __future__ import annotations
 import enum
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipeline.configfile import describe, read_yaml, shipped_config
 from pipeline.errors import SettingsError
 from pipeline.stage import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ENVIRONMENT_PREFIX = "DURI_"
 
@@ -131,6 +135,15 @@ class DetectSettings(Section):
     )
     timezone: str = Field(default="UTC", description="IANA time zone of the daily and weekly seasons")
 
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError("an IANA time zone like Europe/Berlin is wanted") from error
+        return name
+
 
 class AdviseSettings(Section):
     """From anomalies to recommendations."""
@@ -230,7 +243,15 @@ def load_settings(path: Path | None = None, *, overrides: dict[str, Any] | None 
         settings = Settings(**(data or {}))
         return _apply(settings, {k: v for k, v in (overrides or {}).items() if v is not None})
     except ValidationError as error:
-        raise SettingsError(describe(error, path, tree)) from error
+        raise SettingsError(describe(error, path, tree, _variable)) from error
+
+
+def _variable(location: Sequence[int | str]) -> str | None:
+    """The environment variable that sets this key, if there is one."""
+    name = ENVIRONMENT_PREFIX + "__".join(str(part) for part in location).upper()
+    if tuple(location) == ("kafka", "bootstrap") and f"{ENVIRONMENT_PREFIX}BOOTSTRAP" in os.environ:
+        name = f"{ENVIRONMENT_PREFIX}BOOTSTRAP"
+    return f"environment variable {name}" if name in os.environ else None
 
 
 def _apply(settings: Settings, overrides: dict[str, Any]) -> Settings:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from models.online.bank import BankSettings
 from pipeline.detect.lifecycle import LifecycleSettings
 from pipeline.detect.thresholds import load_thresholds
-from pipeline.errors import SettingsError
 from pipeline.signals.definitions import load_definitions
 
 if TYPE_CHECKING:
@@ -48,14 +47,10 @@ class DetectConfiguration:
 def load_detection(config_dir: Path, settings: DetectSettings, *, partitions: int) -> DetectConfiguration:
     """Configuration of one of `partitions` detect stages. Raises SettingsError."""
     definitions = load_definitions(config_dir)
-    try:
-        bank = BankSettings(timezone=settings.timezone)
-    except ValueError as error:
-        raise SettingsError(f"detect.timezone: {error}") from error
     return DetectConfiguration(
         settings=settings,
         definitions=definitions,
         thresholds=load_thresholds(config_dir, definitions),
-        bank=bank,
+        bank=BankSettings(timezone=settings.timezone),
         max_series=max(1, settings.max_series // partitions),
     )
