@@ -15,6 +15,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.harness import Message, broker, drain, fill, fresh_settings, make_topics, median, report, topic_name
+from pipeline.runtime.memory import collect_seldom
 from pipeline.stage import Topic
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ async def one_round(bootstrap: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run all rounds; medians."""
+    """Run all rounds, with the collector as `duri run` sets it, for ingest and ceiling alike; medians."""
+    collect_seldom()
     with broker() as bootstrap:
         asyncio.run(one_round(bootstrap))  # compiles kernels, warms the broker
         rounds = [asyncio.run(one_round(bootstrap)) for _ in range(ROUNDS)]

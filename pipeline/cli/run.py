@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.runtime.logs import configure_logging
-from pipeline.runtime.memory import give_large_arrays_back
+from pipeline.runtime.memory import collect_seldom, give_large_arrays_back
 from pipeline.runtime.stages import build_specs
 from pipeline.runtime.worker import run_worker
 from pipeline.settings import load_settings
@@ -44,6 +44,7 @@ def run(
     settings = load_settings(config, overrides=overrides)
     configure_logging(settings.runtime)
     give_large_arrays_back()
+    collect_seldom()
     # Each once, in the order of the flow, however they were named.
     names = [name.value for name in StageName if not stages or name in stages]
     asyncio.run(_run(settings, names))

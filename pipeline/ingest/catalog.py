@@ -5,6 +5,7 @@ Only a cache: it is cleared when it is full, and what it answers depends on noth
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,6 +13,7 @@ import numpy as np
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.parsing import parse_json
+from pipeline.ingest.scanner import SampleScanner
 from pipeline.partitioning import partition_of
 from pipeline.series import SERVICE_LABEL, Kind, Series, kind_of_name, unit_of_name
 
@@ -60,6 +62,7 @@ class SeriesCatalog:
         """Forget all; indexes given out before mean nothing afterwards."""
         self._by_raw: dict[tuple[str, bytes, bytes | None, str | None, str | None], int] = {}
         self._by_identity: dict[int, int] = {}
+        self.scanner = SampleScanner()
         self.sections = SectionCache()
         self.canonical: list[bytes] = []
         self._identity = np.zeros(1024, dtype=np.uint64)
@@ -72,7 +75,7 @@ class SeriesCatalog:
     @property
     def is_full(self) -> bool:
         """Whether it should be cleared before the next records."""
-        return len(self._by_raw) >= _CAPACITY
+        return max(len(self._by_raw), len(self.canonical)) >= _CAPACITY
 
     @property
     def identity(self) -> npt.NDArray[np.uint64]:
@@ -98,7 +101,14 @@ class SeriesCatalog:
             decoded = parse_json(_labels_decoder, labels, what, reason="labels")
             texts = {label: _text(value) for label, value in decoded.items()}
             index = self._by_raw[raw] = self.intern(name, texts, key, kind, unit)
+            if kind is None and unit is None and self._names_its_service(texts):
+                self.scanner.learn(name.encode(), labels, index)
         return index
+
+    def _names_its_service(self, labels: dict[str, str]) -> bool:
+        """Whether the labels alone name the service, whatever the message's key."""
+        before_key = takewhile(lambda label: label != KEY_AS_SERVICE, self._settings.service_labels)
+        return KEY_AS_SERVICE not in self._settings.service_labels or any(map(labels.get, before_key))
 
     def intern(self, name: str, labels: dict[str, str], key: bytes | None, kind: str | None, unit: str | None) -> int:
         """Index of the series. Raises DecodeError (reason `labels`)."""

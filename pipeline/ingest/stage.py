@@ -17,14 +17,19 @@ from pipeline.records import SourceIdle, cloudevent_headers, content_id
 from pipeline.stage import Output, Topic, header
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    import numpy.typing as npt
+
+    from pipeline.ingest.scanner import Scanned
     from pipeline.settings import IngestSettings
     from pipeline.stage import InputRecord, SnapshotState
 
 # From this many samples on a message's columns are arrays that are kept whole.
 _MANY = 32
 _ANNOUNCE_AGAIN_MS = 600_000
+_LONGEST_SAMPLE = 2048
+_SCANNED = (AUTO, "json")
 
 
 class IngestStage:
@@ -53,34 +58,59 @@ class IngestStage:
             return []
         if self._catalog.is_full:
             self._catalog.clear()
+        arrived = np.fromiter((record.timestamp for record in records), dtype=np.int64, count=len(records))
         columns = _Columns()
-        dead: list[Output] = []
-        ahead = int(self._settings.max_future_s * 1000)
-        for record in records:
-            try:
-                points = self._decode(record)
-                if len(points.ts):
-                    _refuse_future(points, record.timestamp + ahead)
-            except DecodeError as error:
-                dead.append(dead_letter(record, error, stage=self.name))
-                self._counts[f'deadletters_total{{reason="{error.reason}"}}'] += 1
-            else:
-                columns.add(points)
+        dead = list(self._read(records, arrived + int(self._settings.max_future_s * 1000), columns))
         points = columns.arrays()
         self._counts["messages_total"] += len(records)
         self._counts["samples_total"] += len(points.ts)
         self._announced_ms = None
-        arrival = max(record.timestamp for record in records)
+        arrival = int(arrived.max())
         self._newest_ms = max(self._newest_ms, arrival)
-        origin = Origin(self._source, arrival)
-        return [*pack(points, origin, self._catalog, self._partitions), *dead]
+        return [*pack(points, Origin(self._source, arrival), self._catalog, self._partitions), *dead]
+
+    def _read(
+        self, records: Sequence[InputRecord], latest: npt.NDArray[np.int64], columns: _Columns
+    ) -> Iterator[Output]:
+        """Samples of these messages into `columns`, in order; a dead letter for each that cannot be read.
+
+        latest int64[n]: what is after it (ms) is in the future. What the scanner knows is taken in whole runs.
+        """
+        scanned = self._catalog.scanner.scan([self._scannable(record) for record in records])
+        known = (scanned.series >= 0) & (scanned.ts <= latest)
+        begin = 0
+        for at in np.flatnonzero(~known).tolist():
+            columns.add_run(scanned, begin, at)
+            begin = at + 1
+            try:
+                points = self._decode(records[at])
+                if len(points.ts):
+                    _refuse_future(points, int(latest[at]))
+            except DecodeError as error:
+                yield dead_letter(records[at], error, stage=self.name)
+                self._counts[f'deadletters_total{{reason="{error.reason}"}}'] += 1
+            else:
+                columns.add(points)
+        columns.add_run(scanned, begin, len(records))
+
+    def _scannable(self, record: InputRecord) -> bytes:
+        """The message where it may be a plain JSON sample; nothing otherwise."""
+        payload = record.value
+        if payload is None or len(payload) > _LONGEST_SAMPLE or record.headers or self._topic_format not in _SCANNED:
+            return b""
+        return payload
 
     def _decode(self, record: InputRecord) -> Points:
         payload = record.value
         if not payload:
             raise DecodeError("an empty message", reason="empty")
         content_type = header(record, "content-type") if record.headers else None
-        return choose(payload, content_type, self._topic_format).decode(payload, self._catalog, record.key)
+        try:
+            return choose(payload, content_type, self._topic_format).decode(payload, self._catalog, record.key)
+        except DecodeError:
+            raise
+        except Exception as error:  # one message must never stop a partition, whatever a decoder has overlooked
+            raise DecodeError(f"{type(error).__name__}: {error}", reason="internal") from error
 
     def snapshot(self) -> SnapshotState:
         """Nothing: the stage has no state."""
@@ -142,6 +172,11 @@ class _Columns:
             self._index.extend(points.series)
             self._ts.extend(points.ts)
             self._value.extend(points.value)
+
+    def add_run(self, scanned: Scanned, begin: int, end: int) -> None:
+        if end > begin:
+            self._close()
+            self._chunks.append(Points(scanned.series[begin:end], scanned.ts[begin:end], scanned.value[begin:end]))
 
     def _close(self) -> None:
         if self._index:
