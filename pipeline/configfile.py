@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -12,9 +14,34 @@ from pydantic import BaseModel, ValidationError
 from pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    PlaceOf = Callable[[Sequence[int | str]], str]
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_SECRET: Final = re.compile("pass|secret|key|token", re.IGNORECASE)
+# A misspelt key may be that of a secret, and a value in the wrong place is often one as well.
+_SILENT_ABOUT: Final = frozenset({"missing", "extra_forbidden", "model_type", "dict_type", "invalid_key"})
+# An unquoted password may begin with * or !, which YAML takes for an alias or a tag and repeats in its message.
+_QUOTED_WORD: Final = re.compile(r"(alias|tag) '[^']*'")
+_KINDS: Final[dict[type, str]] = {list: "a list", str: "a text"}
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader; it refuses a key that occurs twice, of which YAML would silently take the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        first: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in first:
+                problem = f"the key {key.value} stands in line {first[key.value]} already; keep one of them"
+                raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+            first[key.value] = key.start_mark.line + 1
+        return node
 
 
 def shipped_config() -> Path:
@@ -36,44 +63,57 @@ def read_yaml(path: Path) -> tuple[Any, yaml.Node | None]:
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: is not UTF-8 text (byte {error.start})") from error
     try:
-        return yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
+        # _Loader is a SafeLoader, which the check for unsafe loading does not see.
+        return yaml.load(text, Loader=_Loader), yaml.compose(text, Loader=_Loader)  # noqa: S506
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
+        problem = _QUOTED_WORD.sub(r"\1 (a text goes in quotes)", getattr(error, "problem", None) or str(error))
         raise SettingsError(f"{path}{line}: not valid YAML: {problem}") from error
+
+
+def read_mapping(path: Path) -> tuple[dict[str, Any], yaml.Node | None]:
+    """The file's keys and values, none where it is empty, and its node tree. Raises SettingsError."""
+    data, tree = read_yaml(path)
+    if data is None:
+        return {}, tree
+    if not isinstance(data, dict):
+        kind = _KINDS.get(type(data), f"a single value ({type(data).__name__})")
+        raise SettingsError(f"{path}:1: expected keys and values, found {kind}")
+    for key in data:
+        if not isinstance(key, str):
+            raise SettingsError(
+                f"{path}:{line_of(tree, [str(key)])}: {key}: expected a text as the key; put it in quotes"
+            )
+    return data, tree
 
 
 def load_model(path: Path, model: type[Model]) -> Model:
     """The file as this model. Raises SettingsError that names each wrong key with its line."""
-    data, tree = read_yaml(path)
-    if data is None:
-        data = {}
-    if not isinstance(data, dict):
-        raise SettingsError(f"{path}:1: expected keys and values, found a {type(data).__name__}")
+    data, tree = read_mapping(path)
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise SettingsError(describe(error, path, tree)) from error
+        raise SettingsError(describe(error, in_file(path, tree))) from error
 
 
-def describe(
-    error: ValidationError,
-    path: Path,
-    tree: yaml.Node | None,
-    place_of: Callable[[Sequence[int | str]], str | None] = lambda _: None,
-) -> str:
-    """One line a wrong key: `file:line: key: what was expected, what was found`.
+def in_file(path: Path, tree: yaml.Node | None) -> PlaceOf:
+    """Where a key stands: `file:line`."""
+    return lambda location: str(path) if tree is None else f"{path}:{line_of(tree, location)}"
 
-    `place_of` may name another place than the file for a key, such as an environment variable.
+
+def describe(error: ValidationError, place_of: PlaceOf, within: tuple[str, ...] = ()) -> str:
+    """One line a wrong key: `place: key: what was expected, what was found`; secrets are not repeated.
+
+    `place_of` names the file and line, environment variable or option that sets a key; `within` is the section that
+    was validated alone.
     """
     lines = []
     for problem in error.errors():
-        location = problem["loc"]
-        in_file = f"{path}:{line_of(tree, location)}" if tree is not None else str(path)
-        place = place_of(location) or in_file
+        location = (*within, *problem["loc"])
+        place = place_of(location)
         key = ".".join(str(part) for part in location) or "(whole file)"
-        found = "" if problem["type"] == "missing" else f" (found {_short(problem['input'])})"
+        found = _found(problem["type"], location, problem["input"])
         lines.append(f"{place}: {key}: {problem['msg']}{found}")
     return "\n".join(lines)
 
@@ -93,6 +133,16 @@ def line_of(node: yaml.Node | None, location: Sequence[int | str]) -> int:
     return line
 
 
-def _short(value: object) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean …?` with the known name that is most like this one; empty where none is like it."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _found(kind: str, location: Sequence[int | str], value: object) -> str:
+    secret = any(_SECRET.search(str(part)) for part in location)
+    # A whole section may have a secret in it.
+    if secret or kind in _SILENT_ABOUT or not isinstance(value, str | int | float | None):
+        return ""
     text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return f" (found {text if len(text) <= 60 else text[:57] + '...'})"

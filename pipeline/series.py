@@ -56,7 +56,8 @@ def parse_canonical(data: bytes) -> Series:
     """Read canonical bytes back. Raises ValueError where they are not a series."""
     try:
         series = _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    # Invalid UTF-8 inside a text and bottomless nesting have their own exceptions.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not a canonical series: {error}") from error
     if SERVICE_LABEL not in series.labels:
         raise ValueError(f"canonical series {series.name!r} carries no label {SERVICE_LABEL!r}")

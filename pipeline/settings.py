@@ -7,22 +7,32 @@ Secrets may be given as the path of a file (`…_file`) and never appear in logs
 from __future__ import annotations
 
 import enum
+import json
 import os
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_origin
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as VariableError
 
-from pipeline.configfile import describe, read_yaml, shipped_config
+from pipeline.configfile import describe, in_file, nearest, read_mapping, shipped_config
 from pipeline.errors import SettingsError
 from pipeline.stage import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 ENVIRONMENT_PREFIX = "DURI_"
+_OTHER_VARIABLES: Final = ("DURI_BOOTSTRAP", "DURI_CACHE", "DURI_NAB")
+"""Variables that are no settings: the short form of an address, the folder of downloads, the tests' data."""
+# Kubernetes gives every container the addresses of the services around it; one may be called duri-something.
+_KUBERNETES: Final = re.compile(r"DURI_(.+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
+_KUBERNETES_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://")
+_SERVER: Final = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:,/\[\]]+)(?::(\d{1,5}))?")
+_FORMS: Final = {list: '["first", "second"]', dict: '{"name": "value"}'}
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -30,7 +40,8 @@ Seconds = Annotated[float, Field(gt=0)]
 class Section(BaseModel):
     """A part of the settings; unknown keys are errors, because a misspelt key is a setting that does nothing."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A validation error of pydantic would repeat the section, secrets included, in tracebacks.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class Guarantee(enum.StrEnum):
@@ -53,19 +64,52 @@ class KafkaSettings(Section):
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
     ssl_key_password: SecretStr | None = None
+    ssl_key_password_file: Path | None = Field(default=None, description="File that holds the key's password")
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _servers(cls, bootstrap: str) -> str:
+        for server in bootstrap.split(","):
+            match = _SERVER.fullmatch(server.strip())
+            if match is None or not 0 < int(match[1] or 9092) <= 65_535:
+                raise ValueError("host:port[,host:port…] with ports from 1 to 65535 is wanted, like kafka:9092")
+        return bootstrap
+
+    @model_validator(mode="after")
+    def _credentials_fit(self) -> Self:
+        has_password = self.sasl_password is not None or self.sasl_password_file is not None
+        if not self.security_protocol.startswith("SASL"):
+            if has_password:
+                raise ValueError(
+                    f"a SASL password is of no use with security_protocol {self.security_protocol}; "
+                    "set security_protocol to SASL_SSL or SASL_PLAINTEXT, or remove sasl_password and its file"
+                )
+        elif not self.sasl_username:
+            raise ValueError(f"security_protocol {self.security_protocol} needs sasl_username")
+        elif not has_password:
+            raise ValueError(f"security_protocol {self.security_protocol} needs sasl_password_file (or sasl_password)")
+        return self
 
     def password(self) -> str | None:
         """The SASL password, from the setting or its file. Raises SettingsError."""
-        if self.sasl_password is not None:
-            return self.sasl_password.get_secret_value()
-        if self.sasl_password_file is None:
-            return None
-        try:
-            return self.sasl_password_file.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise SettingsError(
-                f"kafka.sasl_password_file: {self.sasl_password_file} cannot be read ({error.strerror})"
-            ) from error
+        return _secret(self.sasl_password, self.sasl_password_file, "kafka.sasl_password_file")
+
+    def key_password(self) -> str | None:
+        """The password of the client's key, from the setting or its file. Raises SettingsError."""
+        return _secret(self.ssl_key_password, self.ssl_key_password_file, "kafka.ssl_key_password_file")
+
+
+def _secret(value: SecretStr | None, file: Path | None, key: str) -> str | None:
+    if value is not None:
+        return value.get_secret_value()
+    if file is None:
+        return None
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{key}: {file} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{key}: {file} is not UTF-8 text (byte {error.start})") from error
 
 
 class TopicSettings(Section):
@@ -81,6 +125,23 @@ class TopicSettings(Section):
     frames_partitions: Annotated[int, Field(ge=1, le=10_000)] = 1
     replication_factor: Annotated[int, Field(ge=-1, le=10, description="-1: the broker's default")] = -1
     retention_hours: Annotated[float, Field(gt=0)] = 72.0
+
+    @field_validator("replication_factor")
+    @classmethod
+    def _some_replicas(cls, factor: int) -> int:
+        if factor == 0:
+            raise ValueError("1 or more is wanted, or -1 for the broker's default")
+        return factor
+
+    @model_validator(mode="after")
+    def _no_loops(self) -> Self:
+        own = {self.name(topic) for topic in Topic}
+        for name in self.extra_inputs:
+            if name in own:
+                raise ValueError(
+                    f"extra_inputs: {name} is one of the worker's own topics; name another one, or change the prefix"
+                )
+        return self
 
     def name(self, topic: Topic) -> str:
         """Name of the topic that plays this role."""
@@ -162,8 +223,10 @@ class AdviseSettings(Section):
     change_window_s: Seconds = Field(
         default=1800.0, description="A change this long before an incident may be its cause"
     )
-    history_s: Annotated[float, Field(ge=60, le=86_400)] = Field(
-        default=3600.0, description="How far back references (what was usual) and trends of a service look"
+    history_s: Annotated[float, Field(ge=60, le=86_400)] | None = Field(
+        default=None,
+        description="How far back references (what was usual) and trends of a service look: 720 frames at most. "
+        "Where absent: an hour, or 720 frames where they are shorter",
     )
     max_services: Annotated[int, Field(ge=1, description="Services whose recent history a partition keeps")] = 20_000
     max_pending_frames: Annotated[int, Field(ge=1, description="Frames held for slower sources")] = 100_000
@@ -193,7 +256,7 @@ class Settings(BaseSettings):
     """All settings."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
     kafka: KafkaSettings = KafkaSettings()
@@ -213,9 +276,9 @@ class Settings(BaseSettings):
         """`DURI_BOOTSTRAP` is the short form of `DURI_KAFKA__BOOTSTRAP`."""
         bootstrap = os.environ.get(f"{ENVIRONMENT_PREFIX}BOOTSTRAP")
         if bootstrap and isinstance(data, dict):
-            kafka = dict(data.get("kafka") or {})
-            kafka["bootstrap"] = bootstrap
-            data = {**data, "kafka": kafka}
+            kafka = data.get("kafka") or {}
+            if isinstance(kafka, dict):  # what is none is reported by the validation
+                data = {**data, "kafka": {**kafka, "bootstrap": bootstrap}}
         return data
 
     @classmethod
@@ -238,31 +301,95 @@ def load_settings(path: Path | None = None, *, overrides: dict[str, Any] | None 
     Raises SettingsError that names file, line and key.
     """
     path = path or shipped_config() / "duri.yaml"
-    data, tree = read_yaml(path)
+    data, tree = read_mapping(path)
+    _refuse_unknown_variables()
     try:
-        settings = Settings(**(data or {}))
-        return _apply(settings, {k: v for k, v in (overrides or {}).items() if v is not None})
+        settings = Settings(**data)
+    except VariableError as error:
+        raise SettingsError("\n".join(_no_json()) or str(error)) from error
     except ValidationError as error:
-        raise SettingsError(describe(error, path, tree, _variable)) from error
+        place_of = in_file(path, tree)
+        raise SettingsError(describe(error, lambda key: _variable(key) or place_of(key))) from error
+    return _apply(settings, {key: value for key, value in (overrides or {}).items() if value is not None})
+
+
+def _variables() -> Iterator[tuple[str, Any]]:
+    """Every variable that is a setting, with its type."""
+    for name, field in Settings.model_fields.items():
+        variable = f"{ENVIRONMENT_PREFIX}{name}".upper()
+        yield variable, field.annotation
+        kind: Any = field.annotation
+        if _is_section(kind):
+            for key, inner in kind.model_fields.items():
+                yield f"{variable}__{key}".upper(), inner.annotation
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def _refuse_unknown_variables() -> None:
+    """A misspelt variable is a setting that does nothing. Raises SettingsError."""
+    known = dict(_variables())
+    tables = tuple(f"{name}__" for name, kind in known.items() if get_origin(kind) is dict)
+    mistakes = []
+    for variable, value in sorted(os.environ.items()):
+        name = variable.upper()
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in known or name in _OTHER_VARIABLES:
+            continue
+        if name.startswith(tables) or _KUBERNETES.fullmatch(name) or _KUBERNETES_ADDRESS.match(value):
+            continue
+        hint = nearest(name, [*known, *_OTHER_VARIABLES])
+        mistakes.append(
+            f"environment variable {variable}: no setting is called so{hint or '; see `duri schema settings`'}"
+        )
+    if mistakes:
+        raise SettingsError("\n".join(mistakes))
+
+
+def _no_json() -> Iterator[str]:
+    """One line a variable that has to be JSON and is not."""
+    for name, kind in _variables():
+        form = _FORMS.get(dict if _is_section(kind) else get_origin(kind))
+        value = next((value for variable, value in os.environ.items() if variable.upper() == name), None)
+        if form is not None and value is not None and not _is_json(value):
+            yield f"environment variable {name}: expected JSON like {form}"
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _variable(location: Sequence[int | str]) -> str | None:
-    """The environment variable that sets this key, if there is one."""
-    name = ENVIRONMENT_PREFIX + "__".join(str(part) for part in location).upper()
+    """The environment variable that sets this key, or what it is a part of, if there is one."""
     if tuple(location) == ("kafka", "bootstrap") and f"{ENVIRONMENT_PREFIX}BOOTSTRAP" in os.environ:
-        name = f"{ENVIRONMENT_PREFIX}BOOTSTRAP"
-    return f"environment variable {name}" if name in os.environ else None
+        return f"environment variable {ENVIRONMENT_PREFIX}BOOTSTRAP"
+    for size in range(len(location), 0, -1):
+        name = ENVIRONMENT_PREFIX + "__".join(str(part) for part in location[:size]).upper()
+        # A section's variable sets only the keys that stand in it.
+        if name in os.environ and (size != 1 or all(f'"{key}"' in os.environ[name] for key in location[1:2])):
+            return f"environment variable {name}"
+    return None
 
 
 def _apply(settings: Settings, overrides: dict[str, Any]) -> Settings:
-    if not overrides:
-        return settings
-    sections: dict[str, Any] = {}
+    """The settings with these values, each section checked with all of its own. Raises SettingsError."""
+    whole: dict[str, Any] = {}
+    sections: dict[str, dict[str, Any]] = {}
     for dotted, value in overrides.items():
         section, _, key = dotted.partition(".")
-        if not key:
-            sections[section] = value
-            continue
-        current = sections.get(section, getattr(settings, section))
-        sections[section] = type(current).model_validate({**current.model_dump(), key: value})
-    return settings.model_copy(update=sections)
+        if key:
+            sections.setdefault(section, {})[key] = value
+        else:
+            whole[section] = value
+    for section, values in sections.items():
+        current = getattr(settings, section)
+        try:
+            whole[section] = type(current).model_validate({**current.model_dump(), **values})
+        except ValidationError as error:
+            raise SettingsError(describe(error, lambda _: "command-line option", (section,))) from error
+    return settings.model_copy(update=whole)

@@ -4,100 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer
 
 from pipeline.records import Anomaly, ChangeEvent, Recommendation, cloudevent_headers, to_ms
+from pipeline.sources.columnar import encode_columnar
 from pipeline.sources.duri_system import DuriSystem, Plan
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from tests.builders import START
+from tests.installation import DEADLINE_S, Installation
 
 CLOUD = Path(__file__).parent / "data" / "cloud"
 NAB = Path(__file__).parents[2] / "shared" / "data" / "nab" / "data" / "realAWSCloudwatch"
-DEADLINE_S = 90.0
-
-
-class Installation:
-    """The command `duri` against one broker, with topics of its own."""
-
-    def __init__(self, bootstrap: str, prefix: str) -> None:
-        self.bootstrap = bootstrap
-        self.prefix = prefix
-        self._environment = os.environ | {
-            "DURI_BOOTSTRAP": bootstrap,
-            "DURI_TOPICS__PREFIX": prefix,
-            "DURI_RUNTIME__GROUP": prefix,
-            "DURI_RUNTIME__HTTP_PORT": "0",
-            "DURI_RUNTIME__TICK_AFTER_S": "1",
-        }
-
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run `duri` to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "pipeline", *arguments],
-            env=self._environment, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-
-    @contextmanager
-    def running(self, *stages: str) -> Iterator[subprocess.Popen[str]]:
-        """`duri run` in the background, ended by SIGTERM."""
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "pipeline", "run", *stages],
-            env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        try:
-            yield worker
-            assert worker.poll() is None, "the worker ended by itself"
-            worker.send_signal(signal.SIGTERM)
-            assert worker.wait(15) == 0
-        finally:
-            worker.kill()
-
-    def read(self, topic: str, enough: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
-        """Records of a topic from its beginning, as an ordinary consumer sees them, until there is enough."""
-        return asyncio.run(self._read(topic, enough))
-
-    async def _read(self, topic: str, enough: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        async with AIOKafkaConsumer(
-            self.prefix + topic, bootstrap_servers=self.bootstrap, auto_offset_reset="earliest",
-            isolation_level="read_committed",
-        ) as consumer:  # fmt: skip
-            ends = time.monotonic() + DEADLINE_S
-            while not enough(found):
-                assert time.monotonic() < ends, f"{topic}: {len(found)} records within {DEADLINE_S:.0f} s"
-                for records in (await consumer.getmany(timeout_ms=500)).values():
-                    found += [json.loads(record.value) for record in records]
-        return found
-
-    def publish(self, messages: list[tuple[str, bytes, list[tuple[str, bytes]]]]) -> None:
-        """Publish as somebody's producer does: (topic, value, headers), no keys."""
-        asyncio.run(self._publish(messages))
-
-    async def _publish(self, messages: list[tuple[str, bytes, list[tuple[str, bytes]]]]) -> None:
-        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap) as producer:
-            for topic, value, headers in messages:
-                # One partition keeps the history in the order in which it happened.
-                await producer.send(self.prefix + topic, value, headers=headers, partition=0)
-            await producer.flush()
 
 
 @pytest.fixture
 def installation(kafka: str, topic_prefix: str) -> Installation:
-    made = Installation(kafka, topic_prefix)
-    created = made.command("topics", "create")
-    assert created.returncode == 0, created.stderr
-    return made
+    return Installation(kafka, topic_prefix).with_topics()
 
 
 def services(records: list[dict[str, Any]]) -> set[str]:
@@ -134,11 +60,37 @@ def test_real_aws_series_are_flagged(installation: Installation) -> None:
     assert {one.service for one in anomalies} >= set(names)
 
 
-def test_single_json_samples_become_a_recommendation(installation: Installation) -> None:
-    """Two days of a generated system as plain JSON columns and a deploy on duri.control end in the right advice."""
-    system = DuriSystem(Plan())
-    from pipeline.sources.columnar import encode_columnar  # noqa: PLC0415
+def memory_samples(service: str, seconds: int, jumps_at: int) -> list[bytes]:
+    """One JSON sample a message: memory of a container each second, from a moment on at 97 % of its limit."""
+    limit = 1 << 30
+    readings = (
+        (second, name, value)
+        for second in range(seconds)
+        for name, value in (
+            ("container_memory_usage_bytes", limit * (0.97 if second >= jumps_at else 0.5)),
+            ("container_spec_memory_limit_bytes", limit),
+        )
+    )
+    return [
+        json.dumps({"name": name, "labels": {"service": service}, "ts": START + second * 1000, "value": value}).encode()
+        for second, name, value in readings
+    ]
 
+
+def test_single_json_samples_become_a_recommendation(kafka: str, topic_prefix: str) -> None:
+    """Samples as the README shows them, one a message, of a container that nearly fills its memory end in advice."""
+    fast = Installation(kafka, topic_prefix, DURI_DETECT__FRAME_S="1", DURI_DETECT__LATENESS_S="0.2").with_topics()
+    with fast.running():
+        fast.publish([("metrics", value, []) for value in memory_samples("shop", seconds=60, jumps_at=30)])
+        found = fast.read("recommendations", bool)
+    first = Recommendation.model_validate(found[0])
+    assert (first.kind, first.target.service, first.state) == ("container.memory_limit", "shop", "proposed")
+    assert first.created.timestamp() >= START / 1000 + 30
+
+
+def test_columnar_json_and_a_deploy_become_recommendations(installation: Installation) -> None:
+    """Two days of a generated system as JSON columns and a deploy on duri.control end in the right advice."""
+    system = DuriSystem(Plan())
     messages: list[tuple[str, bytes, list[tuple[str, bytes]]]] = []
     changes = system.changes()
     for block in system.blocks(600.0):

@@ -13,14 +13,17 @@ from pipeline.advise.expressions import Evaluator, Program, compile_expression, 
 from pipeline.advise.facts import PLACEHOLDERS, sample_variables
 from pipeline.advise.rules import CatalogueFile, LookAlike, Rule, SettingEntry, placeholders
 from pipeline.advise.topology import Topology, load_topology
-from pipeline.configfile import line_of, load_model, read_yaml
+from pipeline.configfile import line_of, load_model, nearest, read_yaml
 from pipeline.errors import SettingsError
+from pipeline.signals.definitions import load_definitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     import yaml
+
+    from pipeline.signals.definitions import Definitions
 
     Place = tuple[str | int, ...]
     Mistake = tuple[Place, str]
@@ -80,16 +83,15 @@ class Catalogue:
         return tuple(sorted(frozenset().union(*(entry.trend_signals for entry in self.rules))))
 
 
-def build_catalogue(files: Iterable[CatalogueFile]) -> Catalogue:
+def build_catalogue(files: Iterable[CatalogueFile], definitions: Definitions) -> Catalogue:
     """One catalogue of several files' contents; a look-alike that nothing defines is left out here."""
-    signals: dict[str, str] = {}
-    settings: dict[str, SettingEntry] = {}
+    signals = {name: signal.unit for name, signal in definitions.signals.items()}
+    settings = {name: SettingEntry() for name in definitions.settings}
     baseline: dict[str, float] = {}
     look_alikes: dict[str, LookAlike] = {}
     rules: list[Rule] = []
     for content in files:
-        signals.update(content.signals)
-        settings.update(content.settings)
+        settings.update((name, entry) for name, entry in content.settings.items() if name in definitions.settings)
         baseline.update(content.baseline)
         look_alikes.update(content.look_alikes)
         rules.extend(content.rules)
@@ -98,13 +100,16 @@ def build_catalogue(files: Iterable[CatalogueFile]) -> Catalogue:
     return Catalogue(compiled, signals, settings, baseline, look_alikes, by_id)
 
 
-def load_catalogue(directory: Path) -> Catalogue:
-    """Catalogue of all `*.yaml` of a folder. Raises SettingsError with one line a mistake."""
+def load_catalogue(directory: Path, definitions: Definitions) -> Catalogue:
+    """Catalogue of all `*.yaml` of a folder, about the signals and settings gauges of these definitions.
+
+    Raises SettingsError with one line a mistake.
+    """
     paths = sorted(directory.glob("*.yaml"))
     if not paths:
         raise SettingsError(f"{directory}: holds no *.yaml file with tuning rules")
     contents = {path: load_model(path, CatalogueFile) for path in paths}
-    catalogue = build_catalogue(contents.values())
+    catalogue = build_catalogue(contents.values(), definitions)
     mistakes = [*_repeated(contents)]
     for path, content in contents.items():
         mistakes += [(path, *mistake) for mistake in _mistakes(content, catalogue)]
@@ -115,7 +120,8 @@ def load_catalogue(directory: Path) -> Catalogue:
 
 def load_advice(config_dir: Path) -> tuple[Catalogue, Topology]:
     """The catalogue and the service graph of a configuration folder. Raises SettingsError."""
-    return load_catalogue(config_dir / "catalogue"), load_topology(config_dir / "topology.yaml")
+    catalogue = load_catalogue(config_dir / "catalogue", load_definitions(config_dir))
+    return catalogue, load_topology(config_dir / "topology.yaml")
 
 
 def _compile(rule: Rule, look_alikes: Mapping[str, LookAlike]) -> CompiledRule:
@@ -155,8 +161,12 @@ def _located(mistakes: Iterable[tuple[Path, Place, str]]) -> Iterator[str]:
 def _mistakes(content: CatalogueFile, catalogue: Catalogue) -> Iterator[Mistake]:
     evaluator = Evaluator()
     evaluator.load(sample_variables(catalogue.signals, catalogue.settings))
+    yield from _unknown_keys(content, catalogue)
     for name, other in content.look_alikes.items():
-        problems = [*_wrong(("if",), other.condition, evaluator), *_unknown(("if",), other.condition, catalogue)]
+        problems = [
+            *_wrong(("if",), other.condition, catalogue, evaluator),
+            *_unknown(("if",), other.condition, catalogue),
+        ]
         yield from ((("look_alikes", name, *place), f"look-alike {name}: {text}") for place, text in problems)
     for index, rule in enumerate(content.rules):
         for check in (_wrong_expressions, _unknown_names, _unfilled):
@@ -164,18 +174,39 @@ def _mistakes(content: CatalogueFile, catalogue: Catalogue) -> Iterator[Mistake]
                 yield ("rules", index, *place), f"rule {rule.id}: {text}"
 
 
-def _wrong_expressions(rule: Rule, _: Catalogue, evaluator: Evaluator) -> Iterator[Mistake]:
+def _unknown_keys(content: CatalogueFile, catalogue: Catalogue) -> Iterator[Mistake]:
+    for name in content.settings:
+        if name not in catalogue.settings:
+            yield ("settings", name), _no_gauge(name, catalogue)
+    for name in content.baseline:
+        if name not in catalogue.signals:
+            yield ("baseline", name), _no_signal(name, catalogue)
+
+
+def _no_signal(name: str, catalogue: Catalogue) -> str:
+    hint = nearest(name, catalogue.signals) or "; define it there, under `signals`"
+    return f"unknown signal {name!r}: signals.yaml has none of this name{hint}"
+
+
+def _no_gauge(name: str, catalogue: Catalogue) -> str:
+    hint = nearest(name, catalogue.settings) or "; define it there, under `settings`"
+    return f"unknown settings gauge {name!r}: signals.yaml has none of this name{hint}"
+
+
+def _wrong_expressions(rule: Rule, catalogue: Catalogue, evaluator: Evaluator) -> Iterator[Mistake]:
     for place, text in rule.expressions():
-        yield from _wrong(place, text, evaluator)
+        yield from _wrong(place, text, catalogue, evaluator)
 
 
-def _wrong(place: Place, text: str, evaluator: Evaluator) -> Iterator[Mistake]:
+def _wrong(place: Place, text: str, catalogue: Catalogue, evaluator: Evaluator) -> Iterator[Mistake]:
     """Try the expression on sample facts: it must run, and give what its place asks for."""
     wants_truth = place[0] not in ("change", "values")
     try:
         result = evaluator.strictly(compile_expression(text))
-    except KeyError:
-        return  # an unknown name; that is another message
+    except KeyError as error:
+        if not any(_unknown(place, text, catalogue)):  # else that message says more
+            yield place, f"`{text}` asks for {error}, which nothing gives"
+        return
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         reason = str(error).split(". ")[0]
         yield place, f"`{text}` does not run: {reason} (numbers need a decimal point: 2.0)"
@@ -196,15 +227,15 @@ def _unknown_names(rule: Rule, catalogue: Catalogue, _: Evaluator) -> Iterator[M
             yield ("evidence", index), f"unknown signal or settings gauge {name!r}"
     for part, name in (("effect", rule.effect.signal), ("verification", rule.verification.signal)):
         if name not in catalogue.signals:
-            yield (part, "signal"), f"unknown signal {name!r}"
+            yield (part, "signal"), _no_signal(name, catalogue)
 
 
 def _unknown(place: Place, text: str, catalogue: Catalogue) -> Iterator[Mistake]:
     for mapping, key in sorted(references(text)):
         if mapping in _SIGNAL_MAPS and key not in catalogue.signals:
-            yield place, f"unknown signal {key!r}; declare it with its unit under `signals`"
+            yield place, _no_signal(key, catalogue)
         if mapping == "settings" and key not in catalogue.settings:
-            yield place, f"unknown settings gauge {key!r}; declare it under `settings`"
+            yield place, _no_gauge(key, catalogue)
 
 
 def _unfilled(rule: Rule, _: Catalogue, __: Evaluator) -> Iterator[Mistake]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.advise.rules import fill
+from pipeline.detect.stage import MODEL_VERSION
 from pipeline.records import (
     Command,
     Effect,
@@ -91,11 +92,12 @@ def explain(match: Match, incident: OpenIncident, catalogue: Catalogue) -> Why:
 
 
 def provenance(match: Match) -> RecommendationProvenance:
-    """Rule and input frame."""
+    """Rule, the learners' version and the input frame."""
     rule, source = match.entry.rule, match.facts.frame.source
     return RecommendationProvenance(
         rule=rule.id,
         rule_version=rule.version,
+        model_version=MODEL_VERSION,
         inputs=[Provenance(topic=source.topic, partition=source.partition, offset=source.offset)],
     )
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Value = float | str | bool
 
 _FUNCTIONS: Final = ("math.abs", "math.ceil", "math.floor", "math.greatest", "math.least", "math.round")
-_REFERENCE = re.compile(r'\b([a-z_]+)\["([^"]+)"\]|"([^"]+)" in (rising|falling)\b')
+_TEXT: Final = r"""(?:"([^"]+)"|'([^']+)')"""
+_REFERENCE: Final = re.compile(rf"\b([a-z_]+)\s*\[\s*{_TEXT}\s*\]|{_TEXT}\s+in\s+([a-z_]+)\b")
 _SYMPTOMS: Final = {
     "symptom.slow": ("http.latency.p95",),
     "symptom.failing": ("http.error_ratio",),
@@ -50,7 +51,7 @@ def compile_expression(text: str) -> Program:
 
 def references(text: str) -> set[tuple[str, str]]:
     """What an expression asks for, as (map, key): `signals["http.rps"]` is ("signals", "http.rps")."""
-    return {(match[1], match[2]) if match[1] else (match[4], match[3]) for match in _REFERENCE.finditer(text)}
+    return {(match[1] or match[6], match[2] or match[3] or match[4] or match[5]) for match in _REFERENCE.finditer(text)}
 
 
 def spoken_of(text: str) -> set[str]:

@@ -130,7 +130,7 @@ class Judge:
 
     def _values(self, entry: CompiledRule, facts: Facts, change: Change) -> dict[str, str]:
         known = {"current": change.current, "recommended": change.recommended}
-        self.evaluator.load({name: value for name, value in known.items() if value is not None})
+        self.evaluator.load(known)
         deploy = facts.latest.get("deploy") or facts.latest.get("config") or {}
         values = {
             "service": facts.service,
@@ -144,6 +144,7 @@ class Judge:
             "previous_version": deploy.get("previous_version") or "the version before",
         }
         values.update((name, shown(self.evaluator.value(program))) for name, program in entry.values.items())
+        self.evaluator.load(dict.fromkeys(known))  # the next rule's expressions must not see them
         return values
 
 

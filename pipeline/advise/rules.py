@@ -34,7 +34,7 @@ Text = Annotated[str, Field(min_length=1)]
 class Part(BaseModel):
     """A part of the catalogue; unknown keys are errors, because a misspelt key is a condition that is not there."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Tier(enum.StrEnum):
@@ -198,19 +198,18 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 
 class SettingEntry(Part):
-    """A settings gauge: its unit, and the value to assume where a service does not publish it."""
+    """A settings gauge of signals.yaml: its unit, and the value to assume where a service does not publish it."""
 
-    unit: str
+    unit: str = ""
     default: float | None = None
     basis: str = Field(default="the guide's value", description="Where the default comes from")
     zero_is_none: bool = Field(default=False, description="Zero or less says that there is no such limit")
 
 
 class CatalogueFile(Part):
-    """One file of `config/catalogue/`: rules, and the signals and settings gauges that they may name."""
+    """One file of `config/catalogue/`: rules, and what is assumed about the signals and gauges of signals.yaml."""
 
-    signals: dict[str, str] = Field(default_factory=dict, description="Unit by signal")
-    settings: dict[str, SettingEntry] = Field(default_factory=dict)
+    settings: dict[str, SettingEntry] = Field(default_factory=dict, description="What to assume, by settings gauge")
     baseline: dict[str, float] = Field(default_factory=dict, description="What is usual before anything was learned")
     look_alikes: dict[str, LookAlike] = Field(
         default_factory=dict, description="States that several rules must be told apart from, by name"

@@ -30,6 +30,7 @@ from pipeline.advise.judge import Judge, Place
 from pipeline.advise.reporting import Reporter
 from pipeline.advise.standing import Board
 from pipeline.advise.verification import Verifier
+from pipeline.errors import SettingsError
 from pipeline.records import ChangeEvent, Feedback, MaintenanceWindow, SourceIdle
 
 if TYPE_CHECKING:
@@ -44,6 +45,21 @@ if TYPE_CHECKING:
 
 MAX_SLOTS: Final = 720
 """Intervals of history at most: an hour at 5 s."""
+_USUAL_HISTORY_S: Final = 3600.0
+
+
+def history_slots(settings: AdviseSettings, frame_s: float) -> int:
+    """Intervals of history that the settings ask for. Raises SettingsError where these are more than are kept."""
+    if settings.history_s is None:
+        return min(MAX_SLOTS, round(_USUAL_HISTORY_S / frame_s))
+    slots = round(settings.history_s / frame_s)
+    if slots > MAX_SLOTS:
+        raise SettingsError(
+            f"advise.history_s: {settings.history_s:g} s are {slots} frames of {frame_s:g} s, "
+            f"and {MAX_SLOTS} are kept; set advise.history_s to {MAX_SLOTS * frame_s:g} at most, "
+            f"or detect.frame_s to {settings.history_s / MAX_SLOTS:g} at least"
+        )
+    return slots
 
 
 class AdviseStage:
@@ -74,7 +90,7 @@ class AdviseStage:
         self._queue = IntervalQueue(
             frame_ms, round(settings.source_timeout_s * 1000), settings.max_pending_frames, sources
         )
-        slots = min(MAX_SLOTS, round(settings.history_s / frame_s))
+        slots = history_slots(settings, frame_s)
         self._history = History(catalogue.history_signals(), frame_ms, slots, settings.max_services)
         self._trending = catalogue.trend_signals()
         self._control = ControlLog()

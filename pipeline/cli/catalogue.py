@@ -15,6 +15,7 @@ from rich.table import Table
 from pipeline.advise.catalogue import load_catalogue
 from pipeline.advise.topology import load_topology
 from pipeline.settings import load_settings
+from pipeline.signals.definitions import load_definitions
 
 if TYPE_CHECKING:
     from pipeline.advise.rules import Rule
@@ -69,15 +70,15 @@ def check(
 ) -> None:
     """Check rule files, and without DIR the service graph too; exit status 2 names file and line of each mistake."""
     folder = load_settings(config).config_dir
-    found = load_catalogue(directory or folder / "catalogue")
+    found = load_catalogue(directory or folder / "catalogue", load_definitions(folder))
     typer.echo(f"{len(found.rules)} rules are in order")
     if directory is None:
         typer.echo(f"{len(load_topology(folder / 'topology.yaml').services)} services are in the topology")
 
 
 def _rules(config: Path | None) -> list[Rule]:
-    folder = load_settings(config).config_dir / "catalogue"
-    return [entry.rule for entry in load_catalogue(folder).rules]
+    folder = load_settings(config).config_dir
+    return [entry.rule for entry in load_catalogue(folder / "catalogue", load_definitions(folder)).rules]
 
 
 def _brief(rule: Rule) -> dict[str, Any]:

@@ -110,8 +110,8 @@ def _plain(letter: Letter) -> dict[str, object]:
         "stage": error.get("stage"),
         "origin": {name: error.get(name) for name in ("topic", "partition", "offset")},
         "key": None if letter.key is None else letter.key.decode("utf-8", "replace"),
-        "bytes": len(letter.value),
-        "first_bytes": first_bytes(letter.value),
+        "bytes": len(letter.value or b""),
+        "first_bytes": first_bytes(letter.value or b""),
     }
 
 
@@ -132,7 +132,7 @@ def _table(letters: list[Letter]) -> Table:
             letter.reason,
             f"{error.get('topic', '?')}/{error.get('partition', '?')} @ {error.get('offset', '?')}",
             error.get("message", ""),
-            first_bytes(letter.value),
+            first_bytes(letter.value or b""),
         )
         # As text: brackets in what others sent are no markup, and the terminal must not obey it.
         table.add_row(*(Text("".join(c if c.isprintable() else " " for c in cell)) for cell in cells))

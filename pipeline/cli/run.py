@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import logging
+import os
 import signal
+import sys
 from pathlib import Path  # noqa: TC003  # typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
+import structlog
 import typer
 
+from pipeline.errors import DuriError
 from pipeline.runtime.logs import configure_logging
 from pipeline.runtime.memory import collect_seldom, give_large_arrays_back
 from pipeline.runtime.stages import build_specs
-from pipeline.runtime.worker import run_worker
+from pipeline.runtime.worker import run_worker, steps_in_hand
 from pipeline.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeline.settings import Settings
+
+_PATIENCE_S = 0.5
+"""For threads that have nothing in hand to notice that they are not needed."""
+
+log = structlog.get_logger(__name__)
 
 
 class StageName(enum.StrEnum):
@@ -47,7 +57,28 @@ def run(
     collect_seldom()
     # Each once, in the order of the flow, however they were named.
     names = [name.value for name in StageName if not stages or name in stages]
-    asyncio.run(_run(settings, names))
+    try:
+        asyncio.run(_run(settings, names))
+    except DuriError as error:
+        leave(error)
+        raise
+    leave(None)
+
+
+def leave(failure: DuriError | None) -> None:
+    """End the process here if a step is still running: Python would wait for its thread, however long that takes.
+
+    Its transaction is aborted, so the step happens again wherever its partition goes.
+    """
+    if not steps_in_hand(_PATIENCE_S):
+        return
+    log.warning("a step does not end; leaving without it")
+    if failure is not None:
+        sys.stderr.write(f"duri: {failure}\n")
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0 if failure is None else failure.exit_status)
 
 
 async def _run(settings: Settings, names: Sequence[str]) -> None:

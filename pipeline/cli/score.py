@@ -40,7 +40,8 @@ def score(
     """Judge each sample of a recorded series as the running pipeline would.
 
     Adds expected, lower, upper, score, alarm (0 or 1) and detectors. Samples without a value and repeated times are
-    left out, as live; the summary on standard error counts them.
+    left out, as live; the summary counts them. It goes to standard output, or to standard error where the samples
+    are there.
     """
     settings = load_settings(config)
     configuration = load_detection(settings.config_dir, settings.detect, partitions=1)
@@ -50,7 +51,7 @@ def score(
     scored = score_series(configuration, recording.series[0], recording.ts, recording.value)
     with _writable(output) as stream:
         _write(stream, recording, scored)
-    _report(recording, scored, as_json=json_summary)
+    typer.echo(_summary(recording, scored, as_json=json_summary), err=output is None)
 
 
 @contextmanager
@@ -91,7 +92,7 @@ def _write(stream: TextIO, recording: Recording, scored: Scored) -> None:
         writer.writerow([from_ms(ts).isoformat(), repr(value), *band, f"{level:.4f}", int(alarm), detectors])
 
 
-def _report(recording: Recording, scored: Scored, *, as_json: bool) -> None:
+def _summary(recording: Recording, scored: Scored, *, as_json: bool) -> str:
     alarm = scored.verdicts.alarm
     episodes = int(alarm[:1].sum() + (alarm[1:] & ~alarm[:-1]).sum())
     summary = {
@@ -101,7 +102,6 @@ def _report(recording: Recording, scored: Scored, *, as_json: bool) -> None:
         "left_out": recording.missing + len(recording) - len(scored.rows),
     }
     if as_json:
-        typer.echo(json.dumps(summary), err=True)
-    else:
-        words = (f"{summary['samples']} samples", f"{summary['alarms']} in alarm in {episodes} episodes")
-        typer.echo(f"{'; '.join(words)}; {summary['left_out']} left out", err=True)
+        return json.dumps(summary)
+    words = (f"{summary['samples']} samples", f"{summary['alarms']} in alarm in {episodes} episodes")
+    return f"{'; '.join(words)}; {summary['left_out']} left out"

@@ -11,9 +11,10 @@ from pipeline.detect.thresholds import load_thresholds
 from pipeline.signals.definitions import load_definitions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from pipeline.detect.thresholds import Thresholds
+    from pipeline.detect.thresholds import RegressionRule, StaticRule, Thresholds
     from pipeline.settings import DetectSettings
     from pipeline.signals.definitions import Definitions
 
@@ -33,6 +34,15 @@ class DetectConfiguration:
         """Frame interval."""
         return round(self.settings.frame_s * 1000)
 
+    def plan(self) -> dict[str, object]:
+        """What the detectors' state is laid out by, in plain values: under another plan it means something else."""
+        return {
+            "frame_ms": self.frame_ms,
+            "signals": list(self.definitions.signals),
+            "rules": _rule_plan(self.thresholds.rules),
+            "regression rules": _rule_plan(self.thresholds.regression),
+        }
+
     @property
     def lifecycle(self) -> LifecycleSettings:
         """How anomalies live."""
@@ -42,6 +52,11 @@ class DetectConfiguration:
             update_every=round(settings.update_every_s * 1000),
             max_open=settings.max_open_anomalies,
         )
+
+
+def _rule_plan(rules: Mapping[str, StaticRule | RegressionRule]) -> list[str]:
+    # The services belong to it: which of them a rule watches is decided once, when they appear.
+    return [f"{rule_id}({rule.signal} of {rule.services})" for rule_id, rule in rules.items()]
 
 
 def load_detection(config_dir: Path, settings: DetectSettings, *, partitions: int) -> DetectConfiguration:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from pipeline.detect.lifecycle import or_none
+from pipeline.detect.opened import or_none
 from pipeline.records import SCHEMA_VERSION, Frame, cloudevent_headers, content_id, from_ms
 from pipeline.records import Detector as Detectors
 from pipeline.stage import Output, Topic
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pipeline.detect.lifecycle import Open
+    from pipeline.detect.opened import Open
 
 _encoder = msgspec.json.Encoder()
 

@@ -13,22 +13,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from pipeline.detect.opened import Fired, Open, anomaly_record
 from pipeline.errors import StateError
 from pipeline.records import (
     Anomaly,
     AnomalyState,
     ClosedBecause,
-    Detector,
-    Direction,
-    Firing,
     Provenance,
     Severity,
     content_id,
-    from_ms,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from pipeline.detect.frame import Flag
 
@@ -66,70 +63,6 @@ class LifecycleSettings:
     close_after: int
     update_every: int
     max_open: int
-
-
-class _Fired(msgspec.Struct):
-    detector: Detector
-    rule: str | None
-    severity: Severity
-    score: float
-    since: int
-    first: int
-    last: int
-    threshold: float | None
-
-
-class Open(msgspec.Struct):
-    """An open anomaly; times in ms."""
-
-    id: str
-    service: str
-    signal: str
-    entity: str
-    labels: dict[str, str]
-    unit: str
-    opened: int
-    last: int
-    severity: Severity
-    fired: list[_Fired]
-    observed: float
-    expected: float
-    lower: float
-    upper: float
-    normal: float
-    """What was expected when it opened: what recovery means."""
-    latest: float
-    recent: list[float]
-    provenance: Provenance
-    reported: int
-    reported_severity: Severity
-    reported_fired: int
-
-    @property
-    def score(self) -> float:
-        """The highest score of any detector."""
-        return max(fired.score for fired in self.fired)
-
-    @property
-    def direction(self) -> Direction:
-        """On which side of the expectation it was observed; without one, of the static rule's threshold."""
-        thresholds = [f.threshold for f in self.fired if f.detector is Detector.STATIC and f.threshold is not None]
-        reference = thresholds[0] if thresholds and math.isnan(self.expected) else self.expected
-        deviation = self.observed - reference
-        if math.isnan(deviation) or deviation == 0:
-            return Direction.NONE
-        return Direction.UP if deviation > 0 else Direction.DOWN
-
-    @property
-    def lead_s(self) -> float | None:
-        """Seconds by which another detector was ahead of the static rule (negative: behind)."""
-        static = [f.first for f in self.fired if f.detector is Detector.STATIC and f.severity is not Severity.INFO]
-        others = [f.first for f in self.fired if f.detector is not Detector.STATIC]
-        return (min(static) - min(others)) / 1000 if static and others else None
-
-    def firing_now(self) -> list[_Fired]:
-        """The detectors that fired at the last evaluation that fired at all."""
-        return [fired for fired in self.fired if fired.last == self.last]
 
 
 class Anomalies:
@@ -228,6 +161,8 @@ class Anomalies:
         for flag in flags:
             _join(now, flag, observation.at)
         now.severity = max((fired.severity for fired in now.fired), key=lambda severity: severity.rank)
+        if math.isnan(observation.value):
+            return
         further = abs(observation.deviation) > abs(now.observed - now.expected)
         if further or math.isnan(now.expected) or math.isnan(now.observed):
             now.observed, now.expected = observation.value, observation.expected
@@ -235,7 +170,7 @@ class Anomalies:
 
     def _report(self, now: Open, state: AnomalyState, at: int) -> Anomaly:
         now.reported, now.reported_severity, now.reported_fired = at, now.severity, len(now.fired)
-        return self._record(now, state)
+        return anomaly_record(now, state, self._model_version)
 
     def _close(self, now: Open, at: int, *, gone: bool) -> Anomaly:
         key = Key(now.service, now.signal, now.entity)
@@ -244,52 +179,8 @@ class Anomalies:
         del siblings[key]
         if not siblings:
             del self._by_service[key.service]
-        return self._record(now, AnomalyState.CLOSED, closed=at, because="series_gone" if gone else _why_closed(now))
-
-    def _record(
-        self, now: Open, state: AnomalyState, closed: int | None = None, because: ClosedBecause | None = None
-    ) -> Anomaly:
-        return Anomaly(
-            id=now.id,
-            state=state,
-            severity=now.severity,
-            service=now.service,
-            labels=now.labels,
-            signal=now.signal,
-            unit=now.unit,
-            opened_at=from_ms(now.opened),
-            last_at=from_ms(now.last),
-            closed_at=None if closed is None else from_ms(closed),
-            closed_because=because,
-            observed=or_none(now.observed),
-            expected=or_none(now.expected),
-            lower=or_none(now.lower),
-            upper=or_none(now.upper),
-            score=now.score,
-            direction=now.direction,
-            detectors=[
-                Firing(
-                    detector=fired.detector,
-                    severity=fired.severity,
-                    score=fired.score,
-                    since=from_ms(fired.since),
-                    rule=fired.rule,
-                    held_for_s=(fired.last - fired.since) / 1000,
-                    threshold=fired.threshold,
-                )
-                for fired in now.fired
-            ],
-            lead_s=now.lead_s,
-            recent=[or_none(value) for value in now.recent],
-            model_version=self._model_version,
-            provenance=now.provenance,
-        )
-
-    def sweep(self, silent_since: int) -> Iterator[Key]:
-        """Keys of raw series' anomalies whose series has not been heard of since then (ms)."""
-        for key, now in list(self._open.items()):
-            if key.entity and now.last < silent_since:
-                yield key
+        because: ClosedBecause = "series_gone" if gone else _why_closed(now)
+        return anomaly_record(now, AnomalyState.CLOSED, self._model_version, closed=at, because=because)
 
     def snapshot(self) -> bytes:
         """Copy of the whole state."""
@@ -318,11 +209,6 @@ class About:
     recent: Sequence[float] = ()
 
 
-def or_none(value: float) -> float | None:
-    """JSON has no NaN."""
-    return None if math.isnan(value) else value
-
-
 def _remember(now: Open, observation: Observation) -> None:
     now.latest = observation.value
     now.recent.append(observation.value)
@@ -341,7 +227,7 @@ def _join(now: Open, flag: Flag, at: int) -> None:
                 fired.severity = flag.severity
             return
     now.fired.append(
-        _Fired(
+        Fired(
             detector=flag.detector,
             rule=flag.rule,
             severity=flag.severity,

@@ -46,44 +46,64 @@ class SeriesRegistry:
         self.services = ServiceRows()
         self._new_rows: list[tuple[int, str]] = []
         self.refused = 0
-        self._newcomers = 0
+        """Series without a place, each once a frame, and at most as many a frame as there are places."""
+        self._newcomers: set[int] = set()
         self._service_of = np.zeros(0, dtype=np.int32)
 
     def resolve(self, batch: SampleBatch) -> npt.NDArray[np.int32]:
         """Slot of each sample's series, int32[n]; -1 where the series is not modelled."""
         slots = self.store.lookup(batch.series)
-        unknown = np.flatnonzero(slots < 0)
-        if not len(unknown):
+        unknown = slots < 0
+        if not unknown.any():
             return slots
-        if self._admit(batch, unknown):
-            slots = self.store.lookup(batch.series)
+        # Labels come with the first row of a series in a message; a series refused there has none later on.
+        labelled = np.flatnonzero(unknown & batch.labels.is_valid().to_numpy(zero_copy_only=False))
+        admitted = self._admit(batch, labelled)
+        if not admitted:
+            return slots
+        slots = self.store.lookup(batch.series)
+        since = np.zeros(self.store.slots, dtype=np.int64)
+        since[list(admitted)] = list(admitted.values())
+        # Rows from before their series was known stay without one: so it would be, had the poll ended between.
+        slots[since[slots] > np.arange(len(slots))] = -1
         return slots
 
-    def _admit(self, batch: SampleBatch, unknown: npt.NDArray[np.int64]) -> bool:
-        _, first = np.unique(batch.series[unknown], return_index=True)
-        admitted = False
-        for row in unknown[np.sort(first)].tolist():
+    def _admit(self, batch: SampleBatch, labelled: npt.NDArray[np.int64]) -> dict[int, int]:
+        """Take in what there is room for, in the order of the log: new slots, and the row from which each counts."""
+        admitted: dict[int, int] = {}
+        known: set[int] = set()
+        for place, row in enumerate(labelled.tolist()):
             if self.store.is_full:
-                self.refused += 1
-                self._newcomers += 1
-                continue
-            canonical = batch.labels[row].as_py()
-            # Labels come with the first row of a series in a message; a series refused there has none later on.
-            if canonical is not None and self._add(int(batch.series[row]), canonical):
-                admitted = True
+                self._refuse(batch.series[labelled[place:]])
+                break
+            identity = int(batch.series[row])
+            if identity not in known and (slot := self._add(identity, batch.labels[row].as_py())) is not None:
+                known.add(identity)
+                admitted[slot] = row
         return admitted
 
-    def _add(self, identity: int, canonical: bytes) -> bool:
+    def _refuse(self, identities: npt.NDArray[np.uint64]) -> None:
+        """Note who asked for a place; beyond the capacity further ones would move nobody."""
+        absent = identities[self.store.lookup(identities) < 0]
+        before = len(self._newcomers)
+        for identity in dict.fromkeys(absent.tolist()):
+            if len(self._newcomers) >= self.store.capacity:
+                break
+            self._newcomers.add(identity)
+        self.refused += len(self._newcomers) - before
+
+    def _add(self, identity: int, canonical: bytes) -> int | None:
+        """Slot of a new series; None where nobody can read its labels."""
         try:
             series = parse_canonical(canonical)
         except ValueError:
-            return False
+            return None
         slot = self.store.add(identity, series)
         row, is_new = self.services.join(series.service)
         if is_new:
             self._new_rows.append((row, series.service))
         self._attach(slot, series, row)
-        return True
+        return slot
 
     def _attach(self, slot: int, series: Series, row: int) -> None:
         used = self.table.add(slot, series, row)
@@ -110,8 +130,8 @@ class SeriesRegistry:
 
     def let_go(self, now: int) -> Departed:
         """At the end of a frame (ms): evict what is idle or must make room."""
-        slots = self.store.idle_since(now - self._idle_ms, self._newcomers)
-        self._newcomers = 0
+        slots = self.store.idle_since(now - self._idle_ms, len(self._newcomers))
+        self._newcomers.clear()
         if not len(slots):
             return Departed((), ())
         series = [self.store.series(slot) for slot in slots.tolist()]
@@ -126,7 +146,7 @@ class SeriesRegistry:
             "services": self.services.snapshot(),
             "new_rows": list(self._new_rows),
             "refused": self.refused,
-            "newcomers": self._newcomers,
+            "newcomers": sorted(self._newcomers),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -135,7 +155,7 @@ class SeriesRegistry:
             self.services.restore(state["services"])
             self._new_rows = [(row, service) for row, service in state["new_rows"]]
             self.refused = state["refused"]
-            self._newcomers = state["newcomers"]
+            self._newcomers = set(state["newcomers"])
         except (KeyError, ValueError) as error:
             raise StateError(f"series registry: {error!r}") from error
         for slot, series in self.store.occupied():

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pipeline.stage import InputRecord, SnapshotState
 
 MODEL_VERSION = "bank.1"
-_STATE_VERSION = 1
+_STATE_VERSION = 2
 _TICK_TYPE = Tick.event_type().encode()
 _IDLE_TYPE = SourceIdle.event_type().encode()
 
@@ -53,6 +53,7 @@ class DetectStage:
         frames_partitions: int = 1,
     ) -> None:
         settings = configuration.settings
+        self._plan = configuration.plan()
         self._topic = input_topic
         self._partition = partition
         self._frames_partitions = frames_partitions
@@ -228,10 +229,12 @@ class DetectStage:
         """Copy of the whole state."""
         meta = {
             "version": _STATE_VERSION,
+            "plan": self._plan,
             "clocks": self._clocks.snapshot(),
             "frame_start": self._intake.start,
             "ticking": self._ticking,
-            "counts": dict(self._counts),
+            # By name: in the order in which they first counted they would tell how the log was cut.
+            "counts": dict(sorted(self._counts.items())),
             "registry": self._registry.snapshot(),
         }
         state: dict[str, Any] = {"meta": msgspec.msgpack.encode(meta), "anomalies": self._anomalies.snapshot()}
@@ -245,6 +248,7 @@ class DetectStage:
             meta = msgspec.msgpack.decode(bytes(state["meta"]))
             if meta["version"] != _STATE_VERSION:
                 raise StateError(f"detect snapshot has version {meta['version']}, this program reads {_STATE_VERSION}")
+            self._check_plan(meta["plan"])
             for prefix, part in self._parts().items():
                 dot = f"{prefix}."
                 part.restore({name.removeprefix(dot): value for name, value in state.items() if name.startswith(dot)})
@@ -257,6 +261,15 @@ class DetectStage:
             raise StateError(f"detect snapshot of partition {self._partition}: {error!r}") from error
         self._ticking = meta["ticking"]
         self._counts = Counter(meta["counts"])
+
+    def _check_plan(self, theirs: Mapping[str, object]) -> None:
+        """Refuse state by column number that was kept under other columns."""
+        for name, ours in self._plan.items():
+            if theirs[name] != ours:
+                raise StateError(
+                    f"detect snapshot of partition {self._partition} was taken with {name} {theirs[name]}, "
+                    f"now it is {ours}"
+                )
 
     def _parts(self) -> dict[str, Any]:
         return {"store": self._registry.store, "watched": self._registry.watched, "closer": self._closer}

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from pipeline.configfile import load_model
+from pipeline.configfile import in_file, load_model, nearest, read_yaml
 from pipeline.errors import SettingsError
 from pipeline.records import Severity
+from pipeline.signals.definitions import Pattern
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from pipeline.signals.definitions import Definitions
@@ -33,21 +35,13 @@ Duration = Annotated[int, BeforeValidator(parse_duration)]
 
 
 class _Rule(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
     signal: str
     severity: Severity
     hold_ms: Duration = Field(alias="for")
     source: str = ""
-    services: str = ".*"
-
-    @model_validator(mode="after")
-    def _valid_pattern(self) -> Self:
-        try:
-            re.compile(self.services)
-        except re.error as error:
-            raise ValueError(f"services: {self.services!r} is no regular expression: {error}") from error
-        return self
+    services: Pattern = ".*"
 
     def concerns(self, service: str) -> bool:
         """Whether the rule watches this service."""
@@ -117,9 +111,18 @@ def load_thresholds(config_dir: Path, definitions: Definitions) -> Thresholds:
     """`thresholds.yaml` of this folder. Raises SettingsError with file, line and key."""
     path = config_dir / "thresholds.yaml"
     thresholds = load_model(path, Thresholds)
-    every: dict[str, StaticRule | RegressionRule] = {**thresholds.rules, **thresholds.regression}
-    for rule_id, rule in every.items():
-        if rule.signal not in definitions.signals:
-            known = ", ".join(definitions.signals)
-            raise SettingsError(f"{path}: {rule_id}.signal: {rule.signal!r} is no signal of signals.yaml ({known})")
+    mistakes = list(_unknown_signals(thresholds, definitions))
+    if mistakes:
+        place_of = in_file(path, read_yaml(path)[1])
+        lines = (f"{place_of(key)}: {'.'.join(key)}: {text}" for key, text in mistakes)
+        raise SettingsError("\n".join(lines))
     return thresholds
+
+
+def _unknown_signals(thresholds: Thresholds, definitions: Definitions) -> Iterator[tuple[tuple[str, ...], str]]:
+    sections: dict[str, Mapping[str, _Rule]] = {"rules": thresholds.rules, "regression": thresholds.regression}
+    for section, rules in sections.items():
+        for rule_id, rule in rules.items():
+            if rule.signal not in definitions.signals:
+                hint = nearest(rule.signal, definitions.signals)
+                yield (section, rule_id, "signal"), f"{rule.signal!r} is no signal of signals.yaml{hint}"

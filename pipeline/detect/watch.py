@@ -65,16 +65,19 @@ class WatchedSeries:
 
         slots int32[n] (-1: no series), ts int64[n] ms, watched float64[n] (NaN: nothing to watch).
         """
-        place = self._columns["slot"][slots] - np.int32(1)
-        rows = np.flatnonzero((slots >= 0) & (place >= 0) & ~np.isnan(watched))
-        return rows, self._bank.score_learn(place[rows], ts[rows], watched[rows])
+        rows = np.flatnonzero((slots >= 0) & ~np.isnan(watched))
+        place = self._columns["slot"][slots[rows]] - np.int32(1)
+        rows, place = rows[place >= 0], place[place >= 0]
+        return rows, self._bank.score_learn(place, ts[rows], watched[rows])
 
     def judge(
         self, slots: npt.NDArray[np.int32], ts: npt.NDArray[np.int64], watched: npt.NDArray[np.float64]
     ) -> Watched:
-        """As `score`; the samples in alarm, or of a series with an open anomaly: they need a look."""
+        """As `score`; the samples of series in alarm or with an open anomaly: they need a look."""
         rows, verdicts = self.score(slots, ts, watched)
-        at = np.flatnonzero(verdicts.alarm | self._columns["open"][slots[rows]])
+        series = slots[rows]
+        # An alarm opens an anomaly for all that follows it here: polls that are cut elsewhere must say the same.
+        at = np.flatnonzero(np.isin(series, series[verdicts.alarm]) | self._columns["open"][series])
         return Watched(rows=rows[at], at=at, verdicts=verdicts)
 
     def evict(self, slots: npt.NDArray[np.int32]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.batch import ARROW_CONTENT_TYPE, SampleBatch, decode_batch
+from pipeline.batch import ARROW_CONTENT_TYPE, SampleBatch, TimeBefore1970Error, decode_batch
 from pipeline.errors import DecodeError
 from pipeline.ingest.points import Points
 from pipeline.series import parse_canonical
@@ -27,22 +27,24 @@ def sniff(payload: bytes) -> bool:
     return payload.startswith(_STREAM_START)
 
 
-def decode(payload: bytes, catalog: SeriesCatalog, key: bytes | None) -> Points:  # noqa: ARG001  every decoder's signature
+def decode(payload: bytes, catalog: SeriesCatalog, key: bytes | None) -> Points:
     """Columns of samples. Raises DecodeError."""
     try:
         batch = decode_batch(payload)
+    except TimeBefore1970Error as error:
+        raise DecodeError(str(error), reason="timestamp") from error
     except ValueError as error:
         raise DecodeError(str(error), reason="syntax") from error
     unique, first, inverse = np.unique(batch.series, return_index=True, return_inverse=True)
     known = np.fromiter(
-        (_intern(batch, int(identity), int(row), catalog) for identity, row in zip(unique, first, strict=True)),
+        (_intern(batch, int(identity), int(row), catalog, key) for identity, row in zip(unique, first, strict=True)),
         dtype=np.int64,
         count=len(unique),
     )
     return Points(known[inverse], batch.ts, batch.value)
 
 
-def _intern(batch: SampleBatch, identity: int, row: int, catalog: SeriesCatalog) -> int:
+def _intern(batch: SampleBatch, identity: int, row: int, catalog: SeriesCatalog, key: bytes | None) -> int:
     known = catalog.index_of(identity)
     if known is not None:
         return known
@@ -53,6 +55,12 @@ def _intern(batch: SampleBatch, identity: int, row: int, catalog: SeriesCatalog)
         series = parse_canonical(canonical)
     except ValueError as error:
         raise DecodeError(f"row {row}: {error}", reason="labels") from error
-    if series.identity() != identity:
-        raise DecodeError(f"row {row}: {identity:#x} is not the identity of its labels", reason="labels")
-    return catalog.intern_canonical(series)
+    # Held to the same rules as series of every other format; what they change is another series than was named.
+    index = catalog.intern(series.name, series.labels, key, series.kind, series.unit)
+    if catalog.identity[index] != identity:
+        raise DecodeError(
+            f"row {row}: {identity:#x} is not the identity of its labels "
+            f"({catalog.canonical[index][:200].decode('utf-8', 'replace')})",
+            reason="labels",
+        )
+    return index

@@ -118,10 +118,6 @@ class SeriesCatalog:
         """Index of the series with this identity, if it is known."""
         return self._by_identity.get(identity)
 
-    def intern_canonical(self, series: Series) -> int:
-        """Index of a series that is canonical already."""
-        return self._place(series)
-
     def _place(self, series: Series) -> int:
         identity = series.identity()
         index = self._by_identity.get(identity)

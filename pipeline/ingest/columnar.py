@@ -70,7 +70,10 @@ def _indexes(columns: _Columns, catalog: SeriesCatalog, key: bytes | None) -> np
     known = _interned(bytes(columns.series), catalog, key)
     if columns.index is None:
         return known
-    rows = np.asarray(columns.index, dtype=np.int64)
+    try:
+        rows = np.asarray(columns.index, dtype=np.int64)
+    except OverflowError as error:
+        raise DecodeError(f"index names a series outside 0…{len(known) - 1}", reason="fields") from error
     if len(rows) and (rows.min() < 0 or rows.max() >= len(known)):
         raise DecodeError(f"index names a series outside 0…{len(known) - 1}", reason="fields")
     return known[rows]

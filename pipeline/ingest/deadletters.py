@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pipeline.stage import InputRecord
 
 ERROR_PREFIX = "duri.error."
+NULL = "null"
+"""Header `duri.error.null`, `true` where the original's value was null; left out otherwise."""
 _MESSAGE_LIMIT = 1000
 
 
@@ -25,6 +27,9 @@ def dead_letter(record: InputRecord, error: DecodeError, *, stage: str) -> Outpu
         "partition": record.partition,
         "offset": record.offset,
     }
+    if record.value is None:
+        # A letter's value is bytes; without this mark a replay would send an empty message for a null one.
+        reasons[NULL] = "true"
     # A replayed dead letter that fails again tells of its last failure only.
     original = [(key, value) for key, value in record.headers if not key.startswith(ERROR_PREFIX)]
     return Output(

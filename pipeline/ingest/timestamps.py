@@ -65,4 +65,7 @@ def _iso_to_millis(text: str) -> int:
         ) from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1000)
+    millis = round(moment.timestamp() * 1000)
+    if millis < 0:
+        raise DecodeError(f"timestamp {text[:40]!r} is before 1970", reason="timestamp")
+    return millis

@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 _ROWS = 16_384
 _HEADERS = (("content-type", ARROW_CONTENT_TYPE.encode()),)
 
-WRITTEN = (Topic.ANOMALIES, Topic.INCIDENTS, Topic.RECOMMENDATIONS, Topic.OUTCOMES, Topic.DEADLETTER)
-"""The topics whose records a backtest writes, one file of JSON lines each."""
+WRITTEN = (Topic.ANOMALIES, Topic.INCIDENTS, Topic.RECOMMENDATIONS, Topic.OUTCOMES)
+"""The topics whose records a backtest writes, one file of JSON lines each.
+
+Dead letters hold other people's bytes, which are no lines: the summary counts them.
+"""
 
 
 def recordings_in(folder: Path) -> list[Path]:
@@ -89,13 +92,12 @@ def message(recording: Recording, begin: int, end: int) -> Output:
 
 def _write(outputs: Iterator[Output], files: Mapping[Topic, BinaryIO], tally: Counter[str]) -> None:
     for output in outputs:
+        tally[output.topic] += 1
         file = files.get(output.topic)
         if file is None:
             continue
         file.write(output.value + b"\n")
-        tally[output.topic] += 1
-        if output.topic is not Topic.DEADLETTER:
-            _count(json.loads(output.value), output.topic, tally)
+        _count(json.loads(output.value), output.topic, tally)
 
 
 def _count(record: dict[str, Any], topic: Topic, tally: Counter[str]) -> None:
@@ -110,6 +112,7 @@ def _summary(recording: Recording, flow: LocalFlow, tally: Counter[str]) -> dict
         "samples": len(recording),
         "series": len(recording.series),
         "missing_values": recording.missing,
+        "dead_letters": tally[Topic.DEADLETTER],
         "from": from_ms(int(recording.ts[0])).isoformat(),
         "to": from_ms(int(recording.ts[-1])).isoformat(),
         "anomalies": tally["anomalies opened"],

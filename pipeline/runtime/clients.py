@@ -47,13 +47,12 @@ def connection(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 def _ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
-    key_password = kafka.ssl_key_password
     try:
         context: ssl.SSLContext = create_ssl_context(
             cafile=kafka.ssl_cafile,
             certfile=kafka.ssl_certfile,
             keyfile=kafka.ssl_keyfile,
-            password=key_password.get_secret_value() if key_password else None,
+            password=kafka.key_password(),
         )
     except (OSError, ssl.SSLError) as error:
         raise SettingsError(

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from pipeline.errors import BrokerError, BrokerUnavailableError
-from pipeline.ingest.deadletters import ERROR_PREFIX
+from pipeline.ingest.deadletters import ERROR_PREFIX, NULL
 from pipeline.runtime import clients
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.stage import Topic
@@ -43,7 +43,7 @@ class Letter:
     timestamp: int
     """When it became a dead letter, ms."""
     key: bytes | None
-    value: bytes
+    value: bytes | None
     headers: Headers
     """The original's."""
     error: Mapping[str, str]
@@ -69,7 +69,9 @@ def read_letter(record: InputRecord) -> Letter:
         if name.startswith(ERROR_PREFIX)
     }
     original = [(name, value) for name, value in record.headers if not name.startswith(ERROR_PREFIX)]
-    return Letter(record.partition, record.offset, record.timestamp, record.key, record.value or b"", original, error)
+    # The dead letter of a record without a value is empty, and says so.
+    value = None if error.get(NULL) == "true" else record.value or b""
+    return Letter(record.partition, record.offset, record.timestamp, record.key, value, original, error)
 
 
 class DeadLetterLog:

@@ -96,11 +96,14 @@ def _files(settings: Settings) -> list[Finding]:
         loaded = load_detection(folder, settings.detect, partitions=settings.topics.samples_partitions)
         return f"{len(loaded.thresholds.rules)} rules, time zone {settings.detect.timezone}"
 
+    def catalogue() -> str:
+        return f"{len(load_catalogue(folder / 'catalogue', load_definitions(folder)).rules)} rules"
+
     signals = _file("signals", lambda: f"{len(load_definitions(folder).signals)} signals")
     return [
         signals,
         _file("thresholds", detection) if signals.verdict is Verdict.OK else _skip("thresholds", "signals"),
-        _file("catalogue", lambda: f"{len(load_catalogue(folder / 'catalogue').rules)} rules"),
+        _file("catalogue", catalogue),
         _file("topology", lambda: f"{len(load_topology(folder / 'topology.yaml').services)} services"),
     ]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.advise import load_advice
-from pipeline.advise.stage import AdviseStage
+from pipeline.advise.stage import AdviseStage, history_slots
+from pipeline.configfile import nearest
 from pipeline.detect.configuration import load_detection
 from pipeline.detect.stage import DetectStage
 from pipeline.errors import SettingsError
 from pipeline.ingest.control import ControlStage
-from pipeline.ingest.formats import AUTO
+from pipeline.ingest.formats import AUTO, FORMATS
 from pipeline.ingest.stage import IngestStage
 from pipeline.runtime.spec import StageSpec
 from pipeline.stage import Topic
@@ -42,6 +43,7 @@ def _topics(settings: Settings) -> Mapping[Topic, str]:
 def _ingest(settings: Settings) -> StageSpec:
     topics = settings.topics
     control = topics.name(Topic.CONTROL)
+    _check_formats(topics.extra_inputs)
 
     def make(source: TopicPartition) -> Stage:
         if source.topic == control:
@@ -57,6 +59,17 @@ def _ingest(settings: Settings) -> StageSpec:
 
     inputs = (topics.name(Topic.METRICS), *topics.extra_inputs, control)
     return StageSpec(name="ingest", inputs=inputs, factory=make, outputs=_topics(settings))
+
+
+def _check_formats(extra_inputs: Mapping[str, str]) -> None:
+    """The settings lie below ingest and do not know its formats, so their names are checked here."""
+    known = (AUTO, *(entry.name for entry in FORMATS))
+    for topic, name in extra_inputs.items():
+        if name not in known:
+            raise SettingsError(
+                f"topics.extra_inputs.{topic}: {name!r} is no format; expected {', '.join(known[:-1])} or {known[-1]}"
+                f"{nearest(name, known)}"
+            )
 
 
 def _detect(settings: Settings) -> StageSpec:
@@ -78,6 +91,7 @@ def _detect(settings: Settings) -> StageSpec:
 
 def _advise(settings: Settings) -> StageSpec:
     catalogue, topology = load_advice(settings.config_dir)
+    history_slots(settings.advise, settings.detect.frame_s)  # a wrong length is told at the start
 
     def make(source: TopicPartition) -> Stage:
         return AdviseStage(

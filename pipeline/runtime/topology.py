@@ -24,8 +24,9 @@ _HOUR_MS = 3_600_000
 _LONG_MS = 90 * 24 * _HOUR_MS
 """What people come back to is kept for a quarter."""
 _LONG_LIVED = {Topic.ANOMALIES, Topic.INCIDENTS, Topic.RECOMMENDATIONS, Topic.OUTCOMES, Topic.CONTROL}
-_ADDRESSED = (Topic.SAMPLES, Topic.FRAMES)
-"""Stages write to these by partition number, so the settings must know how many there are."""
+_COUNTED = (Topic.METRICS, Topic.SAMPLES, Topic.FRAMES)
+"""The settings must know how many partitions these have: detect waits for each of the first, stages write to the others
+by partition number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ async def check_topics(admin: ClusterAdmin, settings: Settings, stages: Sequence
             f"{state} takes messages of {facts[state].max_message_bytes} bytes only: "
             f"set its max.message.bytes to {DEFAULT_MAX_MESSAGE_BYTES}"
         )
-    for role in _ADDRESSED:
+    for role in _COUNTED:
         name, wanted = settings.topics.name(role), settings.topics.partitions(role)
         if name in facts and facts[name].partitions != wanted:
             raise SettingsError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 THREADS = 2
+_THREAD_NAMES = "duri-stage"
+_STAGES_SHARE = 0.8
+"""Of the time to shut down; the rest is for pages, connections and the end of the process."""
 _READY_LOOK_S = 0.05
 
 log = structlog.get_logger(__name__)
@@ -73,9 +78,10 @@ class Worker:
         ):
             self._broker_answers = True
             facts = await check_topics(admin, self._settings, self._stages)
+            settings = _for_stages(self._settings)
             with _thread_pool() as pool:
                 context = WorkerContext(
-                    self._settings, self._timing, admin, facts, self._telemetry, pool, self._partitions_held
+                    settings, self._timing, admin, facts, self._telemetry, pool, self._partitions_held
                 )
                 self._runners += [StageRunner(context, spec) for spec in self._stages]
                 async with self._watched(admin, address, on_ready):
@@ -163,11 +169,28 @@ class _Partitions:
             yield from list(runner.partitions.values())
 
 
+def _for_stages(settings: Settings) -> Settings:
+    """The settings with the stages' part of the time to shut down: they spend all they are given."""
+    runtime = settings.runtime
+    share = runtime.model_copy(update={"shutdown_s": _STAGES_SHARE * runtime.shutdown_s})
+    return settings.model_copy(update={"runtime": share})
+
+
+def steps_in_hand(patience_s: float) -> bool:
+    """Whether a stage's step still runs, once a worker has ended and its idle threads had so long to follow."""
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(_THREAD_NAMES)]
+    end = time.monotonic() + patience_s
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    return any(thread.is_alive() for thread in threads)
+
+
 @contextlib.contextmanager
 def _thread_pool() -> Iterator[ThreadPoolExecutor]:
-    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="duri-stage")
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix=_THREAD_NAMES)
     try:
         yield pool
     finally:
-        # A step that does not end must not hold up the end of the process's other work.
+        # A step that does not end must not hold up what the process does next. Python itself still waits for its
+        # thread when the interpreter exits: who cannot wait asks `steps_in_hand` and leaves with `os._exit`.
         pool.shutdown(wait=False, cancel_futures=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.configfile import load_model
 
@@ -15,15 +15,28 @@ if TYPE_CHECKING:
     from pipeline.series import Series
 
 
+def valid_pattern(pattern: str) -> str:
+    """The pattern itself, checked. Raises ValueError that says what is wrong with it."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(valid_pattern)]
+"""A regular expression, matched against the whole text."""
+
+
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Term(_Part):
     """One number per service and frame: series of some names, each reduced over the frame, then over the service."""
 
     of: list[str] = Field(min_length=1, description="Metric names; one name may stand alone")
-    where: dict[str, str] = Field(default_factory=dict, description="Label to regular expression (whole value)")
+    where: dict[str, Pattern] = Field(default_factory=dict, description="Label to regular expression (whole value)")
     take: Literal["rate", "increase", "mean", "last", "max"] = Field(
         default="last", description="How a series is reduced over the frame; rate and increase are for counters"
     )
@@ -35,16 +48,6 @@ class Term(_Part):
     @classmethod
     def _one_name(cls, names: object) -> object:
         return [names] if isinstance(names, str) else names
-
-    @field_validator("where")
-    @classmethod
-    def _valid_patterns(cls, where: dict[str, str]) -> dict[str, str]:
-        for label, pattern in where.items():
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{label}: {pattern!r} is no regular expression: {error}") from error
-        return where
 
     def selects(self, series: Series) -> bool:
         """Whether the series is one of this term's."""
@@ -58,7 +61,7 @@ class Quantile(_Part):
 
     of: str = Field(description="Name of the bucket series (`…_bucket`)")
     q: Annotated[float, Field(gt=0, lt=1)]
-    where: dict[str, str] = Field(default_factory=dict)
+    where: dict[str, Pattern] = Field(default_factory=dict, description="Label to regular expression (whole value)")
 
     def buckets(self) -> Term:
         """The term that selects the buckets."""
@@ -110,7 +113,7 @@ class Definitions(_Part):
 
     signals: dict[str, Signal]
     settings: dict[str, Term] = Field(default_factory=dict, description="Configured limits that are seen as metrics")
-    unwatched: list[str] = Field(
+    unwatched: list[Pattern] = Field(
         default_factory=list, description="Regular expressions of raw series' names that no learner watches"
     )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from pipeline.batch import ARROW_CONTENT_TYPE
+from pipeline.ingest.deadletters import NULL
 from pipeline.records import (
     JSON_CONTENT_TYPE,
     PUBLIC_RECORDS,
@@ -258,6 +259,7 @@ _ERRORS: Mapping[str, str] = {
     "topic": "Topic that it came from",
     "partition": "Partition that it came from",
     "offset": "Offset that it came from",
+    NULL: "true where the original had no value; absent otherwise",
 }
 _OTHER_MESSAGES: Mapping[str, Json] = {
     "columnar": {
@@ -293,7 +295,7 @@ _OTHER_MESSAGES: Mapping[str, Json] = {
         "headers": {
             "type": "object",
             "properties": {f"duri.error.{name}": _text(text) for name, text in _ERRORS.items()},
-            "required": [f"duri.error.{name}" for name in _ERRORS],
+            "required": [f"duri.error.{name}" for name in _ERRORS if name != NULL],
         },
         "payload": _BYTES,
         "bindings": _KEY,

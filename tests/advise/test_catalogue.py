@@ -12,19 +12,24 @@ from typer.testing import CliRunner
 
 from pipeline.advise import load_advice
 from pipeline.advise.catalogue import load_catalogue
+from pipeline.advise.drafting import provenance
 from pipeline.advise.expressions import Evaluator, compile_expression, references
-from pipeline.advise.judge import shown
+from pipeline.advise.facts import Facts
+from pipeline.advise.frames import Frame, SignalValue, Source
+from pipeline.advise.judge import Judge, Place, shown
 from pipeline.advise.rules import fill, placeholders
 from pipeline.cli.catalogue import catalogue as command
 from pipeline.configfile import shipped_config
+from pipeline.detect.stage import MODEL_VERSION
 from pipeline.errors import SettingsError
-from tests.advise.helpers import shipped
+from pipeline.signals.definitions import load_definitions
+from tests.advise.helpers import at, shipped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+DEFINITIONS = load_definitions(shipped_config())
 RULE = """\
-signals: {http.rps: 1/s}
 settings: {app.pool_size: {unit: "1", default: 20}}
 rules:
   - id: one
@@ -84,7 +89,43 @@ def test_shipped_catalogue_is_in_order() -> None:
 
 def test_own_catalogue(tmp_path: Path) -> None:
     """A folder with one rule of one's own is a catalogue."""
-    assert [entry.rule.id for entry in load_catalogue(written(tmp_path, RULE)).rules] == ["one"]
+    assert [entry.rule.id for entry in load_catalogue(written(tmp_path, RULE), DEFINITIONS).rules] == ["one"]
+
+
+def test_units_are_those_of_the_definitions() -> None:
+    """What signals.yaml says of a signal is not said again; every settings gauge of it is known."""
+    definitions = load_definitions(shipped_config())
+    catalogue, _ = load_advice(shipped_config())
+    assert catalogue.signals == {name: signal.unit for name, signal in definitions.signals.items()}
+    assert catalogue.settings.keys() == definitions.settings.keys()
+    assert catalogue.settings["app.pool_size"].default == 20
+
+
+def test_own_signals_are_those_beside_the_folder(tmp_path: Path) -> None:
+    """A rule may speak of a signal that one's own signals.yaml defines."""
+    shutil.copy(shipped_config() / "signals.yaml", tmp_path)
+    text = (tmp_path / "signals.yaml").read_text(encoding="utf-8")
+    (tmp_path / "signals.yaml").write_text(text.replace("  http.rps:\n", "  own.rps:\n"), encoding="utf-8")
+    (tmp_path / "catalogue").mkdir()
+    written(tmp_path / "catalogue", RULE)
+    with pytest.raises(SettingsError, match=r"rules\.yaml:\d+: rule one: unknown signal 'http\.rps'"):
+        load_catalogue(tmp_path / "catalogue", load_definitions(tmp_path))
+    written(tmp_path / "catalogue", RULE.replace("http.rps", "own.rps"))
+    assert load_catalogue(tmp_path / "catalogue", load_definitions(tmp_path)).signals["own.rps"] == "1/s"
+
+
+def test_a_rule_does_not_see_the_values_of_the_one_before(tmp_path: Path) -> None:
+    """Where a rule's present value is not known, the last rule's does not stand in for it."""
+    first = RULE.replace("    commands:", "    values: {twice: current * 2.0}\n    commands:")
+    second = first[first.index("  - id: one") :].replace("id: one", "id: two")
+    second = second.replace('current: settings["app.pool_size"]', 'current: before["http.rps"]')
+    catalogue = load_catalogue(written(tmp_path, first + second), DEFINITIONS)
+    frame = Frame("duri_core", at(0), at(1), {"http.rps": SignalValue(20.0)}, {}, Source("duri.samples", 0, 7))
+    facts = Facts("duri_core", frame, {"app.pool_size": 20.0}, frozenset(), {}, {}, {})
+    one, two = Judge(catalogue).matches(facts, Place(is_cause=True, certainty=1.0))
+    assert (one.values["twice"], one.values["current"]) == ("40", "20")
+    assert (two.values["twice"], two.values["current"]) == ("unknown", "unknown")
+    assert provenance(one).model_version == MODEL_VERSION
 
 
 MISTAKES: list[tuple[str, str, str]] = [
@@ -93,6 +134,14 @@ MISTAKES: list[tuple[str, str, str]] = [
     ('signals["http.rps"] > 10.0\n', 'signals["http.rps"] * 2 > 10.0\n', "numbers need a decimal point"),
     ('signals["http.rps"] > 10.0\n', 'signals["http.rps"] * 2.0\n', "gives a float; expected a truth value"),
     ('signals["http.rps"] > 10.0\n', "load > 10.0\n", "Undefined variable"),
+    ('signals["http.rps"] > 10.0\n', "settings['redis.timeoot'] > 10.0\n", "did you mean redis.timeout?"),
+    ('signals["http.rps"] > 10.0\n', "signals['http.rpm'] > 10.0\n", "unknown signal 'http.rpm'"),
+    ('signals["http.rps"] > 10.0\n', "true && 'http.rpm' in rising\n", "unknown signal 'http.rpm'"),
+    ('signals["http.rps"] > 10.0\n', 'settings["redis." + "timeoot"] > 10.0\n', "asks for 'redis.timeoot'"),
+    ("settings: {app.pool_size", "settings: {app.pol_size", "unknown settings gauge 'app.pol_size'"),
+    ("settings: {", "baseline: {http.rpm: 1.0}\nsettings: {", "unknown signal 'http.rpm'"),
+    ("settings: {", "signals: {own: s}\nsettings: {", "signals: Extra inputs are not permitted"),
+    ("prior: 0.9", "prior: .nan", "finite number"),
     ('settings["app.pool_size"] * 2.0\n', "1.0 > 2.0\n", "gives a bool; expected a number or text"),
     ('current: settings["app.pool_size"]', 'current: settings["app.pool"]', "unknown settings gauge 'app.pool'"),
     ('run: "SIZE={recommended}"', 'run: "SIZE={better}"', "nothing fills {better}"),
@@ -112,7 +161,7 @@ def test_mistake_is_named_with_its_line(tmp_path: Path, right: str, wrong: str, 
     assert right in RULE
     text = RULE.replace(right, wrong)
     with pytest.raises(SettingsError) as caught:
-        load_catalogue(written(tmp_path, text))
+        load_catalogue(written(tmp_path, text), DEFINITIONS)
     place = line_with(text, wrong.strip().splitlines()[0])
     lines = [line for line in str(caught.value).splitlines() if message in line]
     assert lines
@@ -124,21 +173,21 @@ def test_repeated_id_names_both_places(tmp_path: Path) -> None:
     """The same id in two files is a mistake in the second."""
     written(tmp_path, RULE, "a.yaml")
     written(tmp_path, RULE, "b.yaml")
-    with pytest.raises(SettingsError, match=r"b\.yaml:4: rule one: this id is taken in .*a\.yaml"):
-        load_catalogue(tmp_path)
+    with pytest.raises(SettingsError, match=r"b\.yaml:3: rule one: this id is taken in .*a\.yaml"):
+        load_catalogue(tmp_path, DEFINITIONS)
 
 
 def test_empty_folder_is_a_mistake(tmp_path: Path) -> None:
     """No rules at all is not meant."""
     with pytest.raises(SettingsError, match=r"holds no \*\.yaml"):
-        load_catalogue(tmp_path)
+        load_catalogue(tmp_path, DEFINITIONS)
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     """Two mistakes, two lines."""
     text = RULE.replace('"SIZE={recommended}"', '"{a}"').replace('"SIZE={current}"', '"{b}"')
     with pytest.raises(SettingsError) as caught:
-        load_catalogue(written(tmp_path, text))
+        load_catalogue(written(tmp_path, text), DEFINITIONS)
     assert len(str(caught.value).splitlines()) == 2
 
 
@@ -167,8 +216,8 @@ def test_missing_data_is_not_known(text: str, expected: Any) -> None:
 
 def test_references_are_found() -> None:
     """What an expression asks for, maps and lists alike."""
-    found = references('signals["a.b"] > usual["c"] && "d" in rising')
-    assert found == {("signals", "a.b"), ("usual", "c"), ("rising", "d")}
+    found = references("""signals["a.b"] > usual['c'] && "d" in rising || 'e' in falling && settings[ "f" ] > 1.0""")
+    assert found == {("signals", "a.b"), ("usual", "c"), ("rising", "d"), ("falling", "e"), ("settings", "f")}
 
 
 def test_templates_leave_other_braces_alone() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -271,7 +272,12 @@ def test_asyncapi_follows_the_settings():
     """Prefix and address are those of the settings; the password is not in it."""
     settings = Settings.model_validate(
         {
-            "kafka": {"bootstrap": "kafka:9093", "security_protocol": "SASL_SSL", "sasl_password": "hunter2"},
+            "kafka": {
+                "bootstrap": "kafka:9093",
+                "security_protocol": "SASL_SSL",
+                "sasl_username": "duri",
+                "sasl_password": "hunter2",
+            },
             "topics": {"prefix": "shop."},
         }
     )
@@ -292,10 +298,12 @@ def test_headers_as_they_are_written_fit(document, name):
 
 def test_dead_letter_headers_fit(document):
     """The same for the reasons that dead letters carry."""
-    record = LogRecord("duri.metrics", 0, 1, 0, None, b"x")
+    record = LogRecord("duri.metrics", 0, 1, 0, None, None)
     headers = dict(dead_letter(record, DecodeError("no"), stage="ingest").headers)
     schema = document["components"]["messages"]["deadletter"]["headers"]
     assert schema["properties"].keys() == headers.keys()
+    full = dict(dead_letter(replace(record, value=b"x"), DecodeError("no"), stage="ingest").headers)
+    assert set(schema["required"]) == full.keys()
 
 
 # --- the command ----------------------------------------------------------------------------------------------

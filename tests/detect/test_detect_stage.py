@@ -2,17 +2,25 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.detect.stage import DetectStage
 from pipeline.errors import StateError
 from pipeline.records import Anomaly, Frame, SourceIdle, Watermark, cloudevent_headers, to_ms
 from pipeline.stage import LogRecord, Topic
-from tests.builders import START, Row, cut, moved, samples, series
-from tests.detect.drive import FRAME_MS, Service, detect_stage, log, records, written
+from tests.builders import SOURCE, START, Row, cut, moved, samples, series
+from tests.detect.drive import FRAME_MS, Service, configuration, detect_stage, log, records, written
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.detect.configuration import DetectConfiguration
 
 MINUTE = 60.0
 
@@ -99,6 +107,38 @@ def test_wrong_snapshot_is_refused() -> None:
     broken = {name: value for name, value in stage.snapshot().items() if not name.startswith("store.")}
     with pytest.raises(StateError):
         detect_stage().restore(broken)
+
+
+def stage_of(changed: DetectConfiguration) -> DetectStage:
+    return DetectStage(changed, input_topic="duri.samples", partition=0, sources=[SOURCE])
+
+
+def swapped(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """The same entries, the first two in the other order."""
+    first, second, *rest = entries
+    return {name: entries[name] for name in (second, first, *rest)}
+
+
+@pytest.mark.parametrize("what", ["signals", "rules", "regression rules", "frame_ms"])
+def test_snapshot_of_another_configuration_is_refused(what: str) -> None:
+    """What was learned of one signal is never taken for another's: the error names what changed."""
+    ours = configuration()
+    thresholds = ours.thresholds
+    changed = {
+        "signals": replace(
+            ours, definitions=ours.definitions.model_copy(update={"signals": swapped(ours.definitions.signals)})
+        ),
+        "rules": replace(ours, thresholds=thresholds.model_copy(update={"rules": swapped(thresholds.rules)})),
+        "regression rules": replace(
+            ours, thresholds=thresholds.model_copy(update={"regression": swapped(thresholds.regression)})
+        ),
+        "frame_ms": configuration(frame_s=30.0),
+    }
+    stage = stage_of(ours)
+    stage.step(told()[0][:50])
+    with pytest.raises(StateError, match=f"taken with {what} "):
+        stage_of(changed[what]).restore(stage.snapshot())
+    stage_of(ours).restore(stage.snapshot())
 
 
 def test_p95_rule_fires_at_five_minutes_end_to_end() -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -136,7 +136,8 @@ def judge_series(detector: LearnedSignals, signal: str, values: list[float]) -> 
 
 
 def noisy(level: float, spread: float, count: int) -> list[float]:
-    return (level + spread * np.random.default_rng(7).standard_normal(count)).tolist()
+    values: list[float] = (level + spread * np.random.default_rng(7).standard_normal(count)).tolist()
+    return values
 
 
 def test_learned_flags_a_level_shift_as_hurting() -> None:
@@ -151,6 +152,24 @@ def test_learned_flags_a_level_shift_as_hurting() -> None:
 def test_learned_ignores_what_is_below_the_floor() -> None:
     """A deviation that is large in sigmas and small for people is not flagged."""
     assert not judge_series(learned(), "http.latency.p95", [*noisy(0.05, 0.0001, 300), 0.06, 0.06, 0.06])
+
+
+def recent() -> RecentValues:
+    ring = RecentValues(len(SIGNALS), FRAME_MS)
+    ring.grow(1)
+    return ring
+
+
+def test_recent_values_begin_with_the_first() -> None:
+    """A gap is a gap; what was before the signal's first value is not."""
+    ring = recent()
+    for number, value in enumerate([math.nan, math.nan, 1.0, math.nan, 3.0]):
+        ring.keep(frame(number, {"http.rps": value}))
+    again = recent()
+    again.restore(ring.snapshot())
+    values = again.of(0, SIGNALS.index("http.rps"), frame(5, {}).end)
+    assert np.array_equal(values, [1.0, math.nan, 3.0], equal_nan=True)
+    assert again.of(0, SIGNALS.index("redis.hit_ratio"), frame(5, {}).end) == []
 
 
 def test_recent_values_are_those_before_now() -> None:
@@ -184,3 +203,23 @@ def test_evicted_rows_are_as_new() -> None:
     assert list(static.judge(frame(0, {"container.memory.utilisation": 0.99})))
     static.evict(np.array([0], dtype=np.int32))
     assert not list(static.judge(frame(1, {"container.memory.utilisation": 0.99})))
+
+
+@pytest.mark.parametrize("make", [lambda: RegressionRules(THRESHOLDS.regression, SIGNALS, FRAME_MS), recent, learned])
+def test_a_service_without_the_signals_takes_next_to_nothing(make: Callable[[], Any]) -> None:
+    """Rings and learners are for signals that were there: a service of one raw gauge costs its row only."""
+    detector = make()
+    detector.grow(1)
+    empty = take_frames(detector, {})
+    assert take_frames(detector, {"http.rps": 1.0}) > empty
+    detector.evict(np.array([0], dtype=np.int32))
+    detector.grow(1000)
+    assert take_frames(detector, {}) - empty < 1000 * 4 * (len(SIGNALS) + 1) + 10_000
+
+
+def take_frames(detector: Any, values: dict[str, float]) -> int:
+    """Bytes of state after some frames with these values."""
+    for number in range(3):
+        at = frame(number, values)
+        list(detector.judge(at)) if hasattr(detector, "judge") else detector.keep(at)
+    return sum(part.nbytes for part in detector.snapshot().values())

@@ -124,6 +124,17 @@ def test_worst_observation_is_kept() -> None:
     assert record.recent == [0.5, 1.5, 0.6]
 
 
+@pytest.mark.parametrize("values", [(0.5, math.nan), (math.nan, 0.5)])
+def test_a_gap_before_warm_up_keeps_the_value(values: tuple[float, float]) -> None:
+    """Without an expectation the newest value counts; that there is none is not a value."""
+    book = anomalies()
+    for minute, value in enumerate(values):
+        book.fire(KEY, [flag()], seen(minute, value, math.nan), ABOUT)
+    record = book.gone(KEY, START + 3 * MINUTE)
+    assert record is not None
+    assert record.observed == 0.5
+
+
 def test_new_level_closes_as_new_normal() -> None:
     """Where the value stayed and the expectation followed, nothing has recovered."""
     book = anomalies()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from aiokafka import TopicPartition
@@ -13,14 +17,18 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pipeline.cli.topics import topics
-from pipeline.errors import BrokerUnavailableError, DuriError
+from pipeline.errors import BrokerUnavailableError, DuriError, SettingsError
 from pipeline.runtime.outputs import Router, TopicFacts
-from pipeline.runtime.topology import plan_topics
+from pipeline.runtime.stages import build_specs
+from pipeline.runtime.topology import check_topics, plan_topics
 from pipeline.settings import Settings
 from pipeline.stage import Output, Topic
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+    from pipeline.runtime.admin import ClusterAdmin
 
 
 @pytest.fixture
@@ -107,3 +115,56 @@ def test_outputs_to_nowhere_are_errors(output: Output, message: str) -> None:
     """A stage that addresses what does not exist is told so."""
     with pytest.raises(DuriError, match=message):
         ROUTER.route(output)
+
+
+@pytest.mark.parametrize("role", [Topic.METRICS, Topic.SAMPLES, Topic.FRAMES])
+def test_wrong_partition_counts_are_told_at_the_start(role: Topic) -> None:
+    """Detect waits for every partition of the input, and stages write by partition: all must be as set."""
+    settings = Settings()
+    facts = {
+        topic.name: TopicFacts(topic.name, topic.partitions + (topic.role is role), 10_000_000, {})
+        for topic in plan_topics(settings)
+    }
+
+    class Cluster:
+        async def facts(self, names: Iterable[str]) -> dict[str, TopicFacts]:
+            return {name: facts[name] for name in names}
+
+    with pytest.raises(SettingsError, match=f"topics.{role}_partitions is .* but duri.{role} has"):
+        asyncio.run(check_topics(cast("ClusterAdmin", Cluster()), settings, build_specs(settings, ["detect"])))
+
+
+BUSY = """
+import sys, time
+from pipeline.cli.run import leave
+from pipeline.errors import SettingsError
+from pipeline.runtime.worker import _thread_pool
+
+with _thread_pool() as pool:
+    pool.submit(time.sleep, float(sys.argv[1]))
+    time.sleep(0.2)
+print("stopped")
+leave(SettingsError("no") if sys.argv[2] == "failed" else None)
+print("ended by itself")
+"""
+
+
+@pytest.mark.parametrize("outcome", ["well", "failed"])
+def test_a_step_that_does_not_end_does_not_outlive_the_worker(outcome: str) -> None:
+    """The process leaves without waiting for it, with its status, and what it said is there."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", BUSY, "60", outcome], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert time.monotonic() - began < 20
+    assert done.stdout.startswith("stopped\n")
+    assert "ended by itself" not in done.stdout
+    assert (done.returncode != 0, "duri: no" in done.stderr) == ((outcome == "failed",) * 2)
+
+
+def test_a_worker_whose_steps_have_ended_leaves_by_itself() -> None:
+    """Nothing is cut off where nothing is in hand."""
+    done = subprocess.run(
+        [sys.executable, "-c", BUSY, "0", "well"], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == "stopped\nended by itself\n"
