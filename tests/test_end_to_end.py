@@ -42,21 +42,27 @@ def replay_and_flag(installation: Installation, files: list[Path]) -> list[Anoma
     return [Anomaly.model_validate(record) for record in learned]
 
 
-def test_real_cloud_series_are_flagged(installation: Installation) -> None:
+@pytest.fixture
+def long_frames(kafka: str, topic_prefix: str) -> Installation:
+    """With frames of ten minutes: months of hourly samples are not cut into a hundred thousand one-minute frames."""
+    return Installation(kafka, topic_prefix, DURI_DETECT__FRAME_S="600").with_topics()
+
+
+def test_real_cloud_series_are_flagged(long_frames: Installation) -> None:
     """Real labelled series, replayed through Kafka, are flagged by the learners; each record explains itself."""
-    anomalies = replay_and_flag(installation, sorted(CLOUD.glob("*.csv")))
+    anomalies = replay_and_flag(long_frames, sorted(CLOUD.glob("*.csv")))
     learned = [one for one in anomalies if one.signal != "samples"]
     assert all(one.detectors[0].detector == "learned" for one in learned)
     assert all(one.observed is not None and one.expected is not None for one in learned)
-    assert all(one.provenance.topic == installation.prefix + "samples" for one in learned)
+    assert all(one.provenance.topic == long_frames.prefix + "samples" for one in learned)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not NAB.is_dir(), reason="THE SHARED NAB DATA IS NOT HERE, SO REAL AWS SERIES ARE NOT REPLAYED")
-def test_real_aws_series_are_flagged(installation: Installation) -> None:
+def test_real_aws_series_are_flagged(long_frames: Installation) -> None:
     """`duri replay` of real AWS series: the running pipeline flags those with a known incident."""
     names = ("ec2_cpu_utilization_5f5533", "ec2_network_in_257a54", "rds_cpu_utilization_e47b3b", "grok_asg_anomaly")
-    anomalies = replay_and_flag(installation, [NAB / f"{name}.csv" for name in names])
+    anomalies = replay_and_flag(long_frames, [NAB / f"{name}.csv" for name in names])
     assert {one.service for one in anomalies} >= set(names)
 
 
