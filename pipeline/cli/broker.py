@@ -45,6 +45,7 @@ def broker(
     signal.signal(signal.SIGTERM, _leave)
     with start_display() as progress, EmbeddedBroker(data_dir, port=port, heap_mb=heap_mb, progress=progress) as kafka:
         typer.echo(f"bootstrap: {kafka.bootstrap}")
+        typer.echo(f"for other terminals: export DURI_BOOTSTRAP={kafka.bootstrap}", err=True)
         typer.echo(f"data and log: {kafka.folder} ({'kept' if data_dir else 'removed when it stops'})", err=True)
         while kafka.running:
             time.sleep(_LOOK_EVERY_S)

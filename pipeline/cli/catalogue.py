@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipeline.advise.catalogue import load_catalogue
 from pipeline.advise.topology import load_topology
@@ -33,7 +33,9 @@ def list_rules(*, config: Config = None, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([_brief(rule) for rule in rules]))
         return
-    table = Table("rule", "finding", "turns", "category", "looks at", "prior", "risk")
+    # The id is what `show` takes: it is never cut.
+    ids = Column("rule", no_wrap=True, min_width=max(len(rule.id) for rule in rules))
+    table = Table(ids, "finding", "turns", "category", "looks at", "prior", "risk")
     for rule in rules:
         knob = f"{rule.target.component}: {rule.change.parameter}"
         table.add_row(rule.id, rule.finding, knob, rule.category, rule.tier.value, f"{rule.prior:.2f}", rule.risk)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.context import WorkerContext
 from pipeline.runtime.group import StageRunner
 from pipeline.runtime.http import Answer, json_answer, metrics_answer, serving
+from pipeline.runtime.minutes import report_minutes
 from pipeline.runtime.spec import StageSpec, Timing
 from pipeline.runtime.telemetry import Telemetry
 from pipeline.runtime.topology import check_topics
@@ -107,6 +108,7 @@ class Worker:
         watchers = [asyncio.create_task(runner.watch()) for runner in self._runners]
         watchers.append(asyncio.create_task(self._probe(admin)))
         watchers.append(asyncio.create_task(self._announce(address, on_ready)))
+        watchers.append(asyncio.create_task(report_minutes(self._statistics)))
         try:
             yield
         finally:
@@ -130,6 +132,9 @@ class Worker:
         log.info("ready", stages=[spec.name for spec in self._stages], partitions=self._partitions_held())
         if on_ready is not None:
             on_ready(address)
+
+    def _statistics(self) -> list[Mapping[str, float]]:
+        return [partition.statistics for partition in _Partitions(self._runners)]
 
     def _partitions_held(self) -> int:
         return sum(len(runner.partitions) for runner in self._runners)
