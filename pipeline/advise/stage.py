@@ -87,6 +87,7 @@ class AdviseStage:
         self._catalogue = catalogue
         self._topology = topology
         self._frame_ms = frame_ms
+        self._change_window_ms = round(settings.change_window_s * 1000)
         self._queue = IntervalQueue(
             frame_ms, round(settings.source_timeout_s * 1000), settings.max_pending_frames, sources
         )
@@ -238,6 +239,7 @@ class AdviseStage:
     def _facts(self, incident: OpenIncident, frame: Frame, frames: Mapping[str, Frame]) -> Facts:
         service = frame.service
         settings, assumed = with_defaults(frame.settings, self._catalogue.settings)
+        onset = _onset_of(incident, frame)
         callees = [symptoms(frames[callee].anomalies) for callee in self._topology.callees(service) if callee in frames]
         return Facts(
             service=service,
@@ -249,12 +251,12 @@ class AdviseStage:
             peaks=self._history.peaks(service),
             callees_slow=any(slow for slow, _ in callees),
             callees_failing=any(failing for _, failing in callees),
-            latest=self._control.latest(service, self._onset(incident), incident.opened, self._until(incident)),
+            latest=self._control.latest(service, onset - self._change_window_ms, onset, onset + self._frame_ms),
         )
 
     def _onset(self, incident: OpenIncident) -> int:
         """From when on (ms) a change may be the incident's cause."""
-        return incident.opened - round(self._settings.change_window_s * 1000)
+        return incident.opened - self._change_window_ms
 
     def _until(self, incident: OpenIncident) -> int:
         """Until when (ms): a marker may come a little after the roll-out it speaks of."""
@@ -270,4 +272,10 @@ class AdviseStage:
                 changes = self._control.between(incident.services, self._onset(incident), self._until(incident))
                 self._reporter.incident(incident, [change.id for change in changes], end_ms, over=over)
         oldest = min((incident.opened for incident in open_now), default=end_ms)
-        self._control.forget(min(oldest, end_ms) - 2 * round(self._settings.change_window_s * 1000))
+        self._control.forget(min(oldest, end_ms) - 2 * self._change_window_ms)
+
+
+def _onset_of(incident: OpenIncident, frame: Frame) -> int:
+    """When the service's own trouble began (ms): one that joins an incident late may have a cause of its own."""
+    began = min((milliseconds(anomaly.opened_at) for anomaly in frame.anomalies), default=incident.opened)
+    return max(began, incident.opened)
