@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 from rich.status import Status
 from rich.text import Text
 
+from pipeline.records import Anomaly, AnomalyState
 from pipeline.views import format as fmt
 from pipeline.views import words
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from pipeline.records import Record
+    from pipeline.records import Detector, Record, Severity
+
+    _Gist = tuple[Severity, frozenset[Detector]]
 
 
 class RecordStream(Protocol):
@@ -50,11 +53,15 @@ class JsonStream:
 
 
 class WordStream:
-    """A line a record, above a line that says what was seen so far (on a terminal only)."""
+    """A line a record, above a line that says what was seen so far (on a terminal only).
+
+    An anomaly that is reported again as severe as before, by the same detectors, has no new line.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._seen: Counter[str] = Counter()
+        self._told: dict[str, _Gist] = {}
         self._status = Status(_summary(self._seen, 0), console=console)
 
     def __enter__(self) -> Self:
@@ -71,10 +78,21 @@ class WordStream:
         for record in records:
             self._seen[record.kind_name] += 1
             text = words.line(record, fmt.date_time)
-            if text is not None:
+            if text is not None and not self._repeats(record):
                 self._console.print(text, soft_wrap=True)
         if records:
             self._status.update(_summary(self._seen, unreadable))
+
+    def _repeats(self, record: Record) -> bool:
+        if not isinstance(record, Anomaly):
+            return False
+        if record.state is AnomalyState.CLOSED:
+            self._told.pop(record.id, None)
+            return False
+        gist = (record.severity, frozenset(firing.detector for firing in record.detectors))
+        repeats = self._told.get(record.id) == gist
+        self._told[record.id] = gist
+        return repeats
 
 
 def _summary(seen: Counter[str], unreadable: int) -> Text:

@@ -5,7 +5,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from pipeline.records import Incident, IncidentState, Outcome, Severity, Tick
+from pipeline.records import AnomalyState, Detector, Incident, IncidentState, Outcome, Severity, Tick
 from pipeline.views import words
 from pipeline.views.stream import JsonStream, WordStream
 from pipeline.views.worker_page import parse
@@ -56,6 +56,26 @@ def test_words_for_people():
     assert "requests wait for connections" in text
     assert "verified pool: app.pool.utilisation 1 → 0.4" in text
     assert "1 anomaly record, 1 recommendation record, 1 incident record, 1 outcome record" in text
+
+
+def test_repeats_have_no_line_of_their_own():
+    """An anomaly has a line when it opens, gets worse, is joined by another detector, and closes."""
+    out = StringIO()
+    joined = ((Detector.LEARNED, 0.0), (Detector.STATIC, 9.0))
+    updated = {"state": AnomalyState.UPDATED}
+    story = [
+        anomaly(state=AnomalyState.OPENED),
+        anomaly(**updated),
+        anomaly(**updated, severity=Severity.CRITICAL),
+        anomaly(**updated, severity=Severity.CRITICAL),
+        anomaly(**updated, severity=Severity.CRITICAL, detectors=joined),
+        anomaly(state=AnomalyState.CLOSED),
+    ]
+    with WordStream(Console(file=out, width=200)) as stream:
+        stream.show(story, unreadable=0)
+    *lines, seen = out.getvalue().splitlines()
+    assert len(lines) == 4
+    assert seen == "6 anomaly records"
 
 
 def test_unreadable_records_are_counted():
