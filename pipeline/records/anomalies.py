@@ -1,0 +1,90 @@
+"""Anomalies: what deviates, by whose judgement."""
+
+from __future__ import annotations
+
+import enum
+from typing import ClassVar, Literal
+
+from pydantic import AwareDatetime, Field
+
+from pipeline.records.base import SCHEMA_VERSION, Direction, Record, Severity, Share
+
+
+class Detector(enum.StrEnum):
+    """Who flags."""
+
+    STATIC = "static"
+    LEARNED = "learned"
+    REGRESSION = "regression"
+    ABSENT = "absent"
+    MULTIVARIATE = "multivariate"
+    TRAINED = "trained"
+    BURN_RATE = "burn_rate"
+
+
+class AnomalyState(enum.StrEnum):
+    """Life cycle of an anomaly."""
+
+    OPENED = "opened"
+    UPDATED = "updated"
+    CLOSED = "closed"
+
+
+ClosedBecause = Literal["recovered", "new_normal", "series_gone"]
+
+
+class Firing(Record):
+    """One detector that fires within an anomaly."""
+
+    kind_name: ClassVar[str] = "firing"
+
+    detector: Detector
+    severity: Severity
+    score: Share
+    since: AwareDatetime
+    rule: str | None = Field(default=None, description="Id of the static or regression rule")
+    held_for_s: float | None = Field(default=None, description="How long the rule's condition has held")
+    threshold: float | None = None
+
+
+class Provenance(Record):
+    """The input record that caused this one."""
+
+    kind_name: ClassVar[str] = "provenance"
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Anomaly(Record):
+    """A signal or raw series of one service deviates; one record each time its state changes."""
+
+    kind_name: ClassVar[str] = "anomaly"
+
+    id: str
+    schema_version: str = SCHEMA_VERSION
+    state: AnomalyState
+    severity: Severity
+    service: str
+    labels: dict[str, str] = Field(description="Labels of the entity within the service")
+    signal: str = Field(description="Name of the signal, or of the raw series")
+    unit: str
+    opened_at: AwareDatetime
+    last_at: AwareDatetime
+    closed_at: AwareDatetime | None = None
+    closed_because: ClosedBecause | None = None
+    observed: float | None = Field(description="Value when it deviated most; null when data is absent")
+    expected: float | None
+    lower: float | None
+    upper: float | None
+    score: Share
+    direction: Direction
+    detectors: list[Firing] = Field(description="Who fires or has fired, each with its own score")
+    lead_s: float | None = Field(
+        default=None,
+        description="Seconds by which another detector was ahead of the static rule; null while no static rule fired",
+    )
+    recent: list[float | None] = Field(default_factory=list, max_length=60, description="Recent values, newest last")
+    model_version: str = ""
+    provenance: Provenance

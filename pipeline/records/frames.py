@@ -1,0 +1,89 @@
+"""Frames, and what says how far event time has come."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import AwareDatetime, Field
+
+from pipeline.records.anomalies import Detector, Provenance
+from pipeline.records.base import SCHEMA_VERSION, Direction, Record, Severity, Share
+
+
+class SignalFrame(Record):
+    """A signal in one frame. Null where there was no data or no expectation yet."""
+
+    kind_name: ClassVar[str] = "signal_frame"
+
+    value: float | None
+    expected: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    score: Share = 0.0
+
+
+class OpenAnomaly(Record):
+    """An anomaly that is open in this frame, in short."""
+
+    kind_name: ClassVar[str] = "open_anomaly"
+
+    id: str
+    signal: str
+    labels: dict[str, str] = Field(default_factory=dict)
+    severity: Severity
+    direction: Direction
+    score: Share
+    detectors: list[Detector]
+    rules: list[str] = Field(default_factory=list, description="Ids of the static rules that fire")
+    opened_at: AwareDatetime
+    observed: float | None
+    expected: float | None
+    lead_s: float | None = None
+
+
+class Frame(Record):
+    """One service in one frame interval: every signal, every settings gauge, every open anomaly."""
+
+    kind_name: ClassVar[str] = "frame"
+
+    schema_version: str = SCHEMA_VERSION
+    service: str
+    system: str = "default"
+    start: AwareDatetime
+    end: AwareDatetime
+    signals: dict[str, SignalFrame]
+    settings: dict[str, float] = Field(description="Configured limits seen as metrics: pool size, maxmemory, …")
+    anomalies: list[OpenAnomaly] = Field(default_factory=list)
+    source: Provenance = Field(description="Input partition, and the offset that completed the frame")
+
+
+class Watermark(Record):
+    """All frames of this source partition up to `until` are out. On `duri.frames`, after its frames."""
+
+    kind_name: ClassVar[str] = "watermark"
+
+    source_partition: int
+    until: AwareDatetime
+    arrival: AwareDatetime | None = Field(
+        default=None, description="When the newest of its samples was published: the pace of a source that replays"
+    )
+
+
+class Tick(Record):
+    """Event time moves on although no data came. Written by a stage into its own input."""
+
+    kind_name: ClassVar[str] = "tick"
+
+    at: AwareDatetime
+
+
+class SourceIdle(Record):
+    """An input partition has nothing more to say: nobody need wait for it.
+
+    On `duri.samples`: one of ingest's inputs is read to its end. On `duri.frames`: a partition of `duri.samples` has
+    never had a sample.
+    """
+
+    kind_name: ClassVar[str] = "source_idle"
+
+    source: str = Field(description="topic/partition", pattern=r"^.+/\d+$")
