@@ -13,6 +13,7 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -97,8 +98,6 @@ async def full_load(bootstrap: str) -> float:
 
 async def _last_watermark(settings: Settings, until: float) -> None:
     """Wait until all partitions of detect have passed this event time (s)."""
-    from datetime import datetime  # noqa: PLC0415
-
     passed: set[int] = set()
     async with _consumer(settings, Topic.FRAMES) as consumer:
         while len(passed) < 4:
@@ -167,8 +166,6 @@ async def publish(settings: Settings, rate: float, run: Run) -> None:
 
 async def collect(settings: Settings, run: Run) -> None:
     """Note when the first recommendation of each service is here."""
-    from datetime import datetime  # noqa: PLC0415
-
     async with _consumer(settings, Topic.RECOMMENDATIONS) as consumer:
         async for record in consumer:
             wall = time.time()
