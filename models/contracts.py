@@ -86,6 +86,13 @@ class OnlineLearner(Protocol):
         """Forget these series: their rows become as new."""
         ...
 
+    def compact(self, keep: Int32s) -> None:
+        """Move rows together: the series in slot `keep[i]` has slot i from now on; the others are forgotten.
+
+        keep int32[n], distinct. Memory of what is gone is given back.
+        """
+        ...
+
     def score_learn(self, slots: Int32s, ts: Int64s, values: Float64s) -> Verdicts:
         """Score each sample with what was known before it, then learn it.
 

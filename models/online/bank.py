@@ -90,6 +90,10 @@ class Bank:
         """Forget these series."""
         self._columns.evict(slots)
 
+    def compact(self, keep: Int32s) -> None:
+        """Row `keep[i]` becomes row i; memory of the others is given back."""
+        self._columns.compact(keep)
+
     def score_learn(self, slots: Int32s, ts: Int64s, values: Float64s) -> Verdicts:
         """Score each sample with what was known before it, then learn it.
 
