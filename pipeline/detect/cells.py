@@ -47,7 +47,7 @@ class Cells:
         self._cells.grow(rows)
 
     def evict(self, rows: npt.NDArray[np.int32], kept: Rows) -> None:
-        """These services are gone, and what is `kept` of them by slot; the other rows move together where few are left."""
+        """These services are gone, and what is `kept` of them by slot; where few are left, these move together."""
         slots = self._cells["slot"][rows]
         gone = (np.sort(slots[slots > 0]) - 1).astype(np.int32)
         kept.evict(gone)
