@@ -72,7 +72,7 @@ class Calibration:
         """
         self._columns.check(slots)
         score, alarm = np.zeros(len(slots), np.float32), np.zeros(len(slots), np.bool_)
-        _judge(self._columns["row"], slots, raw, self._unit, self._warmup, self._bar, score, alarm)
+        _judge(self._columns["row"], slots, raw, (self._unit, self._warmup, self._bar), score, alarm)
         return score, alarm
 
     def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -86,8 +86,9 @@ class Calibration:
 
 @numba.njit(cache=True, nogil=True)
 def _judge(
-    rows: Any, slots: Int32s, raw: Float64s, unit: float, warmup: float, usual_bar: float, score: Float32s, alarm: Bools
+    rows: Any, slots: Int32s, raw: Float64s, tuning: tuple[float, float, float], score: Float32s, alarm: Bools
 ) -> None:
+    unit, warmup, usual_bar = tuning
     for i, slot in enumerate(slots):
         row = rows[slot]
         row.fatigue *= 1.0 - _FORGETTING * unit

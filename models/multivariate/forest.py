@@ -14,7 +14,6 @@ import numba
 import numpy as np
 
 from models.columns import Columns
-from models.multivariate.river_choice import RiverChoice
 from models.multivariate.scale import USUAL, unit_interval
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from models.contracts import Float64s, Int32s
+    from models.multivariate.river_choice import RiverChoice
 
 NAME: Final = "anomaly.HalfSpaceTrees"
 _OURS: Final = {"n_trees", "height", "window_size", "seed"}
@@ -162,7 +162,7 @@ def _score(then: Any, features: Any, thresholds: Any, values: Float64s, window: 
                 break
             node = 2 * node + (1 if values[features[tree, node]] < thresholds[tree, node] else 2)
             power *= 2.0
-    return 1.0 - total / (trees * window * nodes)
+    return float(1.0 - total / (trees * window * nodes))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -202,9 +202,7 @@ def _score_learn(
 
 
 @numba.njit(cache=True, nogil=True)
-def _explain(
-    then: Any, has: Any, forest: Any, slots: Int32s, scaled: Float64s, window: int, parts: Float64s
-) -> None:
+def _explain(then: Any, has: Any, forest: Any, slots: Int32s, scaled: Float64s, window: int, parts: Float64s) -> None:
     features, thresholds, order = forest
     for i, slot in enumerate(slots):
         members = _members(has[slot], order)

@@ -10,10 +10,7 @@ import numpy as np
 from models.contracts import VectorVerdicts
 from models.multivariate.calibration import Calibration
 from models.multivariate.covariance import Covariance
-from models.multivariate.forest import HalfSpaceForest, is_forest
 from models.multivariate.normaliser import Normaliser
-from models.multivariate.river_choice import RiverChoice
-from models.multivariate.river_scorer import RiverScorer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,6 +48,9 @@ class MultivariateSettings:
         if self.river is None and self.parameters:
             raise ValueError("parameters are those of a River detector; name it with `river`")
         if self.river is not None:
+            # River takes seconds to import; only who names one of its models waits for it.
+            from models.multivariate.river_choice import RiverChoice  # noqa: PLC0415
+
             RiverChoice(self.river, self.parameters).try_out()
 
 
@@ -154,6 +154,10 @@ class Multivariate:
 def _scorer(signals: Sequence[str], settings: MultivariateSettings, unit: float) -> VectorScorer:
     if settings.river is None:
         return Covariance(len(signals), unit)
+    from models.multivariate.forest import HalfSpaceForest, is_forest  # noqa: PLC0415  as above
+    from models.multivariate.river_choice import RiverChoice  # noqa: PLC0415
+    from models.multivariate.river_scorer import RiverScorer  # noqa: PLC0415
+
     choice = RiverChoice(settings.river, settings.parameters)
     return HalfSpaceForest(choice, signals) if is_forest(choice) else RiverScorer(choice, signals)
 
@@ -162,7 +166,8 @@ def _without_repeats(slots: Int32s) -> list[tuple[int, int]]:
     """Cut a call so that no row comes twice in a part."""
     if len(np.unique(slots)) == len(slots):
         return [(0, len(slots))]
-    cuts, seen = [0], set()
+    cuts: list[int] = [0]
+    seen: set[int] = set()
     for at, slot in enumerate(slots.tolist()):
         if slot in seen:
             cuts.append(at)

@@ -40,7 +40,9 @@ class Normaliser:
         """`unit` is the part of a unit of time that passes between two vectors, up to 1."""
         self._rate = _RATE * unit
         shape = (signals,)
-        self._columns = Columns(self.version, {"centre": ("f8", shape), "spread": ("f8", shape), "count": ("i4", shape)})
+        self._columns = Columns(
+            self.version, {"centre": ("f8", shape), "spread": ("f8", shape), "count": ("i4", shape)}
+        )
 
     def grow(self, slots: int) -> None:
         """Make room for slots below `slots`."""
@@ -63,7 +65,8 @@ class Normaliser:
         columns = self._columns
         columns.check(slots)
         result = np.full(values.shape, np.nan)
-        _normalise(columns["centre"], columns["spread"], columns["count"], slots, values, least, self._rate, result)
+        state = (columns["centre"], columns["spread"], columns["count"])
+        _normalise(state, slots, values, least, self._rate, result)
         return result
 
     def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -76,9 +79,8 @@ class Normaliser:
 
 
 @numba.njit(cache=True, nogil=True)
-def _normalise(
-    centre: Any, spread: Any, count: Any, slots: Int32s, values: Float64s, least: Float64s, usual: float, result: Float64s
-) -> None:
+def _normalise(state: Any, slots: Int32s, values: Float64s, least: Float64s, usual: float, result: Float64s) -> None:
+    centre, spread, count = state
     for i, slot in enumerate(slots):
         for j in range(values.shape[1]):
             value = values[i, j]

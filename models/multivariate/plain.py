@@ -9,6 +9,7 @@ list below is never looked up, so reading runs no code but River's `__setstate__
 from __future__ import annotations
 
 import collections
+import copyreg
 import functools
 import importlib
 import random
@@ -28,6 +29,8 @@ _BUILTINS: Final[dict[str, type]] = {
     "collections:deque": collections.deque,
 }
 _RIVER: Final = "river."
+_CYTHON: Final = "__pyx_unpickle_"
+"""Beginning of the names of the functions that make Cython's objects from their state."""
 _LARGEST_INT: Final = 1 << 63
 _NUMERIC: Final = "biufc"
 
@@ -59,7 +62,7 @@ class _Encoder:
             return value if -_LARGEST_INT <= value < _LARGEST_INT else ["int", str(value)]
         if isinstance(value, np.generic):
             return ["scalar", value.dtype.str, self._bytes(value, where)]
-        if isinstance(value, type) or callable(value) and not hasattr(value, "__dict__"):
+        if isinstance(value, type) or (callable(value) and not hasattr(value, "__dict__")):
             return ["name", _name_of(value, where)]
         if id(value) in self._seen:
             return ["same", self._seen[id(value)][0]]
@@ -68,14 +71,19 @@ class _Encoder:
 
     def _object(self, value: Any, where: str) -> list[Any]:
         kind = type(value)
-        if kind in (list, tuple):
-            return [kind.__name__, *(self.of(one, f"{where}[{at}]") for at, one in enumerate(value))]
-        if kind in (dict, collections.defaultdict, collections.Counter, collections.OrderedDict):
+        if kind in (list, tuple, collections.deque):
+            head = [value.maxlen] if kind is collections.deque else []
+            return [kind.__name__, *head, *(self.of(one, f"{where}[{at}]") for at, one in enumerate(value))]
+        if kind in _DICT_KINDS:
             factory = self.of(getattr(value, "default_factory", None), where)
             pairs = [[self.of(key, where), self.of(one, f"{where}[{key!r}]")] for key, one in value.items()]
             return [kind.__name__, factory, *pairs]
-        if kind is collections.deque:
-            return ["deque", value.maxlen, *(self.of(one, f"{where}[{at}]") for at, one in enumerate(value))]
+        if kind.__module__.startswith(_RIVER):
+            return self._instance(value, where)
+        return self._leaf(value, where)
+
+    def _leaf(self, value: Any, where: str) -> list[Any]:
+        kind = type(value)
         if kind is np.ndarray:
             return ["array", value.dtype.str, list(value.shape), self._bytes(value, where)]
         if kind is random.Random:
@@ -84,23 +92,20 @@ class _Encoder:
         if kind is functools.partial:
             parts = (value.func, list(value.args), dict(value.keywords))
             return ["partial", *(self.of(part, where) for part in parts)]
-        if kind.__module__.startswith(_RIVER):
-            return self._instance(value, where)
         raise ValueError(f"{where} is a {kind.__module__}.{kind.__qualname__}, which cannot be saved without pickle")
 
     def _instance(self, value: Any, where: str) -> list[Any]:
-        """Class, constructor arguments of `__new__`, and state, as copyreg's protocol 2 tells them."""
-        name = _name_of(type(value), where)
-        if type(value).__reduce__ is object.__reduce__ and type(value).__reduce_ex__ is object.__reduce_ex__:
-            _, (_, *arguments), state, *more = (*value.__reduce_ex__(2), None, None)[:5]
-        else:
-            made, arguments, state, *more = (*value.__reduce__(), None, None, None)[:5]
-            name = _name_of(made, where)
+        """What makes it, the arguments of that, and its state, as pickle's protocol 2 asks objects for them."""
+        made, arguments, state, *more = (*value.__reduce_ex__(2), None, None, None, None)[:5]
+        way = "call"
+        if made is copyreg.__newobj__:  # type: ignore[attr-defined]
+            made, *arguments = arguments
+            way = "new"
+        name = _name_of(made, where)
         if any(part is not None for part in more):
             raise ValueError(f"{where} is a container of its own kind ({name}), which cannot be saved")
-        direct = type(value).__reduce__ is object.__reduce__
         parts = (list(arguments), state)
-        return ["new" if direct else "call", name, *(self.of(part, f"{where}.{name}") for part in parts)]
+        return [way, name, *(self.of(part, f"{where}.{name}") for part in parts)]
 
     @staticmethod
     def _bytes(value: Any, where: str) -> bytes:
@@ -159,6 +164,8 @@ class _Decoder:
 
     def _instance(self, kind: str, rest: list[Any], place: int) -> None:
         made, arguments = _named(rest[0]), self.of(rest[1])
+        if not isinstance(made, type) and not made.__name__.startswith(_CYTHON):
+            raise ValueError(f"state of a River model calls {rest[0]!r}, which makes no object")
         one = made.__new__(made, *arguments) if kind == "new" else made(*arguments)
         self._known[place] = one
         state = self.of(rest[2])
@@ -172,6 +179,7 @@ class _Decoder:
             object.__setattr__(one, name, value)
 
 
+_DICT_KINDS: Final = (dict, collections.defaultdict, collections.Counter, collections.OrderedDict)
 _DICTS: Final[dict[str, Any]] = {
     "dict": lambda _: {},
     "defaultdict": collections.defaultdict,

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from river import anomaly, base
 
@@ -48,7 +48,9 @@ class RiverChoice:
                     f"{self.name} has no parameter {name!r}{_nearest(name, known)}; it has {', '.join(known)}"
                 )
         missing = [
-            name for name, one in known.items() if one.default is inspect.Parameter.empty and name not in self.parameters
+            name
+            for name, one in known.items()
+            if one.default is inspect.Parameter.empty and name not in self.parameters
         ]
         if missing:
             raise ValueError(f"{self.name} needs the parameters {', '.join(missing)}")
@@ -63,8 +65,9 @@ class RiverChoice:
             again = plain.decode(plain.encode(model))
             same = _run(model, vectors[_TRIAL:]) == _run(again, vectors[_TRIAL:])
         except Exception as error:
+            said = f"{type(error).__name__}: {error}"
             raise ValueError(
-                f"{self.name} with the parameters {dict(self.parameters)} does not work: {type(error).__name__}: {error}"
+                f"{self.name} with the parameters {dict(self.parameters)} does not work: {said}"
             ) from error
         if not same:
             raise ValueError(f"{self.name} judges otherwise after its state was saved and restored; choose another one")
@@ -82,17 +85,22 @@ def find_detector(name: str) -> type:
     """The class that `name` stands for, such as anomaly.HalfSpaceTrees. Raises ValueError with the nearest names."""
     module, _, kind = name.rpartition(".")
     found = getattr(_module(module), kind, None) if module else None
+    wrong = _why_not(found)
+    if wrong:
+        known = _detectors()
+        raise ValueError(f"{name}: {wrong}{_nearest(name, known)}; River's anomaly detectors: {', '.join(known)}")
+    return cast("type", found)
+
+
+def _why_not(found: object) -> str:
+    """Why this cannot be run here; empty where it can."""
     if not isinstance(found, type):
-        raise ValueError(f"River has no {name!r}{_nearest(name, _detectors())}; its detectors: {', '.join(_detectors())}")
+        return "River has no such class"
     if issubclass(found, base.SupervisedAnomalyDetector):
-        raise ValueError(f"{name} judges a target by features, and there is no target here; take one of {_listed()}")
+        return "it judges a target by features, and there is no target here"
     if issubclass(found, base.AnomalyFilter):
-        raise ValueError(
-            f"{name} puts a threshold on another detector, which is done here anyway; name that detector: {_listed()}"
-        )
-    if not issubclass(found, base.AnomalyDetector):
-        raise ValueError(f"{name} is no anomaly detector; take one of {_listed()}")
-    return found
+        return "it puts a threshold on another detector, which is done here anyway; name that detector"
+    return "" if issubclass(found, base.AnomalyDetector) else "it is no anomaly detector"
 
 
 def _module(name: str) -> Any:
@@ -105,10 +113,6 @@ def _module(name: str) -> Any:
 def _detectors() -> list[str]:
     kinds = [getattr(anomaly, kind) for kind in anomaly.__all__]
     return [f"anomaly.{kind.__name__}" for kind in kinds if issubclass(kind, base.AnomalyDetector)]
-
-
-def _listed() -> str:
-    return ", ".join(_detectors())
 
 
 def _signature(found: type) -> dict[str, inspect.Parameter]:

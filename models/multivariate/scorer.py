@@ -42,7 +42,10 @@ class VectorScorer(Protocol):
         ...
 
     def explain(self, slots: Int32s, vectors: Float64s) -> Float64s:
-        """By how much less odd each vector were if a signal were as usual: float64[n, k], 0 at least. Learns nothing."""
+        """By how much less odd each vector were if a signal were as usual: float64[n, k], 0 at least.
+
+        Learns nothing.
+        """
         ...
 
     def snapshot(self) -> Mapping[str, npt.NDArray[np.generic]]:
