@@ -91,9 +91,9 @@ def _judge(
     unit, warmup, usual_bar = tuning
     for i, slot in enumerate(slots):
         row = rows[slot]
-        row.fatigue *= 1.0 - _FORGETTING * unit
         if not np.isfinite(raw[i]):
             continue
+        row.fatigue *= 1.0 - _FORGETTING * unit
         value = min(max(raw[i], -_LARGEST), _LARGEST)
         row.smooth += max(_SMOOTHING * unit, 1.0 / (row.count + 1.0)) * (value - row.smooth)
         deviation = max(_SIGMA * row.spread, _LEAST_SHARE * abs(row.usual), _TINY)
