@@ -44,7 +44,7 @@ def decode(data: bytes) -> Any:
     """The model again. Raises ValueError where the bytes are not what `encode` gives."""
     try:
         return _Decoder().of(msgspec.msgpack.decode(data))
-    except (msgspec.DecodeError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except (msgspec.DecodeError, TypeError, LookupError, AttributeError, RecursionError, ImportError) as error:
         raise ValueError(f"state of a River model is damaged: {error!r}") from error
 
 
@@ -122,6 +122,8 @@ class _Decoder:
         """The value again."""
         if not isinstance(plain, list):
             return plain
+        if not plain:
+            raise ValueError("state of a River model holds an object of no kind")
         kind, *rest = plain
         if kind == "int":
             return int(rest[0])
