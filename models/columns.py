@@ -154,3 +154,30 @@ def _check_fits(name: str, given: Array, live: npt.NDArray[Any]) -> None:
             f"snapshot column {name} is {given.dtype}{list(given.shape[1:])} a row, "
             f"this learner has {live.dtype}{list(live.shape[1:])}"
         )
+
+
+class Columnar:
+    """A learner that keeps its whole state in `_columns`: the part of the contracts that is about state."""
+
+    version: int
+    _columns: Columns
+
+    def grow(self, slots: int) -> None:
+        """Make room for slots below `slots`."""
+        self._columns.grow(slots)
+
+    def evict(self, slots: npt.NDArray[np.int32]) -> None:
+        """Make these rows as new."""
+        self._columns.evict(slots)
+
+    def compact(self, keep: npt.NDArray[np.int32]) -> None:
+        """Row `keep[i]` becomes row i; memory of the others is given back."""
+        self._columns.compact(keep)
+
+    def snapshot(self) -> dict[str, Array]:
+        """Copy of the whole state."""
+        return self._columns.snapshot()
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Become what gave this snapshot. Raises ValueError where it does not fit."""
+        self._columns.restore(state)

@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numba
 import numpy as np
 
-from models.columns import Columns
+from models.columns import Columnar, Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy.typing as npt
-
     from models.contracts import Bools, Float32s, Float64s, Int32s
 
 ROW: Final = np.dtype(
@@ -41,7 +37,7 @@ _LARGEST: Final = 1e100
 _TINY: Final = 1e-9
 
 
-class Calibration:
+class Calibration(Columnar):
     """Alarms from the scores of any scorer, whatever their scale. Column: `row`, a record of `ROW`."""
 
     version = 1
@@ -53,18 +49,6 @@ class Calibration:
         self._bar = _BAR / sensitivity
         self._columns = Columns(self.version, {"row": (ROW, ())})
 
-    def grow(self, slots: int) -> None:
-        """Make room for slots below `slots`."""
-        self._columns.grow(slots)
-
-    def evict(self, slots: Int32s) -> None:
-        """Make these rows as new."""
-        self._columns.evict(slots)
-
-    def compact(self, keep: Int32s) -> None:
-        """Row `keep[i]` becomes row i."""
-        self._columns.compact(keep)
-
     def judge(self, slots: Int32s, raw: Float64s) -> tuple[Float32s, Bools]:
         """Judge raw scores float64[n] (NaN: none), then learn them.
 
@@ -74,14 +58,6 @@ class Calibration:
         score, alarm = np.zeros(len(slots), np.float32), np.zeros(len(slots), np.bool_)
         _judge(self._columns["row"], slots, raw, (self._unit, self._warmup, self._bar), score, alarm)
         return score, alarm
-
-    def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Copy of the whole state."""
-        return self._columns.snapshot()
-
-    def restore(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        """Become what gave this snapshot. Raises ValueError where it does not fit."""
-        self._columns.restore(state)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -14,13 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numba
 import numpy as np
 
-from models.columns import Columns
+from models.columns import Columnar, Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy.typing as npt
-
     from models.contracts import Float64s, Int32s
 
 _RATE: Final = 0.001  # a unit: a memory of some 16 hours
@@ -31,7 +27,7 @@ _LEAST_PIVOT: Final = 0.02  # signals that were there at different times need no
 _CLOSENESS: Final = 2.0 / 9.0  # Wilson and Hilferty's
 
 
-class Covariance:
+class Covariance(Columnar):
     """`VectorScorer` with one covariance matrix a row.
 
     Columns, by row: `upper` float32[k (k + 1) / 2], row after row of the upper triangle, `count` int32.
@@ -46,18 +42,6 @@ class Covariance:
         self._rate = _RATE * unit
         self._columns = Columns(self.version, {"upper": ("f4", (signals * (signals + 1) // 2,)), "count": ("i4", ())})
 
-    def grow(self, slots: int) -> None:
-        """Make room for slots below `slots`."""
-        self._columns.grow(slots)
-
-    def evict(self, slots: Int32s) -> None:
-        """Make these rows as new."""
-        self._columns.evict(slots)
-
-    def compact(self, keep: Int32s) -> None:
-        """Row `keep[i]` becomes row i."""
-        self._columns.compact(keep)
-
     def score_learn(self, slots: Int32s, vectors: Float64s) -> Float64s:
         """Distance of each vector, then learn it; float64[n], NaN while unknown or with less than two signals."""
         self._columns.check(slots)
@@ -71,14 +55,6 @@ class Covariance:
         parts = np.zeros(vectors.shape)
         _explain(self._columns["upper"], slots, vectors, parts)
         return parts
-
-    def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Copy of the whole state."""
-        return self._columns.snapshot()
-
-    def restore(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        """Become what gave this snapshot. Raises ValueError where it does not fit."""
-        self._columns.restore(state)
 
 
 @numba.njit(cache=True, nogil=True)

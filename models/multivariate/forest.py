@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numba
 import numpy as np
 
-from models.columns import Columns
+from models.columns import Columnar, Columns
 from models.multivariate.scale import USUAL, unit_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -35,7 +35,7 @@ def is_forest(choice: RiverChoice) -> bool:
     return choice.name == NAME and set(choice.parameters) <= _OURS
 
 
-class HalfSpaceForest:
+class HalfSpaceForest(Columnar):
     """`VectorScorer` of half-space trees.
 
     Columns, by row: `now` and `then` uint8, uint16 or uint32[trees, 2^(height + 1) - 1]: vectors in each node in this
@@ -71,18 +71,6 @@ class HalfSpaceForest:
             },
         )
 
-    def grow(self, slots: int) -> None:
-        """Make room for slots below `slots`."""
-        self._columns.grow(slots)
-
-    def evict(self, slots: Int32s) -> None:
-        """Make these rows as new."""
-        self._columns.evict(slots)
-
-    def compact(self, keep: Int32s) -> None:
-        """Row `keep[i]` becomes row i."""
-        self._columns.compact(keep)
-
     def score_learn(self, slots: Int32s, vectors: Float64s) -> Float64s:
         """River's score of each vector, then learn it; float64[n], NaN in the first window."""
         columns = self._columns
@@ -101,14 +89,6 @@ class HalfSpaceForest:
         forest = (self._features, self._thresholds, self._order)
         _explain(columns["then"], columns["has"], forest, slots, unit_interval(vectors), self._window, parts)
         return parts
-
-    def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Copy of the whole state."""
-        return self._columns.snapshot()
-
-    def restore(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        """Become what gave this snapshot. Raises ValueError where it does not fit."""
-        self._columns.restore(state)
 
 
 def _forests(choice: RiverChoice, most: int) -> tuple[npt.NDArray[np.int16], Float64s]:

@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numba
 import numpy as np
 
-from models.columns import Columns
+from models.columns import Columnar, Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy.typing as npt
-
     from models.contracts import Float64s, Int32s
 
 LIMIT: Final = 8.0
@@ -28,7 +24,7 @@ _LARGEST: Final = 1e200  # beyond it squares and sums overflow
 _TINY: Final = 1e-300
 
 
-class Normaliser:
+class Normaliser(Columnar):
     """Running centre and mean absolute deviation of every signal of every row, as numbers of `LIMIT` at most.
 
     Columns, by row: `centre`, `spread` float64[k], `count` int32[k].
@@ -44,18 +40,6 @@ class Normaliser:
             self.version, {"centre": ("f8", shape), "spread": ("f8", shape), "count": ("i4", shape)}
         )
 
-    def grow(self, slots: int) -> None:
-        """Make room for slots below `slots`."""
-        self._columns.grow(slots)
-
-    def evict(self, slots: Int32s) -> None:
-        """Make these rows as new."""
-        self._columns.evict(slots)
-
-    def compact(self, keep: Int32s) -> None:
-        """Row `keep[i]` becomes row i."""
-        self._columns.compact(keep)
-
     def score_learn(self, slots: Int32s, values: Float64s, least: Float64s) -> Float64s:
         """Scale each vector by what was known before it, then learn it.
 
@@ -68,14 +52,6 @@ class Normaliser:
         state = (columns["centre"], columns["spread"], columns["count"])
         _normalise(state, slots, values, least, self._rate, result)
         return result
-
-    def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Copy of the whole state."""
-        return self._columns.snapshot()
-
-    def restore(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        """Become what gave this snapshot. Raises ValueError where it does not fit."""
-        self._columns.restore(state)
 
 
 @numba.njit(cache=True, nogil=True)
