@@ -181,10 +181,23 @@ class _Versioned(msgspec.Struct):
 
 def decode_state(index: Index, blocks: Mapping[int, bytes]) -> dict[str, npt.NDArray[np.generic] | bytes]:
     """The state again, in arrays of its own, from the blocks by offset. Raises StateError for missing or other ones."""
-    plain: dict[bytes, memoryview] = {}
-    for digest, place in index.places.items():
-        plain[digest] = _opened(index.stage, digest, place, blocks)
-    return {part.name: _joined(index.stage, part, plain) for part in index.parts}
+    return {part.name: _joined(index, part, blocks) for part in index.parts}
+
+
+def _joined(index: Index, part: Part, blocks: Mapping[int, bytes]) -> npt.NDArray[np.generic] | bytes:
+    # Block after block into its place: a state is large, and is not to be held twice.
+    raw = np.empty(part.size, np.uint8)
+    try:
+        at = 0
+        for digest in part.digests:
+            plain = _opened(index.stage, digest, index.places[digest], blocks)
+            raw[at : at + plain.nbytes] = plain
+            at += plain.nbytes
+        if at != part.size:
+            raise StateError(f"snapshot of {index.stage}: {part.name} has {at} bytes, its index says {part.size}")
+        return raw.tobytes() if part.dtype is None else raw.view(part.dtype).reshape(part.shape)
+    except (KeyError, ValueError, TypeError) as error:
+        raise StateError(f"snapshot of {index.stage}: part {part.name!r} is damaged: {error!r}") from error
 
 
 def _opened(stage: str, digest: bytes, place: Place, blocks: Mapping[int, bytes]) -> memoryview:
@@ -197,19 +210,6 @@ def _opened(stage: str, digest: bytes, place: Place, blocks: Mapping[int, bytes]
     if hashlib.blake2b(plain, digest_size=_DIGEST_BYTES).digest() != digest:
         raise StateError(f"snapshot of {stage}: block at offset {place.offset} is not the one that was written")
     return plain
-
-
-def _joined(stage: str, part: Part, blocks: Mapping[bytes, memoryview]) -> npt.NDArray[np.generic] | bytes:
-    try:
-        raw = b"".join(blocks[digest] for digest in part.digests)
-        if len(raw) != part.size:
-            raise StateError(f"snapshot of {stage}: {part.name} has {len(raw)} bytes, its index says {part.size}")
-        if part.dtype is None:
-            return raw
-        # Stages write into what they restore: give them memory of their own.
-        return np.frombuffer(raw, dtype=part.dtype).reshape(part.shape).copy()
-    except (KeyError, ValueError, TypeError) as error:
-        raise StateError(f"snapshot of {stage}: part {part.name!r} is damaged: {error!r}") from error
 
 
 def _cut(raw: memoryview) -> Iterator[memoryview]:
