@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from models.contracts import Shape
+from models.corpora import LabelledFile
 from models.evaluation import onsets
 from models.trials.figures import rounded
 from models.trials.troubles import (
     AMPLITUDES,
     DAY_S,
+    LEAST_ROWS,
     TROUBLES,
     Background,
     Noise,
@@ -50,7 +52,7 @@ SIZES: Final = {
     1: Size(24, 3, 8, 4),
     15: Size(48, 4, 24, 10),
     60: Size(96, 5, 96, 20),
-    300: Size(24, 5, 24, 20),
+    300: Size(12, 5, 12, 20),
     3600: Size(96, 28, 96, 90),
 }
 """By step, s; so that a whole run stays below some minutes."""
@@ -153,6 +155,27 @@ def run(make: Make, scene: Scene) -> Iterator[Found | Quiet]:
     for trouble in scene.troubles:
         yield _found(copy.deepcopy(learner), scene, trouble, values)
     yield _quiet(make(), scene)
+
+
+def corpus(step_s: int, seed: int) -> list[LabelledFile]:
+    """Labelled series, named trouble/noise-number, for detectors that are no learners of ours.
+
+    Each is a past and one trouble, labelled until it must be found, where the series ends.
+    """
+    files = []
+    for scene in scenes([step_s], seed):
+        length = scene.rows(scene.size.past_days + 1) + max(one.rows_in_all(step_s) for one in scene.troubles)
+        values = _healthy(scene, scene.size.series, length, seed)
+        for trouble in scene.troubles:
+            for number, (row, at) in enumerate(zip(values, scene.sites(trouble).tolist(), strict=True)):
+                if can_have(trouble, number):
+                    part = troubled(row, at, scene, trouble, number)[: at + trouble.rows_within(step_s)]
+                    labels = np.arange(len(part)) >= at
+                    if trouble.rows_within(step_s) == LEAST_ROWS:
+                        labels[at + 1 :] = False
+                    name = f"{trouble.name}/{scene.noise}-{number}"
+                    files.append(LabelledFile(name, times(step_s, len(part)), part, labels))
+    return files
 
 
 def _healthy(scene: Scene, series: int, length: int, seed: int) -> Float64s:

@@ -29,6 +29,9 @@ START_S: Final = 1_699_833_600
 LEVEL: Final = 100.0
 AMPLITUDES: Final = (0.0, 3.0, 10.0, 30.0)
 
+LEAST_ROWS: Final = 3
+"""Samples that even a spike has to be found in."""
+
 _T3_DEVIATION: Final = float(np.sqrt(3.0))
 
 
@@ -119,13 +122,13 @@ class Trouble:
     named: int = 0
     background: Background = Background.DAILY
     wave: float = 0.0
-    steps: tuple[int, ...] = (1, 15, 60, 3600)
+    steps: tuple[int, ...] = (1, 15, 60, 300, 3600)
     times: int = 1
     every: int = 0
 
     def rows_within(self, step_s: int) -> int:
         """Rows in which an alarm must open."""
-        return max(self.units * rows_of_unit(step_s) + round(self.days * DAY_S / step_s), 3)
+        return max(self.units * rows_of_unit(step_s) + round(self.days * DAY_S / step_s), LEAST_ROWS)
 
     def rows_in_all(self, step_s: int) -> int:
         """Rows from the first start to the last that is looked at."""
@@ -212,7 +215,7 @@ TROUBLES: Final = (
         units=180,
         shapes=(Shape.FLATLINE,),
         background=Background.BURSTS,
-        steps=(15, 60),
+        steps=(15, 60, 300),
     ),
     # Eight deviations for five units, twenty times.
     Trouble(
