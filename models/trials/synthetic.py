@@ -52,7 +52,7 @@ SIZES: Final = {
     1: Size(24, 3, 8, 4),
     15: Size(48, 4, 24, 10),
     60: Size(96, 5, 96, 20),
-    300: Size(12, 5, 12, 20),
+    300: Size(4, 5, 4, 20),
     3600: Size(96, 28, 96, 90),
 }
 """By step, s; so that a whole run stays below some minutes."""
