@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from models.online.bank import Bank
@@ -19,8 +20,6 @@ from pipeline.views.plots import PlottedSeries, plot_pages, require_plots
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-
-    from rich.console import Console
 
     from models.trials.events import JudgedEvents
     from models.trials.nab import JudgedNab
@@ -61,12 +60,20 @@ def draw(folder: Path, judged: Sequence[JudgedNab] | Sequence[JudgedEvents], con
 def table(title: str, *columns: str, caption: str | None = None) -> Table:
     """A table whose first column is text and whose others are figures."""
     made = Table(
-        title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False,
+        title=title, caption=caption, box=box.SIMPLE_HEAD, padding=0, pad_edge=False,
         title_justify="left", caption_justify="left", title_style="bold",
     )  # fmt: skip
     for number, name in enumerate(columns):
         made.add_column(name, justify="right" if number else "left", no_wrap=True)
     return made
+
+
+def show(*tables: Table) -> None:
+    """Print tables one below the other."""
+    console = Console()
+    for one in tables:
+        console.print(one)
+        console.print()
 
 
 def figure(number: float | None, digits: int = 1) -> str:

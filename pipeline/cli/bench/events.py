@@ -21,6 +21,7 @@ from pipeline.cli.bench.common import (
     event_cells,
     figure,
     readable,
+    show,
     table,
 )
 from pipeline.views.progress import sample_progress
@@ -64,7 +65,7 @@ def events(
     if as_json:
         typer.echo(json.dumps(report))
     else:
-        _print(report)
+        show(_raised(report), _left_out(report))
 
 
 def _judge(make: Callable[[], Bank], files: Sequence[LabelledFile], console: Console) -> list[JudgedEvents]:
@@ -76,12 +77,6 @@ def _judge(make: Callable[[], Bank], files: Sequence[LabelledFile], console: Con
             done += len(file.ts)
             report(done)
     return judged
-
-
-def _print(report: dict[str, Any]) -> None:
-    console = Console()
-    console.print(_raised(report))
-    console.print(_left_out(report))
 
 
 def _raised(report: dict[str, Any]) -> Table:

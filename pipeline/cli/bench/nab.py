@@ -20,6 +20,7 @@ from pipeline.cli.bench.common import (
     event_cells,
     figure,
     readable,
+    show,
     table,
 )
 from pipeline.views.progress import sample_progress
@@ -66,7 +67,7 @@ def nab(
     if as_json:
         typer.echo(json.dumps(report))
     else:
-        _print(report)
+        show(_profiles(report), _left_out(report), _events(report))
 
 
 def _judge(
@@ -84,13 +85,6 @@ def _judge(
                 report(done)
             starts.append(judged)
     return starts[0], starts[1:]
-
-
-def _print(report: dict[str, Any]) -> None:
-    console = Console()
-    console.print(_profiles(report))
-    console.print(_left_out(report))
-    console.print(_events(report))
 
 
 def _profiles(report: dict[str, Any]) -> Table:

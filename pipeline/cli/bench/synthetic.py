@@ -11,7 +11,7 @@ from rich.console import Console
 
 from models.trials.synthetic import Found, Quiet, Scene, run, scenes
 from models.trials.troubles import Noise
-from pipeline.cli.bench.common import default_bank, figure, share, table
+from pipeline.cli.bench.common import default_bank, figure, share, show, table
 from pipeline.views import format as fmt
 from pipeline.views.progress import sample_progress
 
@@ -52,9 +52,7 @@ def synthetic(
         report = {"seed": seed, "found": [one.figures() for one in found], "quiet": [one.figures() for one in quiet]}
         typer.echo(json.dumps(report))
     else:
-        for noise in Noise:
-            Console().print(_found(noise, found))
-        Console().print(_quiet(quiet))
+        show(*(_found(noise, found) for noise in Noise), _quiet(quiet))
 
 
 def _run(make: Callable[[], Bank], every: Sequence[Scene], console: Console) -> list[Found | Quiet]:
