@@ -69,8 +69,9 @@ def judged(corpora: Corpora) -> dict[str, Any]:
     """Figures of our learners: the alarms as raised, and their score at its best threshold."""
     replay(Bank, corpora.nab[0].ts, corpora.nab[0].values)  # compiles
     began = time.process_time()
-    nab = nab_report([JudgedNab(file, replay(Bank, file.ts, file.values)) for file in corpora.nab])
+    verdicts = [replay(Bank, file.ts, file.values) for file in corpora.nab]
     seconds = time.process_time() - began
+    nab = nab_report([JudgedNab(*one) for one in zip(corpora.nab, verdicts, strict=True)])
     cloud, synthetic = (
         events_report([JudgedEvents(file, replay(Bank, file.ts, file.values)) for file in files])
         for files in (corpora.cloud, corpora.synthetic)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -19,10 +21,16 @@ from pipeline.views.plots import PlottedSeries, plot_pages, require_plots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from models.trials.events import JudgedEvents
     from models.trials.nab import JudgedNab
+
+
+PlotsOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Draw one page of plots a group of series into this folder.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")]
+ConfigOption = Annotated[Path | None, typer.Option(help="Settings file.")]
 
 
 def default_bank(config: Path | None) -> Callable[[], Bank]:

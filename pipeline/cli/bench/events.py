@@ -15,6 +15,9 @@ from models.trials.events import READINGS, JudgedEvents, events_report
 from pipeline.cli.bench.common import (
     EVENT_CAPTION,
     EVENT_COLUMNS,
+    ConfigOption,
+    JsonOption,
+    PlotsOption,
     check_plots,
     default_bank,
     draw,
@@ -40,11 +43,9 @@ def events(
     data: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder of domain/series.csv with the columns TimeStamp, Value, Label.")
     ],
-    plots: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Draw one page of plots a domain into this folder.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
-    config: Annotated[Path | None, typer.Option(help="Settings file.")] = None,
+    plots: PlotsOption = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Judge the default learners on labelled series in which trouble comes back.
 

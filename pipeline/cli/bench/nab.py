@@ -14,6 +14,9 @@ from models.trials.nab import LATER, READINGS, JudgedNab, judge_later, nab_repor
 from pipeline.cli.bench.common import (
     EVENT_CAPTION,
     EVENT_COLUMNS,
+    ConfigOption,
+    JsonOption,
+    PlotsOption,
     check_plots,
     default_bank,
     draw,
@@ -42,11 +45,9 @@ _READINGS_EXPLAINED = (
 def nab(
     *,
     data: Annotated[Path, typer.Option(metavar="DIR", help="Folder with NAB's data/ and labels/.")],
-    plots: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Draw one page of plots a category into this folder.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
-    config: Annotated[Path | None, typer.Option(help="Settings file.")] = None,
+    plots: PlotsOption = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Judge the default learners on NAB v1.1.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path  # noqa: TC003  # typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +10,7 @@ from rich.console import Console
 
 from models.trials.synthetic import Found, Quiet, Scene, run, scenes
 from models.trials.troubles import Noise
-from pipeline.cli.bench.common import default_bank, figure, share, show, table
+from pipeline.cli.bench.common import ConfigOption, JsonOption, default_bank, figure, share, show, table
 from pipeline.views import format as fmt
 from pipeline.views.progress import sample_progress
 
@@ -31,8 +30,8 @@ def synthetic(
         list[int] | None, typer.Option(metavar="SECONDS", help="Only this step: 1, 15, 60 or 3600; may be repeated.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the random numbers; another one makes other series.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
-    config: Annotated[Path | None, typer.Option(help="Settings file.")] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Judge the default learners on synthetic trouble and on healthy series.
 

@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 
 from models.contracts import Shape, Verdicts
-from models.trials.synthetic import Found, Quiet, Scene, can_have, run, scenes, troubled
+from models.trials.synthetic import SIZES, Found, Quiet, Scene, Size, can_have, run, scenes, troubled
 from models.trials.troubles import DAY_S, TROUBLES, Background, Noise, healthy
 
 HOURLY = Scene(3600, Noise.GAUSSIAN, Background.DAILY, seed=0)
+
+
+@pytest.fixture(autouse=True)
+def few_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hourly scene of a size for tests."""
+    monkeypatch.setitem(SIZES, 3600, Size(16, 6, 4, 10))
 
 
 class Oracle:
