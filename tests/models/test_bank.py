@@ -164,6 +164,17 @@ def test_replay_shows_a_learner_only_what_the_pipeline_would():
     assert np.isnan(verdicts.expected[~kept]).all()
 
 
+def test_an_alarm_goes_on_across_samples_that_are_not_shown():
+    """A repeated time in the midst of an alarm ends nothing: one alarm stays one."""
+    ts, values = daily(6)
+    values[7000:7060] += 10.0
+    clean = judge(ts, values)
+    assert clean.alarm[7005]
+    verdicts = judge(np.insert(ts, 7006, ts[7005]), np.insert(values, 7006, 1e9))
+    assert verdicts.alarm[7006]
+    assert onsets(verdicts.alarm).sum() == onsets(clean.alarm).sum()
+
+
 @pytest.mark.parametrize(
     "wrong", [{"sensitivity": 0.1}, {"sensitivity": float("nan")}, {"warmup_s": -1.0}, {"rearm_s": 1e6}]
 )
