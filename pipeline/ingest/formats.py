@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import DecodeError
-from pipeline.ingest import arrow, columnar, samples_json
+from pipeline.ingest import (
+    arrow,
+    columnar,
+    otlp_json,
+    otlp_protobuf,
+    remote_write,
+    remote_write_2,
+    samples_json,
+)
 from pipeline.ingest.transport import ENCODING_HEADER, unfold
 
 if TYPE_CHECKING:
@@ -36,6 +44,10 @@ class Format:
 
 
 FORMATS: tuple[Format, ...] = (
+    Format("remote_write", remote_write.CONTENT_TYPES, remote_write.sniff, remote_write.decode),
+    Format("remote_write_2", remote_write_2.CONTENT_TYPES, remote_write_2.sniff, remote_write_2.decode),
+    Format("otlp_protobuf", otlp_protobuf.CONTENT_TYPES, otlp_protobuf.sniff, otlp_protobuf.decode),
+    Format("otlp_json", otlp_json.CONTENT_TYPES, otlp_json.sniff, otlp_json.decode),
     Format("columnar", columnar.CONTENT_TYPES, columnar.sniff, columnar.decode),
     Format("json", samples_json.CONTENT_TYPES, samples_json.sniff, samples_json.decode),
     Format("arrow", arrow.CONTENT_TYPES, arrow.sniff, arrow.decode),
@@ -54,7 +66,8 @@ def read(payload: bytes, headers: Headers, topic_format: str, context: Context) 
     """The samples of a message: unfold what `content-encoding` says, choose the format, decode. Raises DecodeError."""
     named = dict(headers)
     if ENCODING_HEADER in named:
-        payload = unfold(payload, named[ENCODING_HEADER], context.catalog.limits)
+        context = context._replace(encoding=named[ENCODING_HEADER].decode("utf-8", "replace").strip().lower())
+        payload = unfold(payload, context.encoding, context.catalog.limits)
     chosen = choose(payload, named.get("content-type"), topic_format)
     points = chosen.decode(payload, context)
     if not points.refused:
