@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.detect.services import ServiceRows
 from pipeline.detect.watch import WatchedSeries
 from pipeline.errors import StateError
-from pipeline.series import SERVICE_LABEL, Kind, Series, parse_canonical
+from pipeline.series import SERVICE_LABEL, Series, parse_canonical
 from pipeline.signals.store import SeriesStore
 from pipeline.signals.table import SignalTable
 
@@ -113,7 +113,7 @@ class SeriesRegistry:
             grown[: len(self._service_of)] = self._service_of
             self._service_of = grown
         self._service_of[slot] = row
-        if not used and series.kind is not Kind.BUCKET and self._definitions.watches(series.name):
+        if not used and not series.kind.is_bucket and self._definitions.watches(series.name):
             self.watched.add(slot)
 
     def take_new_rows(self) -> list[tuple[int, str]]:

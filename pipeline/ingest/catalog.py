@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from pipeline.errors import DecodeError
+from pipeline.ingest.limits import Limits
 from pipeline.ingest.parsing import parse_json
 from pipeline.ingest.scanner import SampleScanner
 from pipeline.partitioning import partition_of
@@ -55,6 +56,7 @@ class SeriesCatalog:
 
     def __init__(self, settings: IngestSettings, partitions: int) -> None:
         self._settings = settings
+        self.limits = Limits(settings)
         self._partitions = partitions
         self.clear()
 
@@ -144,32 +146,17 @@ class SeriesCatalog:
     ) -> Series:
         if not name:
             raise DecodeError("a sample without a name", reason="labels")
-        self._check_limits(name, labels)
+        self.limits.check_labels(name, labels)
         service = self._service(labels, key)
         read_as = kind_of_name(name) if kind is None else _kind(name, kind)
-        if read_as is Kind.BUCKET and "le" not in labels:
-            read_as = Kind.COUNTER
+        if read_as.is_bucket and "le" not in labels:
+            read_as = Kind.COUNTER if read_as is Kind.BUCKET else Kind.DELTA
         return Series(
             name=name,
             labels={**labels, SERVICE_LABEL: service},
             kind=read_as,
             unit=unit_of_name(name) if unit is None else unit,
         )
-
-    def _check_limits(self, name: str, labels: dict[str, str]) -> None:
-        settings = self._settings
-        if len(labels) > settings.max_labels:
-            raise DecodeError(
-                f"{name!r} has {len(labels)} labels; at most {settings.max_labels} are taken (ingest.max_labels)",
-                reason="labels",
-            )
-        size = len(name) + sum(len(label) + len(value) for label, value in labels.items())
-        if size > settings.max_label_bytes:
-            raise DecodeError(
-                f"{name[:80]!r}: name and labels are {size} characters long; at most {settings.max_label_bytes} "
-                "are taken (ingest.max_label_bytes)",
-                reason="labels",
-            )
 
     def _service(self, labels: dict[str, str], key: bytes | None) -> str:
         for label in self._settings.service_labels:

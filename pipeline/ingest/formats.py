@@ -2,7 +2,7 @@
 
 A decoder is a pure function of a message's bytes, one format a file. A new one is written beside these, added to
 `FORMATS`, and described in docs/formats.md. The choice: the `content-type` header, then the topic's setting, then
-a look at the first bytes.
+a look at the first bytes. A message that `content-encoding` says is compressed is unfolded before.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import DecodeError
 from pipeline.ingest import arrow, columnar, samples_json
+from pipeline.ingest.transport import ENCODING_HEADER, unfold
 
 if TYPE_CHECKING:
-    from pipeline.ingest.catalog import SeriesCatalog
-    from pipeline.ingest.points import Points
+    from pipeline.ingest.points import Context, Points
+    from pipeline.stage import Headers
 
 AUTO = "auto"
 
-Decode = Callable[[bytes, "SeriesCatalog", "bytes | None"], "Points"]
+Decode = Callable[[bytes, "Context"], "Points"]
+"""Reads a whole message or raises DecodeError. A format of independent pieces gives bad ones as `Points.refused`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,26 @@ FORMATS: tuple[Format, ...] = (
 """In the order in which they are tried on a message that nothing names."""
 
 _BY_NAME = {entry.name: entry for entry in FORMATS}
-_BY_CONTENT_TYPE = {content_type: entry for entry in FORMATS for content_type in entry.content_types}
+_BY_CONTENT_TYPE = {content_type: entry for entry in FORMATS for content_type in map(str.lower, entry.content_types)}
 # These say the syntax only; which format it is shows in the message.
-_UNSPECIFIC = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
+_UNSPECIFIC = frozenset(
+    {"", "application/json", "application/octet-stream", "application/x-protobuf", "application/protobuf", "text/plain"}
+)
+
+
+def read(payload: bytes, headers: Headers, topic_format: str, context: Context) -> Points:
+    """The samples of a message: unfold what `content-encoding` says, choose the format, decode. Raises DecodeError."""
+    named = dict(headers)
+    if ENCODING_HEADER in named:
+        payload = unfold(payload, named[ENCODING_HEADER], context.catalog.limits)
+    chosen = choose(payload, named.get("content-type"), topic_format)
+    points = chosen.decode(payload, context)
+    if not points.refused:
+        return points
+    content_type = chosen.content_types[0]
+    return points._replace(
+        refused=[one if one.content_type else one._replace(content_type=content_type) for one in points.refused]
+    )
 
 
 def choose(payload: bytes, content_type: bytes | None, topic_format: str) -> Format:
@@ -61,8 +80,10 @@ def choose(payload: bytes, content_type: bytes | None, topic_format: str) -> For
 
 
 def _by_content_type(header: bytes) -> Format | None:
-    content_type = header.decode("utf-8", "replace").partition(";")[0].strip().lower()
-    named = _BY_CONTENT_TYPE.get(content_type)
+    # A format may claim a type as a whole, with its parameters, or whatever they are.
+    whole = header.decode("utf-8", "replace").replace(" ", "").lower()
+    content_type = whole.partition(";")[0]
+    named = _BY_CONTENT_TYPE.get(whole) or _BY_CONTENT_TYPE.get(content_type)
     if named is None and content_type not in _UNSPECIFIC:
         raise DecodeError(
             f"content type {content_type[:80]!r} is not read here; known: {', '.join(_BY_CONTENT_TYPE)}",

@@ -9,12 +9,12 @@ import numpy as np
 
 from pipeline.errors import DecodeError, StateError
 from pipeline.ingest.catalog import SeriesCatalog
-from pipeline.ingest.deadletters import dead_letter
-from pipeline.ingest.formats import AUTO, choose
+from pipeline.ingest.deadletters import dead_letter, dead_piece
+from pipeline.ingest.formats import AUTO, read
 from pipeline.ingest.packing import Origin, pack
-from pipeline.ingest.points import Points
+from pipeline.ingest.points import Context, Points
 from pipeline.records import SourceIdle, cloudevent_headers, content_id
-from pipeline.stage import Output, Topic, header
+from pipeline.stage import Output, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -60,7 +60,7 @@ class IngestStage:
             self._catalog.clear()
         arrived = np.fromiter((record.timestamp for record in records), dtype=np.int64, count=len(records))
         columns = _Columns()
-        dead = list(self._read(records, arrived + int(self._settings.max_future_s * 1000), columns))
+        dead = list(self._read(records, arrived, columns))
         points = columns.arrays()
         self._counts["messages_total"] += len(records)
         self._counts["samples_total"] += len(points.ts)
@@ -70,28 +70,33 @@ class IngestStage:
         return [*pack(points, Origin(self._source, arrival), self._catalog, self._partitions), *dead]
 
     def _read(
-        self, records: Sequence[InputRecord], latest: npt.NDArray[np.int64], columns: _Columns
+        self, records: Sequence[InputRecord], arrived: npt.NDArray[np.int64], columns: _Columns
     ) -> Iterator[Output]:
         """Samples of these messages into `columns`, in order; a dead letter for each that cannot be read.
 
-        latest int64[n]: what is after it (ms) is in the future. What the scanner knows is taken in whole runs.
+        arrived int64[n]: Kafka's timestamps, ms. What the scanner knows is taken in whole runs.
         """
         scanned = self._catalog.scanner.scan([self._scannable(record) for record in records])
-        known = (scanned.series >= 0) & (scanned.ts <= latest)
+        limits = self._catalog.limits
+        ahead = scanned.ts - arrived
+        known = (scanned.series >= 0) & (ahead <= limits.future_ms) & (ahead >= -limits.past_ms)
         begin = 0
         for at in np.flatnonzero(~known).tolist():
             columns.add_run(scanned, begin, at)
             begin = at + 1
             try:
                 points = self._decode(records[at])
-                if len(points.ts):
-                    _refuse_future(points, int(latest[at]))
             except DecodeError as error:
-                yield dead_letter(records[at], error, stage=self.name)
-                self._counts[f'deadletters_total{{reason="{error.reason}"}}'] += 1
+                yield self._count(error, dead_letter(records[at], error, stage=self.name))
             else:
                 columns.add(points)
+                for piece in points.refused:
+                    yield self._count(piece.error, dead_piece(records[at], piece, stage=self.name))
         columns.add_run(scanned, begin, len(records))
+
+    def _count(self, error: DecodeError, letter: Output) -> Output:
+        self._counts[f'deadletters_total{{reason="{error.reason}"}}'] += 1
+        return letter
 
     def _scannable(self, record: InputRecord) -> bytes:
         """The message where it may be a plain JSON sample; nothing otherwise."""
@@ -101,16 +106,31 @@ class IngestStage:
         return payload
 
     def _decode(self, record: InputRecord) -> Points:
-        payload = record.value
-        if not payload:
+        if not record.value:
             raise DecodeError("an empty message", reason="empty")
-        content_type = header(record, "content-type") if record.headers else None
+        context = Context(self._catalog, record.key, record.timestamp)
         try:
-            return choose(payload, content_type, self._topic_format).decode(payload, self._catalog, record.key)
+            return self._checked(read(record.value, record.headers, self._topic_format, context), context)
         except DecodeError:
             raise
         except Exception as error:  # one message must never stop a partition, whatever a decoder has overlooked
             raise DecodeError(f"{type(error).__name__}: {error}", reason="internal") from error
+
+    def _checked(self, points: Points, context: Context) -> Points:
+        """These points, if they keep to the limits. Raises DecodeError."""
+        refused = points.refused
+        if refused and (len(refused) > self._settings.max_refused_pieces or (len(refused) > 1 and not len(points.ts))):
+            first = refused[0]
+            raise DecodeError(
+                f"{len(refused)} pieces of the message cannot be read; the first, {first.position}: {first.error}",
+                reason=first.error.reason,
+            )
+        if len(points.ts) >= _MANY:
+            self._catalog.limits.check_series(len(np.unique(np.asarray(points.series))))
+        if len(points.ts):
+            context.window.check(int(np.max(points.ts)))
+            context.window.check(int(np.min(points.ts)))
+        return points
 
     def snapshot(self) -> SnapshotState:
         """Nothing: the stage has no state."""
@@ -143,16 +163,6 @@ class IngestStage:
     def statistics(self) -> Mapping[str, float]:
         """`messages_total`, `samples_total`, `deadletters_total{reason=…}`."""
         return dict(self._counts)
-
-
-def _refuse_future(points: Points, latest: int) -> None:
-    newest = points.ts.max() if isinstance(points.ts, np.ndarray) else max(points.ts)
-    if newest > latest:
-        raise DecodeError(
-            f"a sample is {(newest - latest) / 1000:.0f} s further in the future than ingest.max_future_s allows; "
-            "is the producer's clock or time unit right?",
-            reason="future",
-        )
 
 
 class _Columns:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 
-from pipeline.series import Kind
 from pipeline.signals.advance import GAUGE
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class Members:
                         slot,
                         service,
                         bound * (reading.scale if bound == bound else 1.0),  # noqa: PLR0124  NaN is no bound
-                        1.0 if reading.series.kind is Kind.BUCKET else reading.scale,
+                        1.0 if reading.series.kind.is_bucket else reading.scale,
                         choices.setdefault((service, reading.series.name), len(choices)),
                         reading.rank,
                         reading.is_rate,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pipeline.series import Kind
 from pipeline.signals.aliases import Aliases
 from pipeline.signals.members import Members
 
@@ -122,7 +121,7 @@ def _defaulted(values: npt.NDArray[np.float64], term: Term) -> npt.NDArray[np.fl
 
 
 def _upper_bound(series: Series) -> float:
-    if series.kind is not Kind.BUCKET:
+    if not series.kind.is_bucket:
         return math.nan
     try:
         return float(series.labels.get("le", "nan").replace("+Inf", "inf"))
