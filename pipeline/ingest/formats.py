@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import DecodeError
-from pipeline.ingest import arrow, columnar, samples_json
+from pipeline.ingest import (
+    arrow,
+    cloudevents,
+    columnar,
+    exposition,
+    influx,
+    kafka_adapter,
+    samples_json,
+    telegraf_json,
+    vector,
+)
 from pipeline.ingest.transport import ENCODING_HEADER, unfold
 
 if TYPE_CHECKING:
@@ -35,10 +45,23 @@ class Format:
     decode: Decode
 
 
+def _open(payload: bytes, context: Context) -> Points:
+    """The samples of the message inside a CloudEvent. Raises DecodeError."""
+    event = cloudevents.open_envelope(payload)
+    headers = [("content-type", event.content_type.encode())] if event.content_type else []
+    return read(event.payload, headers, AUTO, cloudevents.at_time(context, event.time))
+
+
 FORMATS: tuple[Format, ...] = (
     Format("columnar", columnar.CONTENT_TYPES, columnar.sniff, columnar.decode),
+    Format("cloudevents", cloudevents.CONTENT_TYPES, cloudevents.sniff, _open),
+    Format("vector", vector.CONTENT_TYPES, vector.sniff, vector.decode),
+    Format("telegraf", telegraf_json.CONTENT_TYPES, telegraf_json.sniff, telegraf_json.decode),
+    Format("kafka-adapter", kafka_adapter.CONTENT_TYPES, kafka_adapter.sniff, kafka_adapter.decode),
+    Format("prometheus", exposition.CONTENT_TYPES, exposition.sniff, exposition.decode),
     Format("json", samples_json.CONTENT_TYPES, samples_json.sniff, samples_json.decode),
     Format("arrow", arrow.CONTENT_TYPES, arrow.sniff, arrow.decode),
+    Format("influx", influx.CONTENT_TYPES, influx.sniff, influx.decode),
 )
 """In the order in which they are tried on a message that nothing names."""
 
@@ -55,6 +78,8 @@ def read(payload: bytes, headers: Headers, topic_format: str, context: Context) 
     named = dict(headers)
     if ENCODING_HEADER in named:
         payload = unfold(payload, named[ENCODING_HEADER], context.catalog.limits)
+    if cloudevents.TIME_HEADER in named:
+        context = cloudevents.at_time(context, named[cloudevents.TIME_HEADER].decode("utf-8", "replace"))
     chosen = choose(payload, named.get("content-type"), topic_format)
     points = chosen.decode(payload, context)
     if not points.refused:

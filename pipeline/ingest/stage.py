@@ -118,13 +118,7 @@ class IngestStage:
 
     def _checked(self, points: Points, context: Context) -> Points:
         """These points, if they keep to the limits. Raises DecodeError."""
-        refused = points.refused
-        if refused and (len(refused) > self._settings.max_refused_pieces or (len(refused) > 1 and not len(points.ts))):
-            first = refused[0]
-            raise DecodeError(
-                f"{len(refused)} pieces of the message cannot be read; the first, {first.position}: {first.error}",
-                reason=first.error.reason,
-            )
+        self._catalog.limits.check_refused(points.refused, nothing_else=not len(points.ts))
         if len(points.ts) >= _MANY:
             self._catalog.limits.check_series(len(np.unique(np.asarray(points.series))))
         if len(points.ts):
