@@ -14,7 +14,8 @@ import numpy as np
 from pipeline.errors import DecodeError
 from pipeline.ingest.limits import Limits
 from pipeline.ingest.parsing import parse_json
-from pipeline.ingest.scanner import SampleScanner
+from pipeline.ingest.scanner import SPACE
+from pipeline.ingest.spans import SpanIndex
 from pipeline.partitioning import partition_of
 from pipeline.series import SERVICE_LABEL, Kind, Series, kind_of_name, unit_of_name
 
@@ -64,7 +65,7 @@ class SeriesCatalog:
         """Forget all; indexes given out before mean nothing afterwards."""
         self._by_raw: dict[tuple[str, bytes, bytes | None, str | None, str | None], int] = {}
         self._by_identity: dict[int, int] = {}
-        self.scanner = SampleScanner()
+        self.spans = SpanIndex()
         self.sections = SectionCache()
         self.canonical: list[bytes] = []
         self._identity = np.zeros(1024, dtype=np.uint64)
@@ -77,7 +78,7 @@ class SeriesCatalog:
     @property
     def is_full(self) -> bool:
         """Whether it should be cleared before the next records."""
-        return max(len(self._by_raw), len(self.canonical)) >= _CAPACITY
+        return max(len(self._by_raw), len(self.canonical), len(self.spans)) >= _CAPACITY
 
     @property
     def identity(self) -> npt.NDArray[np.uint64]:
@@ -104,7 +105,7 @@ class SeriesCatalog:
             texts = {label: _text(value) for label, value in decoded.items()}
             index = self._by_raw[raw] = self.intern(name, texts, key, kind, unit)
             if kind is None and unit is None and self._names_its_service(texts):
-                self.scanner.learn(name.encode(), labels, index)
+                self.spans.learn(self.spans.space(SPACE), name.encode(), labels, index)
         return index
 
     def _names_its_service(self, labels: dict[str, str]) -> bool:

@@ -34,9 +34,9 @@ class Gathering:
 
     def extend(self, series: npt.NDArray[np.int64], ts: npt.NDArray[np.int64], value: npt.NDArray[np.float64]) -> None:
         """Many samples."""
-        self._series.frombytes(series.tobytes())
-        self._ts.frombytes(ts.tobytes())
-        self._value.frombytes(value.tobytes())
+        self._series.frombytes(series.view(np.uint8).data)
+        self._ts.frombytes(ts.view(np.uint8).data)
+        self._value.frombytes(value.view(np.uint8).data)
 
     def refuse(self, payload: bytes, position: str, error: DecodeError) -> None:
         """A piece that cannot be read, as a message by itself. Raises DecodeError where there are too many."""
@@ -46,19 +46,23 @@ class Gathering:
 
     def points(self) -> Points:
         """All of it."""
-        columns = np.array(self._series, dtype=np.int64), np.array(self._ts, dtype=np.int64)
-        return Points(*columns, np.array(self._value, dtype=np.float64), self._refused)
+        return Points(
+            np.frombuffer(self._series, dtype=np.int64),
+            np.frombuffer(self._ts, dtype=np.int64),
+            np.frombuffer(self._value, dtype=np.float64),
+            self._refused,
+        )
 
 
 def gather_lines(
-    payload: bytes, gathered: Gathering, take: Callable[[int], int], alone: Callable[[bytes], bytes]
+    payload: bytes, gathered: Gathering, take: Callable[[int], int], alone: Callable[[bytes], bytes], at: int = 0
 ) -> None:
-    """Read a message of lines that stand alone.
+    """Read a message of lines that stand alone, from this place on.
 
     `take` reads what begins at a place and gives the place after it, or raises DecodeError; then the line up to the
     next line break is refused, with its number, as the message that `alone` makes of it.
     """
-    at, number, counted = 0, 1, 0
+    number, counted = 1, 0
     while at < len(payload):
         try:
             at = take(at)

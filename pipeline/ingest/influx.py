@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.gathering import Gathering, gather_lines
+from pipeline.ingest.influx_scanner import LineScanner
+from pipeline.ingest.points import Points
 from pipeline.ingest.timestamps import to_millis
 
 if TYPE_CHECKING:
-    from pipeline.ingest.points import Context, Points
+    from pipeline.ingest.points import Context
 
 CONTENT_TYPES = ("application/vnd.influx.line-protocol", "text/vnd.influx.line-protocol")
 
@@ -52,8 +54,20 @@ def sniff(payload: bytes) -> bool:
 
 def decode(payload: bytes, context: Context) -> Points:
     """Columns of samples; bad lines are refused, each with its number."""
+    scanner = LineScanner(payload, context)
+    columns, at = scanner.scan(0)
+    if at == len(payload):
+        return Points(*columns)
     gathered = Gathering(context)
-    gather_lines(payload, gathered, lambda at: _take(payload, at, context, gathered), lambda line: line)
+    gathered.extend(*columns)
+
+    def take(at: int) -> int:
+        end = _take(payload, at, context, gathered, scanner)
+        columns, end = scanner.scan(end)
+        gathered.extend(*columns)
+        return end
+
+    gather_lines(payload, gathered, take, lambda line: line, at)
     return gathered.points()
 
 
@@ -64,8 +78,8 @@ def series_name(measurement: str, field: str) -> str:
     return field if measurement == "prometheus" else f"{measurement}_{field}"
 
 
-def _take(payload: bytes, at: int, context: Context, gathered: Gathering) -> int:
-    """Gather the samples of the line at this place; the place after it. Raises DecodeError."""
+def _take(payload: bytes, at: int, context: Context, gathered: Gathering, scanner: LineScanner) -> int:
+    """Gather the samples of the line at this place, and teach the scanner; the place after it. Raises DecodeError."""
     ignored = _IGNORED.match(payload, at)
     if ignored is not None:
         return ignored.end()
@@ -75,8 +89,9 @@ def _take(payload: bytes, at: int, context: Context, gathered: Gathering) -> int
     measurement, tags = name_and_tags(line.prefix)
     names = [series_name(measurement, unescape(field)) for field, _ in line.fields]
     known = [context.catalog.intern(name, tags, context.key, None, None) for name in names]
-    for index, (_, value) in zip(known, line.fields, strict=True):
+    for index, (field, value) in zip(known, line.fields, strict=True):
         gathered.add(index, ts, value)
+        scanner.learn(line.prefix, field, index)
     return line.end
 
 

@@ -15,11 +15,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numba
 import numpy as np
 
+from pipeline.ingest.spans import begin_digest, digest, end_digest, find
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
+    from pipeline.ingest.spans import Known, SpanIndex
+
+SPACE = "json"
+"""Of the index of spans: a name without quotes and labels with braces, which name the service."""
 _QUOTE, _COLON, _COMMA, _OPEN, _CLOSE, _BACKSLASH = 34, 58, 44, 123, 125, 92
 _BRACKET, _MINUS, _PLUS, _DOT, _ZERO, _NINE = 91, 45, 43, 46, 48, 57
 _LOWER_E, _UPPER_E = 101, 69
@@ -29,7 +35,6 @@ _MILLIS_FROM, _MILLIS_BELOW = 10**11, 10**14
 # A mantissa below 2^53 times or over a power of ten up to 10^22 is rounded once (Clinger 1990, the fast path).
 _EXACT_MANTISSA, _EXACT_POWER = 2**53, 22
 _POWERS = 10.0 ** np.arange(_EXACT_POWER + 1)
-_FNV_OFFSET, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
 
 class Scanned(NamedTuple):
@@ -43,99 +48,11 @@ class Scanned(NamedTuple):
     value: npt.NDArray[np.float64]
 
 
-class SampleScanner:
-    """Reads samples of the series that it was told of."""
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget all series."""
-        self._arena = np.zeros(1 << 16, dtype=np.uint8)
-        self._used = 0
-        self._allocate(1024)
-        self._count = 0
-
-    def _allocate(self, capacity: int) -> None:
-        self._hash = np.zeros(capacity, dtype=np.uint64)
-        self._entry = np.zeros((capacity, 4), dtype=np.int64)  # start in the arena, length of name, of labels, series
-
-    def learn(self, name: bytes, labels: bytes, series: int) -> None:
-        """Know this series by the bytes of its name (without quotes) and of its labels (with braces)."""
-        size = len(name) + len(labels)
-        while self._used + size > len(self._arena):
-            self._arena = np.concatenate([self._arena, np.zeros_like(self._arena)])
-        raw = np.frombuffer(name + labels, dtype=np.uint8)
-        self._arena[self._used : self._used + size] = raw
-        self._count += 1
-        if 2 * self._count > len(self._hash):
-            self._grow()
-        entry = np.array([self._used, len(name), len(labels), series], dtype=np.int64)
-        # What a kernel returns is a Python number, and as such too large to pass on.
-        digest = np.uint64(_digest(raw, 0, len(name), len(name), size))
-        _insert(self._hash, self._entry, digest, entry)
-        self._used += size
-
-    def _grow(self) -> None:
-        hashes, entries = self._hash, self._entry
-        self._allocate(2 * len(hashes))
-        for at in np.flatnonzero(hashes).tolist():
-            _insert(self._hash, self._entry, hashes[at], entries[at])
-
-    def scan(self, messages: Sequence[bytes]) -> Scanned:
-        """Read these messages."""
-        ends = np.cumsum(np.fromiter(map(len, messages), dtype=np.int64, count=len(messages)))
-        text = np.frombuffer(b"".join(messages), dtype=np.uint8)
-        return Scanned(*_scan(text, ends, self._arena, self._hash, self._entry))
-
-
-@numba.njit(cache=True, nogil=True)
-def _digest(text: npt.NDArray[np.uint8], a: int, a_end: int, b: int, b_end: int) -> np.uint64:
-    """FNV-1a over two spans; never 0, which marks an empty place."""
-    h = _FNV_OFFSET
-    for at in range(a, a_end):
-        h = (h ^ np.uint64(text[at])) * _FNV_PRIME
-    for at in range(b, b_end):
-        h = (h ^ np.uint64(text[at])) * _FNV_PRIME
-    h ^= h >> np.uint64(32)
-    return h if h != np.uint64(0) else np.uint64(1)
-
-
-@numba.njit(cache=True, nogil=True)
-def _insert(
-    hashes: npt.NDArray[np.uint64], entries: npt.NDArray[np.int64], digest: np.uint64, entry: npt.NDArray[np.int64]
-) -> None:
-    at = np.int64(digest & np.uint64(len(hashes) - 1))
-    while hashes[at] != np.uint64(0):
-        at = (at + 1) & (len(hashes) - 1)
-    hashes[at] = digest
-    entries[at] = entry
-
-
-@numba.njit(cache=True, nogil=True)
-def _find(
-    text: npt.NDArray[np.uint8],
-    spans: npt.NDArray[np.int64],
-    arena: npt.NDArray[np.uint8],
-    hashes: npt.NDArray[np.uint64],
-    entries: npt.NDArray[np.int64],
-) -> int:
-    """Series whose name and labels are these spans (name, its end, labels, their end); -1 where there is none."""
-    name, name_end, labels, labels_end = spans[0], spans[1], spans[2], spans[3]
-    digest = _digest(text, name, name_end, labels, labels_end)
-    at = np.int64(digest & np.uint64(len(hashes) - 1))
-    while hashes[at] != np.uint64(0):
-        start, name_size, labels_size = entries[at, 0], entries[at, 1], entries[at, 2]
-        if hashes[at] == digest and name_size == name_end - name and labels_size == labels_end - labels:
-            same = True
-            for i in range(name_size):
-                same = same and arena[start + i] == text[name + i]
-            for i in range(labels_size):
-                same = same and arena[start + name_size + i] == text[labels + i]
-            if same:
-                return int(entries[at, 3])
-        at = (at + 1) & (len(hashes) - 1)
-    return -1
+def scan(messages: Sequence[bytes], spans: SpanIndex) -> Scanned:
+    """Read these messages."""
+    ends = np.cumsum(np.fromiter(map(len, messages), dtype=np.int64, count=len(messages)))
+    text = np.frombuffer(b"".join(messages), dtype=np.uint8)
+    return Scanned(*_scan(text, ends, spans.space(SPACE), spans.known))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -296,11 +213,7 @@ def _read(
 
 @numba.njit(cache=True, nogil=True)
 def _scan(
-    text: npt.NDArray[np.uint8],
-    ends: npt.NDArray[np.int64],
-    arena: npt.NDArray[np.uint8],
-    hashes: npt.NDArray[np.uint64],
-    entries: npt.NDArray[np.int64],
+    text: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], space: int, known: Known
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     n = len(ends)
     series = np.full(n, -1, dtype=np.int64)
@@ -310,7 +223,8 @@ def _scan(
     start = 0
     for i in range(n):
         if _read(text, start, ends[i], spans, numbers):
-            series[i] = _find(text, spans, arena, hashes, entries)
+            h = digest(digest(begin_digest(space), text, spans[0], spans[1]), text, spans[2], spans[3])
+            series[i] = find(known, end_digest(h), space, text, (spans[0], spans[1]), (spans[2], spans[3]))
             ts[i] = np.int64(numbers[2])
             value[i] = numbers[3]
         start = ends[i]

@@ -13,6 +13,7 @@ from pipeline.ingest.deadletters import dead_letter, dead_piece
 from pipeline.ingest.formats import AUTO, read
 from pipeline.ingest.packing import Origin, pack
 from pipeline.ingest.points import Context, Points
+from pipeline.ingest.scanner import scan
 from pipeline.records import SourceIdle, cloudevent_headers, content_id
 from pipeline.stage import Output, Topic
 
@@ -76,7 +77,7 @@ class IngestStage:
 
         arrived int64[n]: Kafka's timestamps, ms. What the scanner knows is taken in whole runs.
         """
-        scanned = self._catalog.scanner.scan([self._scannable(record) for record in records])
+        scanned = scan([self._scannable(record) for record in records], self._catalog.spans)
         limits = self._catalog.limits
         ahead = scanned.ts - arrived
         known = (scanned.series >= 0) & (ahead <= limits.future_ms) & (ahead >= -limits.past_ms)

@@ -55,7 +55,7 @@ def decode(payload: bytes, context: Context) -> Points:
         try:
             _take(bytes(metric), context, gathered)
         except DecodeError as error:
-            gathered.refuse(bytes(metric), f"metrics[{place}]", error)
+            gathered.refuse(b'{"metrics":[%s]}' % bytes(metric), f"metrics[{place}]", error)
     return gathered.points()
 
 

@@ -195,7 +195,7 @@ def decode(payload: bytes, context: Context) -> Points:
         try:
             _take(bytes(event), context, gathered)
         except DecodeError as error:
-            gathered.refuse(bytes(event), f"[{place}]", error)
+            gathered.refuse(b"[%s]" % bytes(event), f"[{place}]", error)
     return gathered.points()
 
 

@@ -1,0 +1,272 @@
+"""A compiled reader of the line protocol, for lines whose series are all known.
+
+It finds the fields, values and time of a line and looks each series up by the very bytes of measurement and tags, and
+of the field's name. A line with anything else in it (a series not met before, an exponent, a text with an escape, a
+comment) it leaves to the general decoder, and goes on behind it: a property test holds both to the same answer on
+arbitrary messages.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numba
+import numpy as np
+
+from pipeline.ingest.spans import begin_digest, digest, end_digest, find
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pipeline.ingest.points import Context
+    from pipeline.ingest.spans import Known
+
+SPACE = "influx"
+"""Of the index of spans: raw measurement and tags, and a raw field name, under a message key."""
+_NEWLINE, _RETURN, _BLANK, _QUOTE, _HASH, _COMMA, _EQUALS, _BACKSLASH = 10, 13, 32, 34, 35, 44, 61, 92
+_MINUS, _PLUS, _DOT, _ZERO, _NINE = 45, 43, 46, 48, 57
+_LOWER_I, _LOWER_U, _LOWER_T, _UPPER_T, _LOWER_F, _UPPER_F = 105, 117, 116, 84, 102, 70
+_TRUE, _FALSE = np.frombuffer(b"true", dtype=np.uint8), np.frombuffer(b"false", dtype=np.uint8)
+_SECONDS_BELOW, _MILLIS_BELOW, _MICROS_BELOW = np.uint64(10**11), np.uint64(10**14), np.uint64(10**17)
+# A mantissa below 2^53 over a power of ten up to 10^22 is rounded once (Clinger 1990, the fast path).
+_EXACT_MANTISSA, _EXACT_POWER = np.uint64(2**53), 22
+_POWERS = 10.0 ** np.arange(_EXACT_POWER + 1)
+# A field and what divides it from the next take four bytes at least.
+_SHORTEST_FIELD = 4
+# Where a number needs more than one rounding, its span stands for it: start * 64 + length, exact in a float.
+_LONGEST_NUMBER = 63
+
+
+class Columns(NamedTuple):
+    """Room for samples. series int64[n], ts int64[n] ms, value float64[n]."""
+
+    series: npt.NDArray[np.int64]
+    ts: npt.NDArray[np.int64]
+    value: npt.NDArray[np.float64]
+
+
+class Bounds(NamedTuple):
+    """Times of a message, ms: its own, and between which its samples may lie."""
+
+    arrived: int
+    earliest: int
+    latest: int
+
+
+class LineScanner:
+    """Reads one message, from where it is told."""
+
+    def __init__(self, payload: bytes, context: Context) -> None:
+        self._payload = payload
+        self._text = np.frombuffer(payload, dtype=np.uint8)
+        self._spans = context.catalog.spans
+        self._space = self._spans.space(SPACE, context.key)
+        self._bounds = Bounds(context.arrived, *context.window)
+        room = min(payload.count(b"="), len(payload) // _SHORTEST_FIELD + 1)
+        self._columns = Columns(np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.float64))
+
+    def learn(self, prefix: bytes, field: bytes, series: int) -> None:
+        """Know the series of this field of lines that begin so."""
+        self._spans.learn(self._space, prefix, field, series)
+
+    def scan(self, at: int) -> tuple[Columns, int]:
+        """Samples of the lines from this place on, up to one that is not for here, and that line's place."""
+        n, end = _scan(self._text, at, self._space, self._bounds, self._spans.known, self._columns)
+        room = self._columns
+        columns = Columns(room.series[:n], room.ts[:n], room.value[:n])
+        for row in np.flatnonzero(columns.series < 0).tolist():
+            start, length = divmod(int(columns.value[row]), _LONGEST_NUMBER + 1)
+            columns.value[row] = float(self._payload[start : start + length])
+            columns.series[row] = ~columns.series[row]
+        return columns, end
+
+
+@numba.njit(cache=True, nogil=True)
+def _prefix_end(text: npt.NDArray[np.uint8], at: int) -> int:
+    """Place of the blank behind measurement and tags; that of the line break where there is none."""
+    begun = at
+    while at < len(text) and text[at] != _NEWLINE:
+        if text[at] == _BLANK and (at == begun or text[at - 1] != _BACKSLASH):
+            return at
+        at += 1
+    return at
+
+
+@numba.njit(cache=True, nogil=True)
+def _name_end(text: npt.NDArray[np.uint8], at: int) -> int:
+    """Place of the equals sign behind a field's name; -1 where there is none, or no name."""
+    begun = at
+    while at < len(text) and text[at] != _NEWLINE:
+        c = text[at]
+        if (c in (_EQUALS, _COMMA, _BLANK)) and (at == begun or text[at - 1] != _BACKSLASH):
+            return at if c == _EQUALS and at > begun else -1
+        at += 1
+    return -1
+
+
+@numba.njit(cache=True, nogil=True)
+def _text_end(text: npt.NDArray[np.uint8], at: int) -> int:
+    """Place after the closing quote of a text; -1 where it has an escape or a line break."""
+    while at < len(text):
+        c = text[at]
+        if c == _QUOTE:
+            return at + 1
+        if c in (_BACKSLASH, _NEWLINE):
+            return -1
+        at += 1
+    return -1
+
+
+@numba.njit(cache=True, nogil=True)
+def _word(text: npt.NDArray[np.uint8], at: int, word: npt.NDArray[np.uint8]) -> int:
+    """Place after this word or its first letter alone; -1 where it is another."""
+    for i in range(len(word)):
+        if at + i >= len(text) or text[at + i] != word[i]:
+            return at + 1 if i == 1 else -1
+    return at + len(word)
+
+
+@numba.njit(cache=True, nogil=True)
+def _digits(text: npt.NDArray[np.uint8], at: int, so_far: np.uint64) -> tuple[np.uint64, int]:
+    """A number that these digits continue (more than 19 wrap around), and the place after them."""
+    while at < len(text) and _ZERO <= text[at] <= _NINE:
+        so_far = so_far * np.uint64(10) + np.uint64(text[at] - _ZERO)
+        at += 1
+    return so_far, at
+
+
+@numba.njit(cache=True, nogil=True)
+def _number(text: npt.NDArray[np.uint8], at: int) -> tuple[float, bool, int]:
+    """A number, whether it is only a span yet, and the place after it (-1 where it is of another form)."""
+    begun = at
+    negative = text[at] == _MINUS
+    if negative or text[at] == _PLUS:
+        at += 1
+    whole, after = _digits(text, at, np.uint64(0))
+    digits = after - at
+    if digits == 0 or digits > 40:
+        return 0.0, False, -1
+    if after < len(text) and (text[after] == _LOWER_I or (text[after] == _LOWER_U and not negative)):
+        signed = -np.int64(whole) if negative else np.int64(whole)
+        return float(signed), False, after + 1 if digits <= 18 else -1
+    scale = 0
+    if after < len(text) and text[after] == _DOT:
+        at = after + 1
+        whole, after = _digits(text, at, whole)
+        scale = after - at
+    if after - begun > _LONGEST_NUMBER:
+        return 0.0, False, -1
+    if digits + scale > 19 or whole >= _EXACT_MANTISSA or scale > _EXACT_POWER:
+        return float(begun * (_LONGEST_NUMBER + 1) + after - begun), True, after
+    value = float(whole) / _POWERS[scale]
+    return -value if negative else value, False, after
+
+
+@numba.njit(cache=True, nogil=True)
+def _value(text: npt.NDArray[np.uint8], at: int) -> tuple[float, bool, int]:
+    """A number or boolean, as `_number` gives it."""
+    if at >= len(text):
+        return 0.0, False, -1
+    c = text[at]
+    if c == _LOWER_T:
+        return 1.0, False, _word(text, at, _TRUE)
+    if c == _LOWER_F:
+        return 0.0, False, _word(text, at, _FALSE)
+    if c in (_UPPER_T, _UPPER_F):
+        return 1.0 if c == _UPPER_T else 0.0, False, at + 1
+    return _number(text, at)
+
+
+@numba.njit(cache=True, nogil=True)
+def _line_end(text: npt.NDArray[np.uint8], at: int) -> int:
+    """Place after the blanks and the line break that end a line; -1 where anything else is there."""
+    while at < len(text) and text[at] == _BLANK:
+        at += 1
+    if at < len(text) and text[at] == _RETURN:
+        at += 1
+    if at >= len(text):
+        return at
+    return at + 1 if text[at] == _NEWLINE else -1
+
+
+@numba.njit(cache=True, nogil=True)
+def _to_millis(number: np.uint64) -> int:
+    """A time whose unit its magnitude tells, as `pipeline.ingest.timestamps` has it."""
+    if number < _SECONDS_BELOW:
+        return int(number * np.uint64(1000))
+    if number < _MILLIS_BELOW:
+        return int(number)
+    if number < _MICROS_BELOW:
+        return int(number // np.uint64(1000))
+    return int(number // np.uint64(1_000_000))
+
+
+@numba.njit(cache=True, nogil=True)
+def _time(text: npt.NDArray[np.uint8], at: int, bounds: Bounds) -> tuple[int, int]:
+    """Time of a line in ms from behind its fields on, and the place after the line; -1 where it is not for here."""
+    end = _line_end(text, at)
+    if end >= 0:
+        return bounds.arrived, end
+    while at < len(text) and text[at] == _BLANK:
+        at += 1
+    number, after = _digits(text, at, np.uint64(0))
+    if after == at or after - at > 19:
+        return 0, -1
+    ts = _to_millis(number)
+    return ts, _line_end(text, after) if bounds.earliest <= ts <= bounds.latest else -1
+
+
+@numba.njit(cache=True, nogil=True)
+def _fields(
+    text: npt.NDArray[np.uint8], at: int, prefix: tuple[int, int], space: int, known: Known, columns: Columns, n: int
+) -> tuple[int, int]:
+    """Samples of a line's fields from row `n` on, still without their time; rows and the place after the fields.
+
+    The place is -1 where a field is not for here. A row whose value is only a span has its series inverted.
+    """
+    h = digest(begin_digest(space), text, prefix[0], prefix[1])
+    while True:
+        name_end = _name_end(text, at)
+        if name_end < 0:
+            return n, -1
+        if name_end + 1 < len(text) and text[name_end + 1] == _QUOTE:
+            after = _text_end(text, name_end + 2)
+        else:
+            value, is_span, after = _value(text, name_end + 1)
+            if after < 0:
+                return n, -1
+            series = find(known, end_digest(digest(h, text, at, name_end)), space, text, prefix, (at, name_end))
+            if series < 0:
+                return n, -1
+            columns.series[n] = ~series if is_span else series
+            columns.value[n] = value
+            n += 1
+        if after < 0 or after >= len(text) or text[after] != _COMMA:
+            return n, after
+        at = after + 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _scan(
+    text: npt.NDArray[np.uint8], at: int, space: int, bounds: Bounds, known: Known, columns: Columns
+) -> tuple[int, int]:
+    n = 0
+    while at < len(text):
+        if text[at] == _NEWLINE:
+            at += 1
+            continue
+        prefix_end = _prefix_end(text, at)
+        if prefix_end == at or prefix_end >= len(text) or text[at] == _HASH:
+            return n, at
+        first = prefix_end
+        while first < len(text) and text[first] == _BLANK:
+            first += 1
+        rows, end = _fields(text, first, (at, prefix_end), space, known, columns, n)
+        if end < 0:
+            return n, at
+        ts, end = _time(text, end, bounds)
+        if end < 0:
+            return n, at
+        columns.ts[n:rows] = ts
+        n, at = rows, end
+    return n, at
