@@ -11,7 +11,7 @@ KAFKA := build/kafka
 KAFKA_RUNS := [ -f $(KAFKA)/pid ] && grep -qs duri "/proc/$$(cat $(KAFKA)/pid)/cmdline"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench kafka-up kafka-down clean
+.PHONY: help setup demo test lint bench proto kafka-up kafka-down clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ lint: setup  ## Check style, format, types and the direction of imports
 
 bench: setup  ## Measure; each benchmark prints one line of JSON
 	@for benchmark in $(subst /,.,$(basename $(sort $(wildcard benchmarks/bench_*.py)))); do $(BIN)/python -m "$$benchmark" || exit 1; done
+
+proto: setup  ## Generate the protobuf modules again after a change of a .proto file
+	cd pipeline/ingest/protobuf && $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. *.proto
 
 kafka-up: setup  ## Start a Kafka in the background and print its address
 	@mkdir -p $(KAFKA)

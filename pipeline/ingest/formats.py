@@ -19,6 +19,10 @@ from pipeline.ingest import (
     exposition,
     influx,
     kafka_adapter,
+    otlp_json,
+    otlp_protobuf,
+    remote_write,
+    remote_write_2,
     samples_json,
     telegraf_json,
     vector,
@@ -53,11 +57,15 @@ def _open(payload: bytes, context: Context) -> Points:
 
 
 FORMATS: tuple[Format, ...] = (
+    Format("remote_write", remote_write.CONTENT_TYPES, remote_write.sniff, remote_write.decode),
+    Format("remote_write_2", remote_write_2.CONTENT_TYPES, remote_write_2.sniff, remote_write_2.decode),
+    Format("otlp_protobuf", otlp_protobuf.CONTENT_TYPES, otlp_protobuf.sniff, otlp_protobuf.decode),
+    Format("otlp_json", otlp_json.CONTENT_TYPES, otlp_json.sniff, otlp_json.decode),
     Format("columnar", columnar.CONTENT_TYPES, columnar.sniff, columnar.decode),
     Format("cloudevents", cloudevents.CONTENT_TYPES, cloudevents.sniff, _open),
     Format("vector", vector.CONTENT_TYPES, vector.sniff, vector.decode),
     Format("telegraf", telegraf_json.CONTENT_TYPES, telegraf_json.sniff, telegraf_json.decode),
-    Format("kafka-adapter", kafka_adapter.CONTENT_TYPES, kafka_adapter.sniff, kafka_adapter.decode),
+    Format("kafka_adapter", kafka_adapter.CONTENT_TYPES, kafka_adapter.sniff, kafka_adapter.decode),
     Format("prometheus", exposition.CONTENT_TYPES, exposition.sniff, exposition.decode),
     Format("json", samples_json.CONTENT_TYPES, samples_json.sniff, samples_json.decode),
     Format("arrow", arrow.CONTENT_TYPES, arrow.sniff, arrow.decode),
@@ -77,7 +85,8 @@ def read(payload: bytes, headers: Headers, topic_format: str, context: Context) 
     """The samples of a message: unfold what `content-encoding` says, choose the format, decode. Raises DecodeError."""
     named = dict(headers)
     if ENCODING_HEADER in named:
-        payload = unfold(payload, named[ENCODING_HEADER], context.catalog.limits)
+        context = context._replace(encoding=named[ENCODING_HEADER].decode("utf-8", "replace").strip().lower())
+        payload = unfold(payload, context.encoding, context.catalog.limits)
     if cloudevents.TIME_HEADER in named:
         context = cloudevents.at_time(context, named[cloudevents.TIME_HEADER].decode("utf-8", "replace"))
     chosen = choose(payload, named.get("content-type"), topic_format)

@@ -2,7 +2,7 @@
 
 It finds the fields, values and time of a line and looks each series up by the very bytes of measurement and tags, and
 of the field's name. A line with anything else in it (a series not met before, an exponent, a text with an escape, a
-comment) it leaves to the general decoder, and goes on behind it: a property test holds both to the same answer on
+comment, nothing but texts) it leaves to the general decoder, and goes on behind it: a property test holds both to the same answer on
 arbitrary messages.
 """
 
@@ -262,7 +262,8 @@ def _scan(
         while first < len(text) and text[first] == _BLANK:
             first += 1
         rows, end = _fields(text, first, (at, prefix_end), space, known, columns, n)
-        if end < 0:
+        # A line of texts alone looks nothing up that would vouch for its measurement and tags.
+        if end < 0 or rows == n:
             return n, at
         ts, end = _time(text, end, bounds)
         if end < 0:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.ingest.catalog import SeriesCatalog
     from pipeline.ingest.limits import TimeWindow
 
-(STALE,) = struct.unpack("<d", (0x7FF0000000000002).to_bytes(8, "little"))
+STALE: float = struct.unpack("<d", (0x7FF0000000000002).to_bytes(8, "little"))[0]
 """The NaN that ends a series (prometheus/model/value: StaleNaN): also what a format's "no value" becomes."""
 
 
@@ -28,6 +28,9 @@ class Context(NamedTuple):
     """The producer's message key, which may name the service."""
     arrived: int
     """Kafka's timestamp of the message, ms: the time of samples that carry none."""
+
+    encoding: str = ""
+    """What `content-encoding` said it was, lower case; the decoder is given it unfolded."""
 
     @property
     def window(self) -> TimeWindow:

@@ -25,9 +25,8 @@ _FIRST_GUESS: Final = 8
 _TOO_SMALL: Final = "failed to write whole buffer"
 
 
-def unfold(payload: bytes, encoding: bytes, limits: Limits) -> bytes:
+def unfold(payload: bytes, name: str, limits: Limits) -> bytes:
     """The message itself. Raises DecodeError (reason `encoding`, or `size` where it unfolds too far)."""
-    name = encoding.decode("utf-8", "replace").strip().lower()
     if name in ("", "identity"):
         return payload
     unfolder = _UNFOLDERS.get(name)

@@ -89,11 +89,9 @@ def advance(
                 row["total"] += v
                 row["count"] += 1
             continue
-        dt = ts[i] - before_ts
+        dt = _interval(row["kind"], before_ts, ts[i], gap_ms)
         grown = _grown(row["kind"], before, v)
-        if row["kind"] == DELTA:
-            dt = min(dt, gap_ms)
-        if before_ts == 0 or np.isnan(grown) or dt > gap_ms:
+        if dt == 0 or np.isnan(grown):
             continue
         watched[i] = grown / dt * 1000.0
         # A late increase is still an increase: it counts in the open frame, with the time that it covers.
@@ -101,6 +99,17 @@ def advance(
         row["elapsed"] += dt
         row["count"] += 1
     return watched
+
+
+@numba.njit(cache=True, nogil=True)
+def _interval(kind: int, before_ts: int, ts: int, gap_ms: int) -> int:
+    """Time between two samples that a growth is spread over, ms; 0 where there is none to speak of."""
+    dt = ts - before_ts
+    if before_ts == 0:
+        return 0
+    if dt <= gap_ms:
+        return dt
+    return gap_ms if kind == DELTA else 0
 
 
 @numba.njit(cache=True, nogil=True)

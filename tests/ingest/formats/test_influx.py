@@ -100,6 +100,7 @@ REFUSED = [
     ("the far future", b"cpu idle=1 %d" % (NS + 7_200_000_000_000), "future"),
     ("the far past", b"cpu idle=1 5", "past"),
     ("invalid UTF-8", b"cpu,host=\xff idle=1", "syntax"),
+    ("invalid UTF-8 beside a text", b'\xff idle="a"', "syntax"),
     ("invalid UTF-8 in a field's name", b"cpu \xff=1", "syntax"),
     ("an HTTP request", b"GET /foo?bar=baz HTTP/1.0", "fields"),
 ]

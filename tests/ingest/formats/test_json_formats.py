@@ -53,22 +53,22 @@ ACCEPTED: list[tuple[str, str, Any, list[Row]]] = [
         {**TELEGRAF, "name": "prometheus", "tags": {}, "fields": {"x_total": 1}},
         [("x_total", {}, "counter", 0, 1.0)],
     ),
-    ("kafka-adapter", "a sample", ADAPTER, [("up", {"job": "api"}, "gauge", 0, 456.0)]),
+    ("kafka_adapter", "a sample", ADAPTER, [("up", {"job": "api"}, "gauge", 0, 456.0)]),
     (
-        "kafka-adapter",
+        "kafka_adapter",
         "a counter",
         {**ADAPTER, "name": "x_total", "labels": {}},
         [("x_total", {}, "counter", 0, 456.0)],
     ),
-    ("kafka-adapter", "infinity", {**ADAPTER, "value": "+Inf", "labels": {}}, [("up", {}, "gauge", 0, math.inf)]),
+    ("kafka_adapter", "infinity", {**ADAPTER, "value": "+Inf", "labels": {}}, [("up", {}, "gauge", 0, math.inf)]),
     (
-        "kafka-adapter",
+        "kafka_adapter",
         "minus infinity",
         {**ADAPTER, "value": "-Inf", "labels": {}},
         [("up", {}, "gauge", 0, -math.inf)],
     ),
-    ("kafka-adapter", "an exponent", {**ADAPTER, "value": "1e-05", "labels": {}}, [("up", {}, "gauge", 0, 1e-05)]),
-    ("kafka-adapter", "a number as number", {**ADAPTER, "value": 4.5, "labels": {}}, [("up", {}, "gauge", 0, 4.5)]),
+    ("kafka_adapter", "an exponent", {**ADAPTER, "value": "1e-05", "labels": {}}, [("up", {}, "gauge", 0, 1e-05)]),
+    ("kafka_adapter", "a number as number", {**ADAPTER, "value": 4.5, "labels": {}}, [("up", {}, "gauge", 0, 4.5)]),
     ("vector", "an absolute counter", COUNTER, [("web_hits", {"a": "b"}, "counter", 0, 7.0)]),
     (
         "vector",
@@ -172,12 +172,12 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("telegraf", "a batch that is none", {"metrics": {}}, "fields"),
     ("telegraf", "a batch of numbers", {"metrics": [1]}, "fields"),
     ("telegraf", "cut off", b'{"fields":{"a":1', "syntax"),
-    ("kafka-adapter", "a word as value", {**ADAPTER, "value": "many"}, "fields"),
-    ("kafka-adapter", "an empty value", {**ADAPTER, "value": ""}, "fields"),
-    ("kafka-adapter", "no value", {**ADAPTER, "value": None}, "fields"),
-    ("kafka-adapter", "a time that is none", {**ADAPTER, "timestamp": "now"}, "timestamp"),
-    ("kafka-adapter", "no name", {**ADAPTER, "name": ""}, "labels"),
-    ("kafka-adapter", "labels that are a list", {**ADAPTER, "labels": []}, "fields"),
+    ("kafka_adapter", "a word as value", {**ADAPTER, "value": "many"}, "fields"),
+    ("kafka_adapter", "an empty value", {**ADAPTER, "value": ""}, "fields"),
+    ("kafka_adapter", "no value", {**ADAPTER, "value": None}, "fields"),
+    ("kafka_adapter", "a time that is none", {**ADAPTER, "timestamp": "now"}, "timestamp"),
+    ("kafka_adapter", "no name", {**ADAPTER, "name": ""}, "labels"),
+    ("kafka_adapter", "labels that are a list", {**ADAPTER, "labels": []}, "fields"),
     ("vector", "an incremental gauge", vector("incremental", gauge={"value": 1}), "kind"),
     ("vector", "a log", {"log": {"message": "x"}}, "fields"),
     ("vector", "a trace", {"trace": {}}, "fields"),
@@ -212,7 +212,7 @@ def test_refused(name: str, what: str, body: Any, why: str) -> None:
 
 def test_nan_is_a_value() -> None:
     """What the adapter writes of a metric that is not a number passes; who learns drops and counts it."""
-    [row] = rows("kafka-adapter", encoded({**ADAPTER, "value": "NaN"}))
+    [row] = rows("kafka_adapter", encoded({**ADAPTER, "value": "NaN"}))
     assert math.isnan(row[4])
 
 

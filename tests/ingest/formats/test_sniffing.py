@@ -17,7 +17,7 @@ LOOKS: list[tuple[str, Any]] = [
     ("json", {"name": "up", "ts": START, "value": 1, "kind": "gauge"}),
     ("json", [{"name": "up", "ts": START, "value": 1}]),
     ("columnar", {"series": [], "ts": [], "value": []}),
-    ("kafka-adapter", ADAPTER),
+    ("kafka_adapter", ADAPTER),
     ("telegraf", TELEGRAF),
     ("telegraf", {"metrics": [TELEGRAF]}),
     ("vector", COUNTER),
