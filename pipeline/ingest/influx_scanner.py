@@ -1,9 +1,9 @@
 """A compiled reader of the line protocol, for lines whose series are all known.
 
 It finds the fields, values and time of a line and looks each series up by the very bytes of measurement and tags, and
-of the field's name. A line with anything else in it (a series not met before, an exponent, a text with an escape, a
-comment, nothing but texts) it leaves to the general decoder, and goes on behind it: a property test holds both to the same answer on
-arbitrary messages.
+of the field's name. A line with anything else in it (a series not met before, an exponent, a text with an escape,
+nothing but texts, a comment) it leaves to the general decoder, and goes on behind it: a property test holds both to the
+same answer on arbitrary messages.
 """
 
 from __future__ import annotations
