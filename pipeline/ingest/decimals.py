@@ -8,12 +8,18 @@ what remains of the division deciding ties (the division is Knuth's algorithm D 
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numba
 import numpy as np
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 LARGEST_SCALE: Final = 19
+_MOST_DIGITS = 19
+_DOT, _DIGIT_ZERO, _DIGIT_NINE = 46, 48, 57
+_TEN = np.uint64(10)
 _EXACT = np.uint64(2**53)
 _TOP = np.uint64(2**63)
 _LOW_HALF = np.uint64(2**32 - 1)
@@ -27,10 +33,34 @@ _NORMALISED = np.array(
 
 
 @numba.njit(cache=True, nogil=True)
+def read_decimal(text: npt.NDArray[np.uint8], at: int, end: int) -> tuple[np.uint64, int, int]:
+    """Digits, and perhaps a dot and more digits, up to `end`: mantissa, digits behind the dot, the place after them.
+
+    The place is -1 where no digit comes first, or more digits come than `to_nearest` takes.
+    """
+    mantissa, significant, scale, dot = _ZERO, 0, 0, -1
+    begun = at
+    while at < end:
+        c = text[at]
+        if _DIGIT_ZERO <= c <= _DIGIT_NINE:
+            mantissa = mantissa * _TEN + np.uint64(c - _DIGIT_ZERO)
+            significant += mantissa != _ZERO
+            scale += dot >= 0
+        elif c == _DOT and dot < 0 and at > begun:
+            dot = at
+        else:
+            break
+        at += 1
+    if at == begun or significant > _MOST_DIGITS or scale > LARGEST_SCALE:
+        return mantissa, scale, -1
+    return mantissa, scale, at
+
+
+@numba.njit(cache=True, nogil=True)
 def to_nearest(mantissa: np.uint64, scale: int) -> float:
     """The float nearest to mantissa / 10^scale, 0 <= scale <= 19."""
     if mantissa < _EXACT:
-        return float(mantissa) / _POWERS[scale]
+        return float(float(mantissa) / _POWERS[scale])
     if scale == 0:
         return float(mantissa)
     shift = 0

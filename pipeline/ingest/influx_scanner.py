@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numba
 import numpy as np
 
+from pipeline.ingest.decimals import read_decimal, to_nearest
 from pipeline.ingest.spans import begin_digest, digest, end_digest, find
 
 if TYPE_CHECKING:
@@ -24,17 +25,13 @@ if TYPE_CHECKING:
 SPACE = "influx"
 """Of the index of spans: raw measurement and tags, and a raw field name, under a message key."""
 _NEWLINE, _RETURN, _BLANK, _QUOTE, _HASH, _COMMA, _EQUALS, _BACKSLASH = 10, 13, 32, 34, 35, 44, 61, 92
-_MINUS, _PLUS, _DOT, _ZERO, _NINE = 45, 43, 46, 48, 57
+_MINUS, _PLUS, _DOT = 45, 43, 46
 _LOWER_I, _LOWER_U, _LOWER_T, _UPPER_T, _LOWER_F, _UPPER_F = 105, 117, 116, 84, 102, 70
 _TRUE, _FALSE = np.frombuffer(b"true", dtype=np.uint8), np.frombuffer(b"false", dtype=np.uint8)
 _SECONDS_BELOW, _MILLIS_BELOW, _MICROS_BELOW = np.uint64(10**11), np.uint64(10**14), np.uint64(10**17)
-# A mantissa below 2^53 over a power of ten up to 10^22 is rounded once (Clinger 1990, the fast path).
-_EXACT_MANTISSA, _EXACT_POWER = np.uint64(2**53), 22
-_POWERS = 10.0 ** np.arange(_EXACT_POWER + 1)
+_LARGEST_INTEGER = np.uint64(2**63 - 1)
 # A field and what divides it from the next take four bytes at least.
 _SHORTEST_FIELD = 4
-# Where a number needs more than one rounding, its span stands for it: start * 64 + length, exact in a float.
-_LONGEST_NUMBER = 63
 
 
 class Columns(NamedTuple):
@@ -57,7 +54,6 @@ class LineScanner:
     """Reads one message, from where it is told."""
 
     def __init__(self, payload: bytes, context: Context) -> None:
-        self._payload = payload
         self._text = np.frombuffer(payload, dtype=np.uint8)
         self._spans = context.catalog.spans
         self._space = self._spans.space(SPACE, context.key)
@@ -73,12 +69,7 @@ class LineScanner:
         """Samples of the lines from this place on, up to one that is not for here, and that line's place."""
         n, end = _scan(self._text, at, self._space, self._bounds, self._spans.known, self._columns)
         room = self._columns
-        columns = Columns(room.series[:n], room.ts[:n], room.value[:n])
-        for row in np.flatnonzero(columns.series < 0).tolist():
-            start, length = divmod(int(columns.value[row]), _LONGEST_NUMBER + 1)
-            columns.value[row] = float(self._payload[start : start + length])
-            columns.series[row] = ~columns.series[row]
-        return columns, end
+        return Columns(room.series[:n], room.ts[:n], room.value[:n]), end
 
 
 @numba.njit(cache=True, nogil=True)
@@ -127,53 +118,37 @@ def _word(text: npt.NDArray[np.uint8], at: int, word: npt.NDArray[np.uint8]) -> 
 
 
 @numba.njit(cache=True, nogil=True)
-def _digits(text: npt.NDArray[np.uint8], at: int, so_far: np.uint64) -> tuple[np.uint64, int]:
-    """A number that these digits continue (more than 19 wrap around), and the place after them."""
-    while at < len(text) and _ZERO <= text[at] <= _NINE:
-        so_far = so_far * np.uint64(10) + np.uint64(text[at] - _ZERO)
+def _number(text: npt.NDArray[np.uint8], at: int) -> tuple[float, int]:
+    """A float, or an integer with its suffix, and the place after it (-1 where it is of another form)."""
+    negative = at < len(text) and text[at] == _MINUS
+    if negative or (at < len(text) and text[at] == _PLUS):
         at += 1
-    return so_far, at
+    mantissa, scale, after = read_decimal(text, at, len(text))
+    if after < 0:
+        return 0.0, -1
+    if after < len(text) and text[after] in (_LOWER_I, _LOWER_U):
+        if (
+            scale > 0
+            or text[after - 1] == _DOT
+            or mantissa > _LARGEST_INTEGER
+            or (negative and text[after] == _LOWER_U)
+        ):
+            return 0.0, -1
+        return float(-np.int64(mantissa) if negative else np.int64(mantissa)), after + 1
+    value = to_nearest(mantissa, scale)
+    return -value if negative else value, after
 
 
 @numba.njit(cache=True, nogil=True)
-def _number(text: npt.NDArray[np.uint8], at: int) -> tuple[float, bool, int]:
-    """A number, whether it is only a span yet, and the place after it (-1 where it is of another form)."""
-    begun = at
-    negative = text[at] == _MINUS
-    if negative or text[at] == _PLUS:
-        at += 1
-    whole, after = _digits(text, at, np.uint64(0))
-    digits = after - at
-    if digits == 0 or digits > 40:
-        return 0.0, False, -1
-    if after < len(text) and (text[after] == _LOWER_I or (text[after] == _LOWER_U and not negative)):
-        signed = -np.int64(whole) if negative else np.int64(whole)
-        return float(signed), False, after + 1 if digits <= 18 else -1
-    scale = 0
-    if after < len(text) and text[after] == _DOT:
-        at = after + 1
-        whole, after = _digits(text, at, whole)
-        scale = after - at
-    if after - begun > _LONGEST_NUMBER:
-        return 0.0, False, -1
-    if digits + scale > 19 or whole >= _EXACT_MANTISSA or scale > _EXACT_POWER:
-        return float(begun * (_LONGEST_NUMBER + 1) + after - begun), True, after
-    value = float(whole) / _POWERS[scale]
-    return -value if negative else value, False, after
-
-
-@numba.njit(cache=True, nogil=True)
-def _value(text: npt.NDArray[np.uint8], at: int) -> tuple[float, bool, int]:
+def _value(text: npt.NDArray[np.uint8], at: int) -> tuple[float, int]:
     """A number or boolean, as `_number` gives it."""
-    if at >= len(text):
-        return 0.0, False, -1
-    c = text[at]
+    c = text[at] if at < len(text) else _NEWLINE
     if c == _LOWER_T:
-        return 1.0, False, _word(text, at, _TRUE)
+        return 1.0, _word(text, at, _TRUE)
     if c == _LOWER_F:
-        return 0.0, False, _word(text, at, _FALSE)
+        return 0.0, _word(text, at, _FALSE)
     if c in (_UPPER_T, _UPPER_F):
-        return 1.0 if c == _UPPER_T else 0.0, False, at + 1
+        return 1.0 if c == _UPPER_T else 0.0, at + 1
     return _number(text, at)
 
 
@@ -209,8 +184,8 @@ def _time(text: npt.NDArray[np.uint8], at: int, bounds: Bounds) -> tuple[int, in
         return bounds.arrived, end
     while at < len(text) and text[at] == _BLANK:
         at += 1
-    number, after = _digits(text, at, np.uint64(0))
-    if after == at or after - at > 19:
+    number, scale, after = read_decimal(text, at, len(text))
+    if after < 0 or scale > 0 or text[after - 1] == _DOT:
         return 0, -1
     ts = _to_millis(number)
     return ts, _line_end(text, after) if bounds.earliest <= ts <= bounds.latest else -1
@@ -222,7 +197,7 @@ def _fields(
 ) -> tuple[int, int]:
     """Samples of a line's fields from row `n` on, still without their time; rows and the place after the fields.
 
-    The place is -1 where a field is not for here. A row whose value is only a span has its series inverted.
+    The place is -1 where a field is not for here.
     """
     h = digest(begin_digest(space), text, prefix[0], prefix[1])
     while True:
@@ -232,13 +207,13 @@ def _fields(
         if name_end + 1 < len(text) and text[name_end + 1] == _QUOTE:
             after = _text_end(text, name_end + 2)
         else:
-            value, is_span, after = _value(text, name_end + 1)
+            value, after = _value(text, name_end + 1)
             if after < 0:
                 return n, -1
             series = find(known, end_digest(digest(h, text, at, name_end)), space, text, prefix, (at, name_end))
             if series < 0:
                 return n, -1
-            columns.series[n] = ~series if is_span else series
+            columns.series[n] = series
             columns.value[n] = value
             n += 1
         if after < 0 or after >= len(text) or text[after] != _COMMA:

@@ -44,7 +44,7 @@ TAKEN: list[tuple[str, bytes]] = [
     ("integers", b"m,a=b x=1i,y=-2i,z=3u %d\n" % NS),
     ("floats", b"m,a=b x=1.5,y=-2,z=+0.25 %d\n" % NS),
     ("long floats", b"m,a=b x=98.99497487438142,y=-0.12345678901234567 %d\n" % NS),
-    ("long whole numbers", b"m,a=b x=12345678901234567890,y=9007199254740993 %d\n" % NS),
+    ("long whole numbers", b"m,a=b x=1234567890123456789,y=9007199254740993 %d\n" % NS),
     ("negative zeros", b"m,a=b x=-0,y=-0i,z=-0.0 %d\n" % NS),
     ("booleans", b"m,a=b x=true,y=F,z=t %d\n" % NS),
     ("texts", b'm,a=b s="a b,c=d",x=1 %d\n' % NS),
