@@ -14,8 +14,8 @@ import numpy as np
 from pipeline.errors import DecodeError
 from pipeline.ingest.limits import Limits
 from pipeline.ingest.parsing import parse_json
-from pipeline.ingest.scanner import SPACE
-from pipeline.ingest.spans import SpanIndex
+from pipeline.ingest.scan.known import JSON_SAMPLE, number_of
+from pipeline.ingest.scan.scanner import Scanner
 from pipeline.partitioning import partition_of
 from pipeline.series import SERVICE_LABEL, Kind, Series, kind_of_name, unit_of_name
 
@@ -65,7 +65,8 @@ class SeriesCatalog:
         """Forget all; indexes given out before mean nothing afterwards."""
         self._by_raw: dict[tuple[str, bytes, bytes | None, str | None, str | None], int] = {}
         self._by_identity: dict[int, int] = {}
-        self.spans = SpanIndex()
+        self.scanner = Scanner()
+        self.known = self.scanner.known
         self.sections = SectionCache()
         self.canonical: list[bytes] = []
         self._identity = np.zeros(1024, dtype=np.uint64)
@@ -78,7 +79,8 @@ class SeriesCatalog:
     @property
     def is_full(self) -> bool:
         """Whether it should be cleared before the next records."""
-        return max(len(self._by_raw), len(self.canonical), len(self.spans)) >= _CAPACITY
+        most = max(len(self._by_raw), len(self.canonical), len(self.known))
+        return most >= _CAPACITY or self.known.is_full
 
     @property
     def identity(self) -> npt.NDArray[np.uint64]:
@@ -104,12 +106,14 @@ class SeriesCatalog:
             decoded = parse_json(_labels_decoder, labels, what, reason="labels")
             texts = {label: _text(value) for label, value in decoded.items()}
             index = self._by_raw[raw] = self.intern(name, texts, key, kind, unit)
-            if kind is None and unit is None and self._names_its_service(texts):
-                self.spans.learn(self.spans.space(SPACE), name.encode(), labels, index)
+            if kind is None and unit is None and self.is_told(texts, key):
+                self.known.learn(number_of(JSON_SAMPLE, bool(key)), name.encode(), labels, index)
         return index
 
-    def _names_its_service(self, labels: dict[str, str]) -> bool:
-        """Whether the labels alone name the service, whatever the message's key."""
+    def is_told(self, labels: dict[str, str], key: bytes | None) -> bool:
+        """Whether the labels tell the series by themselves: there is no key, or the service is named before it."""
+        if not key:
+            return True
         before_key = takewhile(lambda label: label != KEY_AS_SERVICE, self._settings.service_labels)
         return KEY_AS_SERVICE not in self._settings.service_labels or any(map(labels.get, before_key))
 

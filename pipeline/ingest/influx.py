@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.gathering import Gathering, gather_lines
-from pipeline.ingest.influx_scanner import LineScanner
 from pipeline.ingest.points import Points
+from pipeline.ingest.scan.influx import LineScanner
 from pipeline.ingest.timestamps import to_millis
 
 if TYPE_CHECKING:
@@ -89,9 +89,9 @@ def _take(payload: bytes, at: int, context: Context, gathered: Gathering, scanne
     measurement, tags = name_and_tags(line.prefix)
     names = [series_name(measurement, unescape(field)) for field, _ in line.fields]
     known = [context.catalog.intern(name, tags, context.key, None, None) for name in names]
-    for index, (field, value) in zip(known, line.fields, strict=True):
+    for index, (_, value) in zip(known, line.fields, strict=True):
         gathered.add(index, ts, value)
-        scanner.learn(line.prefix, field, index)
+    scanner.learn(line.prefix, zip((field for field, _ in line.fields), known, strict=True))
     return line.end
 
 

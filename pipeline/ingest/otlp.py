@@ -100,7 +100,7 @@ class _Walk:
         if point.flags & _NO_VALUE:
             values, start = [STALE] * len(columns), 0
         self.rows.add(series, [column.kind for column in columns], ts, values, start)
-        if self._learn is not None:
+        if self._learn is not None and self._context.catalog.is_told(labels, self._context.key):
             self._learn(place, series)
 
     def _intern(self, metric: Any, labels: dict[str, str], column: Column) -> int:
@@ -113,7 +113,8 @@ class _Walk:
 def walk(resource_metrics: Iterable[Any], context: Context, alone: Alone, learn: Learn | None = None) -> Points:
     """Samples of a request; a point that cannot be taken is refused alone.
 
-    `alone` gives the bytes of a request with one point only, `learn` is told which series a point gives.
+    `alone` gives the bytes of a request with one point only; `learn` is told which series a point gives, where the
+    labels alone tell it.
     Raises DecodeError for what is wrong with a resource or scope.
     """
     walking = _Walk(context, alone, learn)

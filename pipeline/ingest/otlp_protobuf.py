@@ -1,19 +1,26 @@
 """OTLP protobuf: `ExportMetricsServiceRequest`, what the OpenTelemetry Collector's `kafkaexporter` sends by default.
 
-This is the reference decoder, on generated code; series that it has met are read by `protobuf_scanner` from then on.
+This is the reference decoder, on generated code; `pipeline.ingest.scan.otlp` reads series that it has met.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import struct
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError as ProtobufError
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.otlp import walk
+from pipeline.ingest.scan.known import OTLP_HISTOGRAM, OTLP_METRIC, OTLP_NUMBER, OTLP_SCOPE, number_of
+from pipeline.ingest.scan.otlp import CODES, GAUGE, HISTOGRAM, SUM, metric_code
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipeline.ingest.otlp import Place
     from pipeline.ingest.points import Context, Points
 
@@ -21,6 +28,7 @@ CONTENT_TYPES = (
     "application/x-protobuf;proto=opentelemetry.proto.collector.metrics.v1.ExportMetricsServiceRequest".lower(),
 )
 
+_SCANNED: Final = {"gauge": GAUGE, "sum": SUM, "histogram": HISTOGRAM}
 _FIRST = 0x0A
 _INSIDE = (0x0A, 0x12, 0x1A)
 """Tags that the messages around metrics may open with: their fields 1 to 3."""
@@ -60,7 +68,7 @@ def decode(payload: bytes, context: Context) -> Points:
         request = ExportMetricsServiceRequest.FromString(payload)
     except (ProtobufError, UnicodeDecodeError) as error:
         raise DecodeError(f"not an OTLP metrics request: {error}", reason="syntax") from error
-    return walk(request.resource_metrics, context, alone)
+    return walk(request.resource_metrics, context, alone, partial(_learn, context))
 
 
 def alone(place: Place) -> bytes:
@@ -77,3 +85,24 @@ def alone(place: Place) -> bytes:
             setattr(data, setting, getattr(whole, setting))
     data.data_points.append(place.point)
     return request.SerializeToString()
+
+
+def _learn(context: Context, place: Place, series: Sequence[int]) -> None:
+    """Let the scanner know these series by the bytes that the request has for them."""
+    known = context.catalog.known
+    tag = _SCANNED.get(place.data)
+    if tag is None:
+        return
+    metric, point, data = place.metric, place.point, getattr(place.metric, place.data)
+    around = (place.resource.SerializeToString(), place.scope.SerializeToString())
+    scope = known.learn_part(number_of(OTLP_SCOPE, bool(context.key)), *around)
+    code = metric_code(tag, getattr(data, "aggregation_temporality", 0), getattr(data, "is_monotonic", 0))
+    header = Metric(name=metric.name, description=metric.description, unit=metric.unit).SerializeToString()
+    part = known.learn_part(number_of(OTLP_METRIC, scope * CODES + code), header, b"")
+    attributes = type(point)(attributes=point.attributes).SerializeToString()
+    if place.data == "histogram":
+        bounds = struct.pack(f"<{len(point.explicit_bounds)}d", *point.explicit_bounds)
+        number = number_of(OTLP_HISTOGRAM, part * 2 + point.HasField("sum"))
+        known.learn_block(number, attributes, bounds, series)
+    else:
+        known.learn(number_of(OTLP_NUMBER, part), attributes, b"", series[0])

@@ -1,6 +1,6 @@
 """Prometheus remote write 1.0: a protobuf `WriteRequest` in a snappy block.
 
-This is the reference decoder, on generated code; series that it has met are read by `protobuf_scanner` from then on.
+This is the reference decoder, on generated code; `pipeline.ingest.scan.remote_write` reads series that it has met.
 Kind and unit are told by the name. Exemplars are skipped, and metadata, which comes in messages of its own. Native
 histograms become `_count`, `_sum` and `_bucket` series (see `pipeline.ingest.buckets`). The staleness marker passes.
 """
@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError as ProtobufError
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.protobuf.remote_write_pb2 import TimeSeries, WriteRequest
+from pipeline.ingest.scan.known import REMOTE_WRITE, number_of
 from pipeline.ingest.write_requests import (
     ZSTD_START,
     Identity,
@@ -21,7 +22,6 @@ from pipeline.ingest.write_requests import (
     labels_of,
     opening,
     unpack,
-    victoria_metrics,
 )
 
 if TYPE_CHECKING:
@@ -57,17 +57,15 @@ def is_request(start: bytes) -> bool:
     return start[at : at + 1] == _SERIES and (start[at + 2 : at + 3].isalpha() or start[at + 2 : at + 3] == b"_")
 
 
-def unfolded(payload: bytes, limits: Limits) -> bytes:
+def unfolded(payload: bytes, encoding: str, limits: Limits) -> bytes:
     """The request's own bytes, once a snappy block around them is unfolded. Raises DecodeError."""
-    return unpack(payload, limits, is_plain=is_request(payload))
+    return unpack(payload, encoding, limits, is_plain=is_request(payload))
 
 
 def decode(payload: bytes, context: Context) -> Points:
     """Samples of a request. Raises DecodeError."""
-    if context.encoding == "zstd":
-        raise victoria_metrics()
     try:
-        request = WriteRequest.FromString(unfolded(payload, context.catalog.limits))
+        request = WriteRequest.FromString(unfolded(payload, context.encoding, context.catalog.limits))
     except (ProtobufError, UnicodeDecodeError) as error:
         raise DecodeError(f"not a remote-write request: {error}", reason="syntax") from error
     reader = SeriesReader(context)
@@ -75,14 +73,15 @@ def decode(payload: bytes, context: Context) -> Points:
         position = f"timeseries[{number}]"
         alone = _Alone(series)
         try:
-            reader.take(_identity(series), series, position, alone)
+            identity = Identity(*labels_of((label.name, label.value) for label in series.labels))
+            index = reader.take(identity, series, position, alone)
         except DecodeError as error:
             reader.rows.refuse(alone(series.samples, series.histograms), position, error)
+            continue
+        if index >= 0 and context.catalog.is_told(identity.labels, context.key):
+            labels = TimeSeries(labels=series.labels).SerializeToString()
+            context.catalog.known.learn(number_of(REMOTE_WRITE, bool(context.key)), labels, b"", index)
     return reader.rows.points()
-
-
-def _identity(series: TimeSeries) -> Identity:
-    return Identity(*labels_of((label.name, label.value) for label in series.labels))
 
 
 class _Alone:

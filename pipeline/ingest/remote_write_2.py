@@ -12,7 +12,9 @@ from google.protobuf.message import DecodeError as ProtobufError
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.protobuf import remote_write_pb2 as wire
-from pipeline.ingest.write_requests import Identity, SeriesReader, labels_of, opening, unpack, victoria_metrics
+from pipeline.ingest.rows import CUMULATIVE
+from pipeline.ingest.scan.known import REMOTE_WRITE_2, number_of
+from pipeline.ingest.write_requests import Identity, SeriesReader, labels_of, opening, unpack
 from pipeline.series import Kind
 
 if TYPE_CHECKING:
@@ -40,17 +42,15 @@ def is_request(start: bytes) -> bool:
     return start.startswith(_START)
 
 
-def unfolded(payload: bytes, limits: Limits) -> bytes:
+def unfolded(payload: bytes, encoding: str, limits: Limits) -> bytes:
     """The request's own bytes, once a snappy block around them is unfolded. Raises DecodeError."""
-    return unpack(payload, limits, is_plain=is_request(payload))
+    return unpack(payload, encoding, limits, is_plain=is_request(payload))
 
 
 def decode(payload: bytes, context: Context) -> Points:
     """Samples of a request. Raises DecodeError."""
-    if context.encoding == "zstd":
-        raise victoria_metrics()
     try:
-        request = wire.Request.FromString(unfolded(payload, context.catalog.limits))
+        request = wire.Request.FromString(unfolded(payload, context.encoding, context.catalog.limits))
     except (ProtobufError, UnicodeDecodeError) as error:
         raise DecodeError(f"not a remote-write 2.0 request: {error}", reason="syntax") from error
     symbols = list(request.symbols)
@@ -59,10 +59,30 @@ def decode(payload: bytes, context: Context) -> Points:
         position = f"timeseries[{number}]"
         alone = _Alone(series, symbols)
         try:
-            reader.take(identity_of(series, symbols), series, position, alone)
+            identity = identity_of(series, symbols)
+            index = reader.take(identity, series, position, alone)
         except DecodeError as error:
             reader.rows.refuse(alone(series.samples, series.histograms), position, error)
+            continue
+        if index >= 0 and context.catalog.is_told(identity.labels, context.key):
+            _learn(context, series, symbols, index * 2 + (identity.kind_or_told in CUMULATIVE))
     return reader.rows.points()
+
+
+def _learn(context: Context, series: TimeSeries2, symbols: Sequence[str], value: int) -> None:
+    """Let the scanner know this series by the symbols that the request has for it."""
+    metadata = series.metadata
+    if metadata.type not in wire.MetricType.values():
+        return
+    labels = b"".join(_spelled(symbols[ref]) for ref in series.labels_refs)
+    unit = _spelled(symbols[metadata.unit_ref]) if metadata.unit_ref else b""
+    part_of = (metadata.type * 2 + bool(unit)) * 2 + bool(context.key)
+    context.catalog.known.learn(number_of(REMOTE_WRITE_2, part_of), labels, unit, value)
+
+
+def _spelled(symbol: str) -> bytes:
+    encoded = symbol.encode()
+    return len(encoded).to_bytes(4, "little") + encoded
 
 
 def identity_of(series: TimeSeries2, symbols: Sequence[str]) -> Identity:

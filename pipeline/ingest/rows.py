@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 RESET_MS: Final = 300_000
 """How long before its sample a count may have begun to be told as a sample of 0 (`detect.gap_s` by default)."""
-_CUMULATIVE: Final = (Kind.COUNTER, Kind.BUCKET)
+CUMULATIVE: Final = (Kind.COUNTER, Kind.BUCKET)
 
 
 class Rows:
@@ -43,7 +43,7 @@ class Rows:
         """Samples at `ts`, ms, of series that began at `start`, ms (0: nobody knows)."""
         started = 0 < start < ts <= start + RESET_MS and start >= self._window.earliest
         for index, kind, value in zip(series, kinds, values, strict=True):
-            if started and kind in _CUMULATIVE:
+            if started and kind in CUMULATIVE:
                 self._append(index, start, 0.0)
             self._append(index, ts, value)
 

@@ -36,6 +36,11 @@ class Identity(NamedTuple):
     kind: Kind | None = None
     unit: str | None = None
 
+    @property
+    def kind_or_told(self) -> Kind:
+        """The kind, by the name where nothing else tells."""
+        return self.kind or kind_of_name(self.name)
+
 
 class Piece(Protocol):
     """Gives a request, ready to send, with this one series and these samples of it only."""
@@ -58,25 +63,20 @@ def opening(payload: bytes) -> bytes:
     return payload[tag + 1 + extra : tag + 1 + extra + _OPENING]
 
 
-def unpack(payload: bytes, limits: Limits, *, is_plain: bool) -> bytes:
+def unpack(payload: bytes, encoding: str, limits: Limits, *, is_plain: bool) -> bytes:
     """The request's own bytes; `is_plain` where `content-encoding` has them unfolded already. Raises DecodeError."""
+    if encoding == "zstd" or payload.startswith(ZSTD_START):
+        raise DecodeError(
+            "this is VictoriaMetrics' own remote-write protocol (zstd), which is not read here; start vmagent with "
+            "-remoteWrite.forcePromProto so that it speaks Prometheus' (snappy)",
+            reason="format",
+        )
     if is_plain:
         return payload
-    if payload.startswith(ZSTD_START):
-        raise victoria_metrics()
     try:
         return unfold_snappy_block(payload, limits)
     except cramjam.DecompressionError as error:
         raise DecodeError(f"not a remote-write request in a snappy block: {error}", reason="syntax") from error
-
-
-def victoria_metrics() -> DecodeError:
-    """What is answered to VictoriaMetrics' own remote-write protocol."""
-    return DecodeError(
-        "this is VictoriaMetrics' own remote-write protocol (zstd), which is not read here; start vmagent with "
-        "-remoteWrite.forcePromProto so that it speaks Prometheus' (snappy)",
-        reason="format",
-    )
 
 
 def labels_of(pairs: Iterable[tuple[str, str]]) -> tuple[str, dict[str, str]]:
@@ -103,10 +103,9 @@ class SeriesReader:
         `series` is a TimeSeries or a TimeSeries2. Raises DecodeError for its labels.
         """
         index = self._intern(identity, "", identity.labels, identity.kind) if series.samples else -1
-        kind = identity.kind or kind_of_name(identity.name)
         for number, sample in enumerate(series.samples):
             try:
-                self._sample(index, kind, sample, _start(series, sample))
+                self._sample(index, identity.kind_or_told, sample, _start(series, sample))
             except DecodeError as error:
                 self.rows.refuse(alone([sample], []), f"{position}.samples[{number}]", error)
         for number, histogram in enumerate(series.histograms):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.ingest.decimals import LARGEST_SCALE, to_nearest
+from pipeline.ingest.scan.decimals import LARGEST_SCALE, to_nearest
 
 
 def nearest(mantissa: int, scale: int) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import DecodeError
-from pipeline.ingest.formats import read
+from pipeline.ingest.formats import decode_message, open_message
 from tests.builders import START
 from tests.ingest.formats.reading import Row, context, decode, reason, rows
 
@@ -70,6 +70,7 @@ def test_the_binary_mode_has_the_time_in_a_header() -> None:
     """Without an envelope the message is itself, and its headers say when it was."""
     given = context()
     headers = [("ce_specversion", b"1.0"), ("ce_time", b"2026-01-01T00:00:07Z"), ("content-type", b"text/plain")]
-    assert list(read(b"up 1", headers, "auto", given).ts) == [START + 7000]
+    opened = open_message(b"up 1", headers, "auto", given.catalog.limits)
+    assert list(decode_message(opened, given).ts) == [START + 7000]
     with pytest.raises(DecodeError, match="ISO 8601"):
-        read(b"up 1", [("ce_time", b"\xff")], "auto", given)
+        decode_message(opened._replace(time="now"), given)

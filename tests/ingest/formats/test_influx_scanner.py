@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.ingest import influx
-from pipeline.ingest.influx_scanner import Columns, LineScanner
+from pipeline.ingest.scan.influx import Columns, LineScanner
 from tests.builders import START
 from tests.ingest.formats.reading import context, decode
 from tests.ingest.formats.test_influx import ACCEPTED, REFUSED

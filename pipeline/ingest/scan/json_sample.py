@@ -1,31 +1,26 @@
-"""A compiled reader for the commonest message: one JSON sample of a series that is known already.
+"""The commonest message: one JSON sample.
 
     {"name": "…", "labels": {…}, "ts": 1767225600000, "value": 17.5}
 
-It finds name, labels, time and value of many messages in one call and looks the series up by the very bytes of its
-name and labels. Whatever is not of this form (other keys, escapes, other time units, numbers that need more than one
-rounding, a series not met before) it leaves to the general decoder, which remains the judge: a property test holds
-both to the same answer on arbitrary messages.
+Other keys, escapes, other time units and numbers that need more than one rounding are left to the decoder.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
 
-from pipeline.ingest.spans import begin_digest, digest, end_digest, find
+from pipeline.ingest.scan.known import JSON_SAMPLE, find, number_of
+from pipeline.ingest.scan.rows import add, bits_of, message_at, note
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy.typing as npt
 
-    from pipeline.ingest.spans import Known, SpanIndex
+    from pipeline.ingest.scan.known import Arrays
+    from pipeline.ingest.scan.rows import Message, Rows
 
-SPACE = "json"
-"""Of the index of spans: a name without quotes and labels with braces, which name the service."""
 _QUOTE, _COLON, _COMMA, _OPEN, _CLOSE, _BACKSLASH = 34, 58, 44, 123, 125, 92
 _BRACKET, _MINUS, _PLUS, _DOT, _ZERO, _NINE = 91, 45, 43, 46, 48, 57
 _LOWER_E, _UPPER_E = 101, 69
@@ -35,24 +30,6 @@ _MILLIS_FROM, _MILLIS_BELOW = 10**11, 10**14
 # A mantissa below 2^53 times or over a power of ten up to 10^22 is rounded once (Clinger 1990, the fast path).
 _EXACT_MANTISSA, _EXACT_POWER = 2**53, 22
 _POWERS = 10.0 ** np.arange(_EXACT_POWER + 1)
-
-
-class Scanned(NamedTuple):
-    """What was found in n messages.
-
-    series int64[n] (-1: left to the general decoder), ts int64[n] ms, value float64[n].
-    """
-
-    series: npt.NDArray[np.int64]
-    ts: npt.NDArray[np.int64]
-    value: npt.NDArray[np.float64]
-
-
-def scan(messages: Sequence[bytes], spans: SpanIndex) -> Scanned:
-    """Read these messages."""
-    ends = np.cumsum(np.fromiter(map(len, messages), dtype=np.int64, count=len(messages)))
-    text = np.frombuffer(b"".join(messages), dtype=np.uint8)
-    return Scanned(*_scan(text, ends, spans.space(SPACE), spans.known))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -212,20 +189,27 @@ def _read(
 
 
 @numba.njit(cache=True, nogil=True)
-def _scan(
-    text: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], space: int, known: Known
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    n = len(ends)
-    series = np.full(n, -1, dtype=np.int64)
-    ts = np.zeros(n, dtype=np.int64)
-    value = np.zeros(n, dtype=np.float64)
-    spans, numbers = np.zeros(4, dtype=np.int64), np.zeros(4)
-    start = 0
-    for i in range(n):
-        if _read(text, start, ends[i], spans, numbers):
-            h = digest(digest(begin_digest(space), text, spans[0], spans[1]), text, spans[2], spans[3])
-            series[i] = find(known, end_digest(h), space, text, (spans[0], spans[1]), (spans[2], spans[3]))
-            ts[i] = np.int64(numbers[2])
-            value[i] = numbers[3]
-        start = ends[i]
-    return series, ts, value
+def scan_samples(
+    text: npt.NDArray[np.uint8],
+    places: npt.NDArray[np.int64],
+    known: Arrays,
+    rows: Rows,
+    results: npt.NDArray[np.int64],
+) -> None:
+    """Take messages of one sample; what is given as in `pipeline.ingest.scan.rows`."""
+    for i in range(len(places)):
+        note(rows, results, i, _sample(text, message_at(places, i), known, rows))
+
+
+@numba.njit(cache=True, nogil=True)
+def _sample(text: npt.NDArray[np.uint8], message: Message, known: Arrays, rows: Rows) -> bool:
+    """Take a message; False where it is of another form, or its series is not known."""
+    spans, numbers = rows.spans, rows.numbers
+    if not _read(text, message.start, message.end, spans, numbers):
+        return False
+    key = number_of(JSON_SAMPLE, message.is_keyed)
+    series = find(known, key, text, (spans[0], spans[1], spans[2], spans[3]))
+    ts = int(numbers[2])
+    if series < 0 or ts < message.earliest or ts > message.latest:
+        return False
+    return add(rows, series, ts, bits_of(numbers[3]))

@@ -1,9 +1,9 @@
 """A compiled reader of the line protocol, for lines whose series are all known.
 
 It finds the fields, values and time of a line and looks each series up by the very bytes of measurement and tags, and
-of the field's name. A line with anything else in it (a series not met before, an exponent, a text with an escape,
-nothing but texts, a comment) it leaves to the general decoder, and goes on behind it: a property test holds both to the
-same answer on arbitrary messages.
+of the field's name. A line with anything else in it (a series not met before, an exponent, a text with an escape, a
+comment) it leaves to the general decoder, and goes on behind it: a property test holds both to the same answer on
+arbitrary messages.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import numba
 import numpy as np
 
-from pipeline.ingest.decimals import read_decimal, to_nearest
-from pipeline.ingest.spans import begin_digest, digest, end_digest, find
+from pipeline.ingest.scan.decimals import read_decimal, to_nearest
+from pipeline.ingest.scan.known import INFLUX_FIELD, INFLUX_LINE, MESSAGE_KEY, find, number_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy.typing as npt
 
     from pipeline.ingest.points import Context
-    from pipeline.ingest.spans import Known
+    from pipeline.ingest.scan.known import Arrays
 
-SPACE = "influx"
-"""Of the index of spans: raw measurement and tags, and a raw field name, under a message key."""
-_NEWLINE, _RETURN, _BLANK, _QUOTE, _HASH, _COMMA, _EQUALS, _BACKSLASH = 10, 13, 32, 34, 35, 44, 61, 92
+_NEWLINE, _RETURN, _BLANK, _QUOTE, _COMMA, _EQUALS, _BACKSLASH = 10, 13, 32, 34, 44, 61, 92
 _MINUS, _PLUS, _DOT = 45, 43, 46
 _LOWER_I, _LOWER_U, _LOWER_T, _UPPER_T, _LOWER_F, _UPPER_F = 105, 117, 116, 84, 102, 70
 _TRUE, _FALSE = np.frombuffer(b"true", dtype=np.uint8), np.frombuffer(b"false", dtype=np.uint8)
@@ -55,19 +55,22 @@ class LineScanner:
 
     def __init__(self, payload: bytes, context: Context) -> None:
         self._text = np.frombuffer(payload, dtype=np.uint8)
-        self._spans = context.catalog.spans
-        self._space = self._spans.space(SPACE, context.key)
+        self._known = context.catalog.known
+        # The key may name the service, so the same line under another one is of other series.
+        self._key = self._known.learn_part(number_of(MESSAGE_KEY, 0), context.key or b"", b"")
         self._bounds = Bounds(context.arrived, *context.window)
         room = min(payload.count(b"="), len(payload) // _SHORTEST_FIELD + 1)
         self._columns = Columns(np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.float64))
 
-    def learn(self, prefix: bytes, field: bytes, series: int) -> None:
-        """Know the series of this field of lines that begin so."""
-        self._spans.learn(self._space, prefix, field, series)
+    def learn(self, prefix: bytes, series: Iterable[tuple[bytes, int]]) -> None:
+        """Know the series of these fields of lines that begin with this measurement and these tags."""
+        line = self._known.learn_part(number_of(INFLUX_LINE, self._key), prefix, b"")
+        for field, index in series:
+            self._known.learn(number_of(INFLUX_FIELD, line), field, b"", index)
 
     def scan(self, at: int) -> tuple[Columns, int]:
         """Samples of the lines from this place on, up to one that is not for here, and that line's place."""
-        n, end = _scan(self._text, at, self._space, self._bounds, self._spans.known, self._columns)
+        n, end = _scan(self._text, at, self._key, self._bounds, self._known.arrays, self._columns)
         room = self._columns
         return Columns(room.series[:n], room.ts[:n], room.value[:n]), end
 
@@ -193,13 +196,12 @@ def _time(text: npt.NDArray[np.uint8], at: int, bounds: Bounds) -> tuple[int, in
 
 @numba.njit(cache=True, nogil=True)
 def _fields(
-    text: npt.NDArray[np.uint8], at: int, prefix: tuple[int, int], space: int, known: Known, columns: Columns, n: int
+    text: npt.NDArray[np.uint8], at: int, line: int, known: Arrays, columns: Columns, n: int
 ) -> tuple[int, int]:
-    """Samples of a line's fields from row `n` on, still without their time; rows and the place after the fields.
+    """Samples of the fields of a known line from row `n` on, still without their time; rows and the place after the fields.
 
     The place is -1 where a field is not for here.
     """
-    h = digest(begin_digest(space), text, prefix[0], prefix[1])
     while True:
         name_end = _name_end(text, at)
         if name_end < 0:
@@ -210,7 +212,7 @@ def _fields(
             value, after = _value(text, name_end + 1)
             if after < 0:
                 return n, -1
-            series = find(known, end_digest(digest(h, text, at, name_end)), space, text, prefix, (at, name_end))
+            series = find(known, number_of(INFLUX_FIELD, line), text, (at, name_end, name_end, name_end))
             if series < 0:
                 return n, -1
             columns.series[n] = series
@@ -223,7 +225,7 @@ def _fields(
 
 @numba.njit(cache=True, nogil=True)
 def _scan(
-    text: npt.NDArray[np.uint8], at: int, space: int, bounds: Bounds, known: Known, columns: Columns
+    text: npt.NDArray[np.uint8], at: int, key: int, bounds: Bounds, known: Arrays, columns: Columns
 ) -> tuple[int, int]:
     n = 0
     while at < len(text):
@@ -231,14 +233,14 @@ def _scan(
             at += 1
             continue
         prefix_end = _prefix_end(text, at)
-        if prefix_end == at or prefix_end >= len(text) or text[at] == _HASH:
+        line = find(known, number_of(INFLUX_LINE, key), text, (at, prefix_end, prefix_end, prefix_end))
+        if line < 0:
             return n, at
         first = prefix_end
         while first < len(text) and text[first] == _BLANK:
             first += 1
-        rows, end = _fields(text, first, (at, prefix_end), space, known, columns, n)
-        # A line of texts alone looks nothing up that would vouch for its measurement and tags.
-        if end < 0 or rows == n:
+        rows, end = _fields(text, first, line, known, columns, n)
+        if end < 0:
             return n, at
         ts, end = _time(text, end, bounds)
         if end < 0:
