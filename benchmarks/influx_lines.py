@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+Tags = tuple[tuple[str, ...], ...]
+
 MESSAGES = 200
 LINES = 50
 FIELDS = (
@@ -53,15 +55,17 @@ def messages(now: int) -> list[bytes]:
     return made
 
 
-def split(payload: bytes, known: dict[tuple[str, str], int]) -> tuple[list[int], list[int], list[float]]:
-    """The obvious way: split lines, tags from fields, fields from each other."""
+def split(payload: bytes, known: dict[tuple[str, Tags], int]) -> tuple[list[int], list[int], list[float]]:
+    """The obvious way: split lines, tags and fields, and look up what series a name and its tags are."""
     series, ts, value = [], [], []
     for line in payload.decode().split("\n"):
         prefix, fields, time_ns = line.split(" ")
+        measurement, *pairs = prefix.split(",")
+        tags = tuple(sorted(tuple(pair.split("=")) for pair in pairs))
         millis = int(time_ns) // 1_000_000
         for field in fields.split(","):
-            name, _, number = field.partition("=")
-            series.append(known.setdefault((prefix, name), len(known)))
+            name, number = field.split("=")
+            series.append(known.setdefault((f"{measurement}_{name}", tags), len(known)))
             ts.append(millis)
             value.append(float(number.removesuffix("i")))
     return series, ts, value
@@ -72,7 +76,7 @@ def measure() -> dict[str, float]:
     now = 1_767_225_600_000
     made = messages(now)
     context = Context(SeriesCatalog(IngestSettings(), 4), None, now)
-    known: dict[tuple[str, str], int] = {}
+    known: dict[tuple[str, Tags], int] = {}
     _check(influx.decode(made[0], context)[:3], split(made[0], known))
     ours, theirs = [], []
     for _ in range(ROUNDS):
