@@ -95,7 +95,7 @@ class SeriesRegistry:
     def _add(self, identity: int, canonical: bytes) -> int | None:
         """Slot of a new series; None where nobody can read its labels."""
         try:
-            series = parse_canonical(canonical)
+            series = self.table.aliases.as_read(parse_canonical(canonical))
         except ValueError:
             return None
         slot = self.store.add(identity, series)
@@ -165,6 +165,8 @@ class SeriesRegistry:
             self._restore_slot(slot, series, row)
 
     def _restore_slot(self, slot: int, series: Series, row: int) -> None:
+        # An alias that came after the snapshot may know better.
+        self.store.read_as(slot, self.table.aliases.kind(series))
         self.table.add(slot, series, row)
         if slot >= len(self._service_of):
             self._service_of = np.resize(self._service_of, max(self.store.slots, slot + 1))

@@ -14,12 +14,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline.errors import DecodeError
 from pipeline.ingest import (
     arrow,
+    cloudevents,
     columnar,
+    exposition,
+    influx,
+    kafka_adapter,
     otlp_json,
     otlp_protobuf,
     remote_write,
     remote_write_2,
     samples_json,
+    telegraf_json,
+    vector,
 )
 from pipeline.ingest.scan.scanner import Form
 from pipeline.ingest.transport import ENCODING_HEADER, unfold
@@ -56,6 +62,14 @@ class Format:
     """
 
 
+def _open(payload: bytes, context: Context) -> Points:
+    """The samples of the message inside a CloudEvent. Raises DecodeError."""
+    event = cloudevents.open_envelope(payload)
+    headers = [("content-type", event.content_type.encode())] if event.content_type else []
+    inside = open_message(event.payload, headers, AUTO, context.catalog.limits)
+    return decode_message(inside._replace(time=event.time), context)
+
+
 FORMATS: tuple[Format, ...] = (
     Format(
         "remote_write",
@@ -76,8 +90,14 @@ FORMATS: tuple[Format, ...] = (
     Format("otlp_protobuf", otlp_protobuf.CONTENT_TYPES, otlp_protobuf.sniff, otlp_protobuf.decode, Form.OTLP),
     Format("otlp_json", otlp_json.CONTENT_TYPES, otlp_json.sniff, otlp_json.decode),
     Format("columnar", columnar.CONTENT_TYPES, columnar.sniff, columnar.decode),
+    Format("cloudevents", cloudevents.CONTENT_TYPES, cloudevents.sniff, _open),
+    Format("vector", vector.CONTENT_TYPES, vector.sniff, vector.decode),
+    Format("telegraf", telegraf_json.CONTENT_TYPES, telegraf_json.sniff, telegraf_json.decode),
+    Format("kafka_adapter", kafka_adapter.CONTENT_TYPES, kafka_adapter.sniff, kafka_adapter.decode),
+    Format("prometheus", exposition.CONTENT_TYPES, exposition.sniff, exposition.decode),
     Format("json", samples_json.CONTENT_TYPES, samples_json.sniff, samples_json.decode, Form.JSON_SAMPLE),
     Format("arrow", arrow.CONTENT_TYPES, arrow.sniff, arrow.decode),
+    Format("influx", influx.CONTENT_TYPES, influx.sniff, influx.decode),
 )
 """In the order in which they are tried on a message that nothing names."""
 
@@ -90,11 +110,15 @@ _UNSPECIFIC = frozenset(
 
 
 class Opened(NamedTuple):
-    """A message of which it is known what it is: its format, its bytes without `content-encoding`, which that was."""
+    """A message of which it is known what it is: its format, its bytes without `content-encoding`, which that was.
+
+    `time` is what an envelope or its headers say, as text.
+    """
 
     format: Format
     payload: bytes
     encoding: str
+    time: str | None = None
 
 
 def open_message(payload: bytes, headers: Headers, topic_format: str, limits: Limits) -> Opened:
@@ -104,13 +128,15 @@ def open_message(payload: bytes, headers: Headers, topic_format: str, limits: Li
         named = dict(headers)
         encoding = named.get(ENCODING_HEADER, b"").decode("utf-8", "replace").strip().lower()
         payload = unfold(payload, encoding, limits)
-        return Opened(choose(payload, named.get("content-type"), topic_format), payload, encoding)
+        time = named.get(cloudevents.TIME_HEADER, b"").decode("utf-8", "replace")
+        return Opened(choose(payload, named.get("content-type"), topic_format), payload, encoding, time)
     return Opened(choose(payload, None, topic_format), payload, encoding)
 
 
 def decode_message(message: Opened, context: Context) -> Points:
     """The samples of a message. Raises DecodeError."""
-    points = message.format.decode(message.payload, context._replace(encoding=message.encoding))
+    context = cloudevents.at_time(context._replace(encoding=message.encoding), message.time)
+    points = message.format.decode(message.payload, context)
     if not points.refused:
         return points
     content_type = message.format.content_types[0]

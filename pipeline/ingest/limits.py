@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline.errors import DecodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from pipeline.ingest.points import Refused
     from pipeline.settings import IngestSettings
 
 
@@ -61,6 +62,18 @@ class Limits:
                 f"the message has {count} series; at most {self._settings.max_series_per_message} are taken "
                 "(ingest.max_series_per_message); let the producer send smaller batches",
                 reason="series",
+            )
+
+    def check_refused(self, refused: Sequence[Refused], *, nothing_else: bool = False) -> None:
+        """Raises DecodeError (reason of the first) where too many pieces are refused to be letters of their own.
+
+        So it is, too, where many pieces are refused and there is `nothing_else` in the message.
+        """
+        if len(refused) > self._settings.max_refused_pieces or (nothing_else and len(refused) > 1):
+            first = refused[0]
+            raise DecodeError(
+                f"{len(refused)} pieces of the message cannot be read; the first, {first.position}: {first.error}",
+                reason=first.error.reason,
             )
 
     def check_unfolded(self, size: int) -> None:

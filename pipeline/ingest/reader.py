@@ -70,7 +70,6 @@ class MessageReader:
     """Reads the messages of one input partition."""
 
     def __init__(self, settings: IngestSettings, catalog: SeriesCatalog, topic_format: str) -> None:
-        self._max_pieces = settings.max_refused_pieces
         self._max_series = settings.max_series_per_message
         self._catalog = catalog
         self._topic_format = topic_format
@@ -194,13 +193,7 @@ class MessageReader:
 
     def _check(self, points: Points, context: Context) -> None:
         """Raises DecodeError where the message as a whole does not keep to the limits."""
-        refused = points.refused
-        if len(refused) > self._max_pieces or (len(refused) > 1 and not len(points.ts)):
-            first = refused[0]
-            raise DecodeError(
-                f"{len(refused)} pieces of the message cannot be read; the first, {first.position}: {first.error}",
-                reason=first.error.reason,
-            )
+        context.catalog.limits.check_refused(points.refused, nothing_else=not len(points.ts))
         if len(points.ts) > self._max_series:
             context.catalog.limits.check_series(len(np.unique(np.asarray(points.series))))
         if len(points.ts):

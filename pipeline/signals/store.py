@@ -77,6 +77,10 @@ class SeriesStore:
         self._index.insert(identity, slot)
         return slot
 
+    def read_as(self, slot: int, kind: Kind) -> None:
+        """Read the samples of this slot as of this kind from now on."""
+        self._columns["row"][slot]["kind"] = _KINDS[kind]
+
     def series(self, slot: int) -> Series:
         """The series in this slot."""
         canonical = self._canonical[slot]

@@ -21,6 +21,7 @@ from pipeline.ingest.timestamps import to_millis
 from pipeline.series import Kind, Series
 from pipeline.settings import IngestSettings
 from tests.builders import START, message, series
+from tests.ingest.promises import check
 
 HUGE = 1180591620717411303424  # 2^70
 NESTED = b"[" * 100_000
@@ -28,29 +29,6 @@ NESTED = b"[" * 100_000
 
 def catalog(**settings: object) -> SeriesCatalog:
     return SeriesCatalog(IngestSettings(**settings), 4)
-
-
-def check(decoder: Format, payload: bytes, key: bytes | None = None) -> None:
-    """Decode: what comes is columns of equal length that fit their types, or a DecodeError that says why."""
-    known = catalog()
-    refused: DecodeError | None = None
-    try:
-        points = decoder.decode(payload, Context(known, key, START))
-    except DecodeError as error:
-        refused = error
-    if refused is not None:
-        assert refused.reason
-        assert str(refused)
-        # The letter is written whatever the error quotes of the message.
-        assert dead_letter(message(0, payload), refused, stage="ingest").value == payload
-        return
-    index, ts, value = (
-        np.asarray(column, dtype=dtype)
-        for column, dtype in zip(points[:3], (np.int64, np.int64, np.float64), strict=True)
-    )
-    assert len(index) == len(ts) == len(value)
-    assert np.all((index >= 0) & (index < len(known)))
-    assert np.all(ts >= 0)
 
 
 def arrow_message(one: Series, ts: int = START, identity: int | None = None) -> bytes:
