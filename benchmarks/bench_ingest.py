@@ -1,8 +1,8 @@
 """Ingest from real Kafka to real Kafka, transactionally, against the ceiling of reading and decoding alone.
 
 Figures are thousands of samples a CPU second of this process, for single samples of many services and for each format
-of `benchmarks.messages`; `share_of_decoding` compares with decoding the same messages to columns. `ceiling` is `getmany` plus msgspec decoding into a
-struct, nothing kept; it and ingest read the same messages in the same run.
+of `benchmarks.messages`; `share_of_decoding` compares with decoding the same messages to columns in the same run.
+`ceiling` is `getmany` plus msgspec decoding into a struct, nothing kept; it and ingest read the same messages.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ async def singles_round(bootstrap: str) -> dict[str, float]:
 async def format_round(bootstrap: str, name: str, case: Case) -> dict[str, float]:
     """Messages of one format through ingest, and how much of the rate of decoding alone that is."""
     now = int(time.time() * 1000)
-    messages = case.make(now, SAMPLES // case.samples)
+    messages = case.make(now, SINGLES if case.samples == 1 else SAMPLES // case.samples)
     settings = fresh_settings(bootstrap)
     await make_topics(settings)
     topic = topic_name(settings, Topic.METRICS)
