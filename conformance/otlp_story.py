@@ -11,17 +11,30 @@ SERVICE = "shop"
 _DELTA, _CUMULATIVE = 1, 2
 _NO_VALUE = 1
 """DataPointFlags: no recorded value."""
-_RESTART = 4
-"""The step at which the service starts anew: counters begin at 0 with a new start time."""
+RESTART = 4
+"""The step at which the service starts anew: its counters begin at 0 again, with a new start time."""
 
 
-def request(step: int, now_ns: int, began_ns: int) -> dict[str, Any]:
-    """The request of this step (from 1), at `now_ns`; the service began at `began_ns`."""
-    restarted = step >= _RESTART
-    start = str(now_ns if step == _RESTART else began_ns + restarted * 1_000_000)
+class Story:
+    """Makes the requests one after the other; `at_ns` is the time of the first start."""
+
+    def __init__(self, at_ns: int) -> None:
+        self._began_ns = at_ns
+        self._counted = 0
+        self._step = 0
+
+    def next(self, now_ns: int) -> dict[str, Any]:
+        """The request of the next step."""
+        self._step += 1
+        self._counted += 1
+        if self._step == RESTART:
+            self._began_ns, self._counted = now_ns - 1_000_000, 1
+        return _request(self._step, self._counted, now_ns, self._began_ns)
+
+
+def _request(step: int, counted: int, now_ns: int, began_ns: int) -> dict[str, Any]:
     at = {"timeUnixNano": str(now_ns)}
-    since = {**at, "startTimeUnixNano": start}
-    counted = step - _RESTART + 1 if restarted else step
+    since = {**at, "startTimeUnixNano": str(began_ns)}
     metrics = [
         _sum("http.server.requests", "{request}", _CUMULATIVE, True, [
             {**since, "asInt": str(17 * counted), "attributes": _attributes(method="GET", status=200)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import tempfile
 import time
@@ -55,11 +56,11 @@ def record_collector(bootstrap: str, folder: Path) -> None:
     """OTLP protobuf and OTLP JSON, of one story."""
     topics = {name: f"collector-{name}" for name in ("proto", "json")}
     asyncio.run(make_topics(bootstrap, list(topics.values())))
-    began = time.time_ns()
+    story = otlp_story.Story(time.time_ns())
     sent = []
     with producers.collector(folder, bootstrap, topics) as url:
-        for step in range(1, _STEPS + 1):
-            sent.append(otlp_story.request(step, time.time_ns(), began))
+        for _ in range(_STEPS):
+            sent.append(story.next(time.time_ns()))
             producers.post_json(url, sent[-1])
             time.sleep(1.2)
         time.sleep(3)
@@ -72,8 +73,10 @@ def record_collector(bootstrap: str, folder: Path) -> None:
                 records, program="OpenTelemetry Collector, kafkaexporter", version=programs.COLLECTOR_VERSION,
                 source="Go modules, cmd/builder",
                 settings=f"otlp receiver; batch {{timeout: 1s}}; kafka: metrics: {{encoding: otlp_{encoding}}}",
-            ) | {"sent": sent},
+            ),
         )  # fmt: skip
+        lines = "".join(f"{json.dumps(request)}\n" for request in sent)
+        (GOLDEN / f"collector-otlp-{encoding}" / "sent.jsonl").write_text(lines)
 
 
 def record_telegraf(bootstrap: str, folder: Path) -> None:
@@ -97,7 +100,7 @@ def record_telegraf(bootstrap: str, folder: Path) -> None:
                 settings="interval 2s; inputs cpu, mem, net, statsd; outputs.kafka: "
                 + producers.TELEGRAF_OUTPUT.format(bootstrap="…", topic="…", data_format=data_format.partition("-")[0])
                 + producers.TELEGRAF_OPTIONS[data_format],
-            ) | {"beside": "the same metrics went to all four formats; outputs.file wrote them as sent.jsonl"},
+            ) | {"beside": "the same metrics went to all formats; outputs.file wrote them as sent.jsonl"},
         )  # fmt: skip
     for data_format in topics:
         shutil.copy(truth, GOLDEN / f"telegraf-{data_format}" / "sent.jsonl")
