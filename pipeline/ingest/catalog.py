@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from pipeline.errors import DecodeError
+from pipeline.ingest.naming import KEY_AS_SERVICE, service_of
 from pipeline.ingest.parsing import parse_json
 from pipeline.ingest.scanner import SampleScanner
 from pipeline.partitioning import partition_of
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pipeline.settings import IngestSettings
-
-KEY_AS_SERVICE = "@key"
 
 _CAPACITY = 1_000_000
 _SECTIONS_BYTES = 64 << 20
@@ -145,7 +144,7 @@ class SeriesCatalog:
         if not name:
             raise DecodeError("a sample without a name", reason="labels")
         self._check_limits(name, labels)
-        service = self._service(labels, key)
+        service = service_of(labels, key, self._settings)
         read_as = kind_of_name(name) if kind is None else _kind(name, kind)
         if read_as is Kind.BUCKET and "le" not in labels:
             read_as = Kind.COUNTER
@@ -170,16 +169,6 @@ class SeriesCatalog:
                 "are taken (ingest.max_label_bytes)",
                 reason="labels",
             )
-
-    def _service(self, labels: dict[str, str], key: bytes | None) -> str:
-        for label in self._settings.service_labels:
-            if label == KEY_AS_SERVICE:
-                service = key.decode("utf-8", "replace") if key else ""
-            else:
-                service = labels.get(label, "")
-            if service:
-                return service
-        return self._settings.default_service
 
 
 def _kind(name: str, kind: str) -> Kind:
