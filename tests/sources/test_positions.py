@@ -20,6 +20,10 @@ def settings(kafka, topic_prefix) -> Settings:
     return settings_with_topics(kafka, topic_prefix)
 
 
+class CrashError(Exception):
+    """The process ends here."""
+
+
 def publisher(
     settings: Settings, name: str = "test", kind: type[PositionedPublisher] = PositionedPublisher
 ) -> PositionedPublisher:
@@ -51,12 +55,12 @@ def test_both_or_neither(settings):
 
     class Crashing(PositionedPublisher):
         async def _send_position(self, position: Position) -> None:
-            raise KeyboardInterrupt(position)
+            raise CrashError(position)
 
     async def story() -> None:
         to = publisher(settings, kind=Crashing)
         await to.__aenter__()
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(CrashError):
             await to.publish([(0, MESSAGE)], Position(1000))
         async with publisher(settings) as again:
             assert again.position is None
