@@ -42,6 +42,7 @@ def _register() -> None:
     from pipeline.cli.bridge import bridge  # noqa: PLC0415
     from pipeline.cli.broker import broker  # noqa: PLC0415
     from pipeline.cli.catalogue import catalogue  # noqa: PLC0415
+    from pipeline.cli.collect import collect  # noqa: PLC0415
     from pipeline.cli.deadletter import deadletter  # noqa: PLC0415
     from pipeline.cli.demo import demo  # noqa: PLC0415
     from pipeline.cli.doctor import doctor  # noqa: PLC0415
@@ -57,6 +58,7 @@ def _register() -> None:
     groups = {
         "bridge": bridge,
         "backfill": backfill,
+        "collect": collect,
         "topics": topics,
         "deadletter": deadletter,
         "catalogue": catalogue,
