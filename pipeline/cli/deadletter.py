@@ -14,7 +14,8 @@ from rich.text import Text
 
 from pipeline.records import from_ms
 from pipeline.runtime.deadletter_log import DeadLetterLog
-from pipeline.runtime.deadletter_replay import Replayed, Selection
+from pipeline.runtime.deadletter_memory import Selection
+from pipeline.runtime.deadletter_replay import Replayed
 from pipeline.runtime.deadletter_replay import replay as send_back
 from pipeline.settings import load_settings
 from pipeline.views import format as fmt

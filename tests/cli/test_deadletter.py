@@ -15,7 +15,8 @@ from pipeline.errors import BrokerError, DecodeError, FencedError, FileError, St
 from pipeline.ingest.deadletters import dead_letter
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.deadletter_log import DeadLetterLog, Letter, read_letter
-from pipeline.runtime.deadletter_replay import MAX_SINGLES, Memory, Replayed, Selection, read_memory, replay
+from pipeline.runtime.deadletter_memory import MAX_SINGLES, Memory, Selection, read_memory
+from pipeline.runtime.deadletter_replay import Replayed, replay
 from pipeline.runtime.topology import create_topics
 from pipeline.settings import Settings, load_settings
 from pipeline.stage import LogRecord, Topic
