@@ -25,12 +25,17 @@ MAX_SINGLES = 200
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which letters are meant: all, those of a reason, or the one at (partition, offset)."""
+    """Which letters are meant: all, those of a reason, or the one at (partition, offset).
+
+    Whether a letter was replayed is not in the letter: `again` and `replayed` are for who knows the memory.
+    """
 
     reason: str | None = None
     single: tuple[int, int] | None = None
     again: bool = False
     """Also those that were replayed before."""
+    replayed: bool = False
+    """Only those that were replayed before."""
 
     def takes(self, letter: Letter) -> bool:
         """Whether the letter is meant."""

@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
-from pipeline.errors import BrokerError, FencedError, FileError
+
+from pipeline.errors import BrokerError, FencedError
 from pipeline.runtime import clients
-from pipeline.runtime.deadletter_memory import Memory, Selection, read_memory
+from pipeline.runtime.deadletter_log import no_such_letter
 from pipeline.settings import Guarantee
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer, TopicPartition
 
     from pipeline.runtime.deadletter_log import DeadLetterLog, Letter
+    from pipeline.runtime.deadletter_memory import Memory, Selection
     from pipeline.settings import Settings
+
 
 @dataclass(slots=True)
 class Replayed:
@@ -66,11 +69,11 @@ async def replay(settings: Settings, log: DeadLetterLog, selection: Selection) -
 async def _replay_partition(
     log: DeadLetterLog, place: TopicPartition, selection: Selection, post: _Post, result: Replayed
 ) -> None:
-    known = memory = read_memory(await log.committed(place), log.group)  # 2 remember
+    known = memory = await log.memory(place, log.group)  # 2 remember
     async for letters, position in log.read(place, memory.first(selection)):  # 3 read
         meant = [letter for letter in letters if selection.takes(letter)]
         if selection.single is not None and not meant:
-            raise _no_such(log, selection.single)
+            raise no_such_letter(log, selection.single)
         to_send = _to_send(meant, memory, selection, result)
         await _check_origins(log, to_send)  # 4 check
         memory = memory.after(selection, position)
@@ -81,7 +84,7 @@ async def _replay_partition(
         if selection.single is not None:
             return
     if selection.single is not None:
-        raise _no_such(log, selection.single)
+        raise no_such_letter(log, selection.single)
     if memory != known:
         await post.send(place, [], memory)
 
@@ -91,14 +94,8 @@ def _places(log: DeadLetterLog, selection: Selection) -> list[TopicPartition]:
         return log.places
     places = [place for place in log.places if place.partition == selection.single[0]]
     if not places:
-        raise _no_such(log, selection.single)
+        raise no_such_letter(log, selection.single)
     return places
-
-
-def _no_such(log: DeadLetterLog, single: tuple[int, int]) -> FileError:
-    return FileError(
-        f"{log.topic}/{single[0]} has no letter at offset {single[1]}; `duri deadletter list` shows those it has"
-    )
 
 
 def _to_send(meant: Sequence[Letter], memory: Memory, selection: Selection, result: Replayed) -> list[Letter]:
