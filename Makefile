@@ -2,6 +2,8 @@
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name))) python3)
 KAFKA_PORT ?= 9092
+FUZZ_SECONDS ?= 600
+FUZZ ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,11 +13,11 @@ KAFKA := build/kafka
 KAFKA_RUNS := [ -f $(KAFKA)/pid ] && grep -qs duri "/proc/$$(cat $(KAFKA)/pid)/cmdline"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench kafka-up kafka-down clean
+.PHONY: help setup demo test lint fuzz bench proto kafka-up kafka-down clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  Variables: PYTHON=python3.11 or later, KAFKA_PORT=9092, PYTEST='-k words'"
+	@echo "  Variables: PYTHON=python3.11 or later, KAFKA_PORT=9092, PYTEST='-k words', FUZZ_SECONDS=600"
 
 setup: $(INSTALLED)  ## Make .venv and install everything into it (again only when versions change)
 
@@ -41,8 +43,15 @@ lint: setup  ## Check style, format, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+fuzz: setup  ## Throw bytes at every decoder, 10 minutes each (FUZZ_SECONDS=60, FUZZ='influx vector')
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ)
+
 bench: setup  ## Measure; each benchmark prints one line of JSON
 	@for benchmark in $(subst /,.,$(basename $(sort $(wildcard benchmarks/bench_*.py)))); do $(BIN)/python -m "$$benchmark" || exit 1; done
+
+proto: setup  ## Generate the protobuf modules again after a change of a .proto file
+	cd pipeline/ingest/protobuf && $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. *.proto
 
 kafka-up: setup  ## Start a Kafka in the background and print its address
 	@mkdir -p $(KAFKA)

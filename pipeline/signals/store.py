@@ -10,7 +10,7 @@ import numpy as np
 from models.columns import Columns
 from pipeline.errors import StateError
 from pipeline.series import Kind, Series, parse_canonical
-from pipeline.signals.advance import BUCKET, COUNTER, GAUGE, SERIES_ROW, TALLIES, advance, begin_frame
+from pipeline.signals.advance import BUCKET, COUNTER, DELTA, GAUGE, SERIES_ROW, TALLIES, advance, begin_frame
 from pipeline.signals.index import SlotIndex
 
 if TYPE_CHECKING:
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-_KINDS = {Kind.GAUGE: GAUGE, Kind.COUNTER: COUNTER, Kind.BUCKET: BUCKET}
+_KINDS = {
+    Kind.GAUGE: GAUGE,
+    Kind.COUNTER: COUNTER,
+    Kind.BUCKET: BUCKET,
+    Kind.DELTA: DELTA,
+    Kind.DELTA_BUCKET: DELTA,
+}
 _LAYOUT_VERSION = 1
 
 
@@ -70,6 +76,10 @@ class SeriesStore:
         self._canonical[slot] = series.canonical()
         self._index.insert(identity, slot)
         return slot
+
+    def read_as(self, slot: int, kind: Kind) -> None:
+        """Read the samples of this slot as of this kind from now on."""
+        self._columns["row"][slot]["kind"] = _KINDS[kind]
 
     def series(self, slot: int) -> Series:
         """The series in this slot."""

@@ -211,7 +211,7 @@ def test_collect_host_publishes(kafka, topic_prefix):
     settings = load_settings(overrides={"kafka.bootstrap": kafka, "topics.prefix": topic_prefix})
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline", "collect", "host", "--service", "web-1", "--interval", "500ms"],
-        env=there._environment, stderr=subprocess.PIPE, text=True,
+        env=there.environment, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         ends = time.monotonic() + 60

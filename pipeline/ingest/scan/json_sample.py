@@ -1,24 +1,25 @@
-"""A compiled reader for the commonest message: one JSON sample of a series that is known already.
+"""The commonest message: one JSON sample.
 
     {"name": "…", "labels": {…}, "ts": 1767225600000, "value": 17.5}
 
-It finds name, labels, time and value of many messages in one call and looks the series up by the very bytes of its
-name and labels. Whatever is not of this form (other keys, escapes, other time units, numbers that need more than one
-rounding, a series not met before) it leaves to the general decoder, which remains the judge: a property test holds
-both to the same answer on arbitrary messages.
+Other keys, escapes, other time units and numbers that need more than one rounding are left to the decoder.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from pipeline.ingest.scan.known import JSON_SAMPLE, find, number_of
+from pipeline.ingest.scan.rows import add, bits_of, message_at, note
 
+if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from pipeline.ingest.scan.known import Arrays
+    from pipeline.ingest.scan.rows import Message, Rows
 
 _QUOTE, _COLON, _COMMA, _OPEN, _CLOSE, _BACKSLASH = 34, 58, 44, 123, 125, 92
 _BRACKET, _MINUS, _PLUS, _DOT, _ZERO, _NINE = 91, 45, 43, 46, 48, 57
@@ -29,113 +30,6 @@ _MILLIS_FROM, _MILLIS_BELOW = 10**11, 10**14
 # A mantissa below 2^53 times or over a power of ten up to 10^22 is rounded once (Clinger 1990, the fast path).
 _EXACT_MANTISSA, _EXACT_POWER = 2**53, 22
 _POWERS = 10.0 ** np.arange(_EXACT_POWER + 1)
-_FNV_OFFSET, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
-
-
-class Scanned(NamedTuple):
-    """What was found in n messages.
-
-    series int64[n] (-1: left to the general decoder), ts int64[n] ms, value float64[n].
-    """
-
-    series: npt.NDArray[np.int64]
-    ts: npt.NDArray[np.int64]
-    value: npt.NDArray[np.float64]
-
-
-class SampleScanner:
-    """Reads samples of the series that it was told of."""
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget all series."""
-        self._arena = np.zeros(1 << 16, dtype=np.uint8)
-        self._used = 0
-        self._allocate(1024)
-        self._count = 0
-
-    def _allocate(self, capacity: int) -> None:
-        self._hash = np.zeros(capacity, dtype=np.uint64)
-        self._entry = np.zeros((capacity, 4), dtype=np.int64)  # start in the arena, length of name, of labels, series
-
-    def learn(self, name: bytes, labels: bytes, series: int) -> None:
-        """Know this series by the bytes of its name (without quotes) and of its labels (with braces)."""
-        size = len(name) + len(labels)
-        while self._used + size > len(self._arena):
-            self._arena = np.concatenate([self._arena, np.zeros_like(self._arena)])
-        raw = np.frombuffer(name + labels, dtype=np.uint8)
-        self._arena[self._used : self._used + size] = raw
-        self._count += 1
-        if 2 * self._count > len(self._hash):
-            self._grow()
-        entry = np.array([self._used, len(name), len(labels), series], dtype=np.int64)
-        # What a kernel returns is a Python number, and as such too large to pass on.
-        digest = np.uint64(_digest(raw, 0, len(name), len(name), size))
-        _insert(self._hash, self._entry, digest, entry)
-        self._used += size
-
-    def _grow(self) -> None:
-        hashes, entries = self._hash, self._entry
-        self._allocate(2 * len(hashes))
-        for at in np.flatnonzero(hashes).tolist():
-            _insert(self._hash, self._entry, hashes[at], entries[at])
-
-    def scan(self, messages: Sequence[bytes]) -> Scanned:
-        """Read these messages."""
-        ends = np.cumsum(np.fromiter(map(len, messages), dtype=np.int64, count=len(messages)))
-        text = np.frombuffer(b"".join(messages), dtype=np.uint8)
-        return Scanned(*_scan(text, ends, self._arena, self._hash, self._entry))
-
-
-@numba.njit(cache=True, nogil=True)
-def _digest(text: npt.NDArray[np.uint8], a: int, a_end: int, b: int, b_end: int) -> np.uint64:
-    """FNV-1a over two spans; never 0, which marks an empty place."""
-    h = _FNV_OFFSET
-    for at in range(a, a_end):
-        h = (h ^ np.uint64(text[at])) * _FNV_PRIME
-    for at in range(b, b_end):
-        h = (h ^ np.uint64(text[at])) * _FNV_PRIME
-    h ^= h >> np.uint64(32)
-    return h if h != np.uint64(0) else np.uint64(1)
-
-
-@numba.njit(cache=True, nogil=True)
-def _insert(
-    hashes: npt.NDArray[np.uint64], entries: npt.NDArray[np.int64], digest: np.uint64, entry: npt.NDArray[np.int64]
-) -> None:
-    at = np.int64(digest & np.uint64(len(hashes) - 1))
-    while hashes[at] != np.uint64(0):
-        at = (at + 1) & (len(hashes) - 1)
-    hashes[at] = digest
-    entries[at] = entry
-
-
-@numba.njit(cache=True, nogil=True)
-def _find(
-    text: npt.NDArray[np.uint8],
-    spans: npt.NDArray[np.int64],
-    arena: npt.NDArray[np.uint8],
-    hashes: npt.NDArray[np.uint64],
-    entries: npt.NDArray[np.int64],
-) -> int:
-    """Series whose name and labels are these spans (name, its end, labels, their end); -1 where there is none."""
-    name, name_end, labels, labels_end = spans[0], spans[1], spans[2], spans[3]
-    digest = _digest(text, name, name_end, labels, labels_end)
-    at = np.int64(digest & np.uint64(len(hashes) - 1))
-    while hashes[at] != np.uint64(0):
-        start, name_size, labels_size = entries[at, 0], entries[at, 1], entries[at, 2]
-        if hashes[at] == digest and name_size == name_end - name and labels_size == labels_end - labels:
-            same = True
-            for i in range(name_size):
-                same = same and arena[start + i] == text[name + i]
-            for i in range(labels_size):
-                same = same and arena[start + name_size + i] == text[labels + i]
-            if same:
-                return int(entries[at, 3])
-        at = (at + 1) & (len(hashes) - 1)
-    return -1
 
 
 @numba.njit(cache=True, nogil=True)
@@ -295,23 +189,27 @@ def _read(
 
 
 @numba.njit(cache=True, nogil=True)
-def _scan(
+def scan_samples(
     text: npt.NDArray[np.uint8],
-    ends: npt.NDArray[np.int64],
-    arena: npt.NDArray[np.uint8],
-    hashes: npt.NDArray[np.uint64],
-    entries: npt.NDArray[np.int64],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    n = len(ends)
-    series = np.full(n, -1, dtype=np.int64)
-    ts = np.zeros(n, dtype=np.int64)
-    value = np.zeros(n, dtype=np.float64)
-    spans, numbers = np.zeros(4, dtype=np.int64), np.zeros(4)
-    start = 0
-    for i in range(n):
-        if _read(text, start, ends[i], spans, numbers):
-            series[i] = _find(text, spans, arena, hashes, entries)
-            ts[i] = np.int64(numbers[2])
-            value[i] = numbers[3]
-        start = ends[i]
-    return series, ts, value
+    places: npt.NDArray[np.int64],
+    known: Arrays,
+    rows: Rows,
+    results: npt.NDArray[np.int64],
+) -> None:
+    """Take messages of one sample; what is given as in `pipeline.ingest.scan.rows`."""
+    for i in range(len(places)):
+        note(rows, results, i, _sample(text, message_at(places, i), known, rows))
+
+
+@numba.njit(cache=True, nogil=True)
+def _sample(text: npt.NDArray[np.uint8], message: Message, known: Arrays, rows: Rows) -> bool:
+    """Take a message; False where it is of another form, or its series is not known."""
+    spans, numbers = rows.spans, rows.numbers
+    if not _read(text, message.start, message.end, spans, numbers):
+        return False
+    key = number_of(JSON_SAMPLE, message.is_keyed)
+    series = find(known, key, text, (spans[0], spans[1], spans[2], spans[3]))
+    ts = int(numbers[2])
+    if series < 0 or ts < message.earliest or ts > message.latest:
+        return False
+    return add(rows, series, ts, bits_of(numbers[3]))

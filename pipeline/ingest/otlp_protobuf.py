@@ -1,0 +1,108 @@
+"""OTLP protobuf: `ExportMetricsServiceRequest`, what the OpenTelemetry Collector's `kafkaexporter` sends by default.
+
+This is the reference decoder, on generated code; `pipeline.ingest.scan.otlp` reads series that it has met.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf.message import DecodeError as ProtobufError
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+
+from pipeline.errors import DecodeError
+from pipeline.ingest.otlp import walk
+from pipeline.ingest.scan.known import OTLP_HISTOGRAM, OTLP_METRIC, OTLP_NUMBER, OTLP_SCOPE, number_of
+from pipeline.ingest.scan.otlp import CODES, GAUGE, HISTOGRAM, SUM, metric_code
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.ingest.otlp import Place
+    from pipeline.ingest.points import Context, Points
+
+CONTENT_TYPES = (
+    "application/x-protobuf;proto=opentelemetry.proto.collector.metrics.v1.ExportMetricsServiceRequest".lower(),
+)
+
+_SCANNED: Final = {"gauge": GAUGE, "sum": SUM, "histogram": HISTOGRAM}
+_FIRST = 0x0A
+_INSIDE = (0x0A, 0x12, 0x1A)
+"""Tags that the messages around metrics may open with: their fields 1 to 3."""
+
+
+def sniff(payload: bytes) -> bool:
+    """A ResourceMetrics that holds a resource of attributes, or a scope with metrics, each within its length."""
+    end = len(payload)
+    at = 0
+    for depth in range(3):
+        if at + 1 >= end or (payload[at] != _FIRST and (depth == 0 or payload[at] not in _INSIDE)):
+            return False
+        size, at = _varint(payload, at + 1)
+        if at + size > end:
+            return False
+        if size == 0:
+            return depth > 0
+        end = at + size
+    return depth > 0 and payload[at] in (*_INSIDE, 0x22)
+
+
+def _varint(payload: bytes, at: int) -> tuple[int, int]:
+    """A length, and where what it measures begins."""
+    size = shift = 0
+    while at < len(payload) and shift < 35:
+        size |= (payload[at] & 0x7F) << shift
+        shift += 7
+        at += 1
+        if payload[at - 1] < 0x80:
+            return size, at
+    return len(payload) + 1, at
+
+
+def decode(payload: bytes, context: Context) -> Points:
+    """Samples of a request. Raises DecodeError."""
+    try:
+        request = ExportMetricsServiceRequest.FromString(payload)
+    except (ProtobufError, UnicodeDecodeError) as error:
+        raise DecodeError(f"not an OTLP metrics request: {error}", reason="syntax") from error
+    return walk(request.resource_metrics, context, alone, partial(_learn, context))
+
+
+def alone(place: Place) -> bytes:
+    """A request with one point only."""
+    request = ExportMetricsServiceRequest()
+    one = request.resource_metrics.add()
+    one.resource.CopyFrom(place.resource)
+    scoped = one.scope_metrics.add()
+    scoped.scope.CopyFrom(place.scope)
+    metric = scoped.metrics.add(name=place.metric.name, description=place.metric.description, unit=place.metric.unit)
+    whole, data = getattr(place.metric, place.data), getattr(metric, place.data)
+    for setting in ("aggregation_temporality", "is_monotonic"):
+        if setting in whole.DESCRIPTOR.fields_by_name:
+            setattr(data, setting, getattr(whole, setting))
+    data.data_points.append(place.point)
+    return request.SerializeToString()
+
+
+def _learn(context: Context, place: Place, series: Sequence[int]) -> None:
+    """Let the scanner know these series by the bytes that the request has for them."""
+    known = context.catalog.known
+    tag = _SCANNED.get(place.data)
+    if tag is None:
+        return
+    metric, point, data = place.metric, place.point, getattr(place.metric, place.data)
+    around = (place.resource.SerializeToString(), place.scope.SerializeToString())
+    scope = known.learn_part(number_of(OTLP_SCOPE, bool(context.key)), *around)
+    code = metric_code(tag, getattr(data, "aggregation_temporality", 0), getattr(data, "is_monotonic", 0))
+    header = Metric(name=metric.name, description=metric.description, unit=metric.unit).SerializeToString()
+    part = known.learn_part(number_of(OTLP_METRIC, scope * CODES + code), header, b"")
+    attributes = type(point)(attributes=point.attributes).SerializeToString()
+    if place.data == "histogram":
+        bounds = struct.pack(f"<{len(point.explicit_bounds)}d", *point.explicit_bounds)
+        number = number_of(OTLP_HISTOGRAM, part * 2 + point.HasField("sum"))
+        known.learn_block(number, attributes, bounds, series)
+    else:
+        known.learn(number_of(OTLP_NUMBER, part), attributes, b"", series[0])
