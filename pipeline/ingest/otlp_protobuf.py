@@ -32,6 +32,8 @@ _SCANNED: Final = {"gauge": GAUGE, "sum": SUM, "histogram": HISTOGRAM}
 _FIRST = 0x0A
 _INSIDE = (0x0A, 0x12, 0x1A)
 """Tags that the messages around metrics may open with: their fields 1 to 3."""
+_DATA = (0x2A, 0x3A, 0x4A, 0x52, 0x5A, 0x62)
+"""Tags of a Metric's data and metadata: the Collector writes the fields of every message from the last to the first."""
 
 
 def sniff(payload: bytes) -> bool:
@@ -47,7 +49,7 @@ def sniff(payload: bytes) -> bool:
         if size == 0:
             return depth > 0
         end = at + size
-    return depth > 0 and payload[at] in (*_INSIDE, 0x22)
+    return depth > 0 and payload[at] in (*_INSIDE, 0x22, *_DATA)
 
 
 def _varint(payload: bytes, at: int) -> tuple[int, int]:
