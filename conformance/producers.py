@@ -71,7 +71,7 @@ def collector(folder: Path, bootstrap: str, topics: Mapping[str, str]) -> Iterat
     config = folder / "collector.yaml"
     config.write_text(COLLECTOR_CONFIG.format(endpoint=endpoint, bootstrap=bootstrap, **topics))
     with _running([programs.collector(), f"--config={config}"], folder / "collector.log"):
-        _wait_for(endpoint)
+        wait_for(endpoint)
         yield f"http://{endpoint}/v1/metrics"
 
 
@@ -125,7 +125,8 @@ def _running(command: Sequence[str | Path], log: Path) -> Iterator[None]:
         process.wait(30)
 
 
-def _wait_for(address: str) -> None:
+def wait_for(address: str) -> None:
+    """Wait until somebody answers HTTP there."""
     ends = time.monotonic() + _READY_S
     while time.monotonic() < ends:
         try:

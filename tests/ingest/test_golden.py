@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from conformance import truth
-from conformance.truth import Sample
-from pipeline.batch import decode_batch
+from conformance.checks import check_otlp, samples_of
 from pipeline.ingest.stage import IngestStage
-from pipeline.series import parse_canonical
 from pipeline.settings import IngestSettings
 from pipeline.stage import LogRecord, Topic
+
+if TYPE_CHECKING:
+    from conformance.truth import Sample
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TELEGRAF = ["influx", "json", "prometheus", "prometheus-timestamps", "prometheusremotewrite"]
@@ -53,20 +53,6 @@ def about(name: str) -> dict[str, Any]:
     return json.loads((GOLDEN / name / "about.json").read_text())
 
 
-def samples_of(message: bytes) -> list[Sample]:
-    """The samples of a message of `duri.samples`."""
-    batch = decode_batch(message)
-    known = {}
-    found = []
-    for row, (identity, ts, value) in enumerate(zip(batch.series, batch.ts, batch.value, strict=True)):
-        canonical = batch.labels[row].as_py()
-        if canonical is not None:
-            known[identity] = parse_canonical(canonical)
-        series = known[identity]
-        found.append(Sample(series.name, frozenset(series.labels.items()), int(ts), float(value), series.kind.value))
-    return found
-
-
 @pytest.mark.parametrize("data_format", TELEGRAF)
 def test_telegraf(data_format):
     """Every numeric field of every metric, whatever the serializer: series, time and value."""
@@ -95,46 +81,6 @@ def test_collector(encoding):
     assert found.dead == []
     requests = [json.loads(line) for line in (GOLDEN / name / "sent.jsonl").read_text().splitlines()]
     check_otlp(found.samples, requests, "shop")
-
-
-def check_otlp(samples: list[Sample], requests: list[dict[str, Any]], service: str) -> None:
-    """Everything that was sent is there, and nothing else but zeros at the start of counts."""
-    exponential = [one for one in samples if one.name == "rpc.client.duration_bucket"]
-    others = [one for one in samples if one.name != "rpc.client.duration_bucket"]
-    sent = comparable([sample for request in requests for sample in truth.otlp(request, service)])
-    found = comparable(others)
-    assert sent.keys() <= found.keys()
-    assert all(found[one] == 1 for one in sent)
-    # A count says with each point when it began: that it was 0 then may be told each time.
-    of_points = points(requests)
-    starts = {int(point["startTimeUnixNano"]) // 1_000_000 for _, point in of_points if "startTimeUnixNano" in point}
-    for _, _, ts, value, kind in found.keys() - sent.keys():
-        assert (value, kind in ("counter", "bucket"), ts in starts) == ("0.0", True, True)
-    by_ts = {int(one["timeUnixNano"]) // 1_000_000: one for name, one in of_points if name == "rpc.client.duration"}
-    for one in exponential:
-        bound = float(dict(one.labels)["le"])
-        assert (one.kind, one.value) == ("delta_bucket", truth.exponential_below(by_ts[one.ts], bound))
-    bounds = {round(float(dict(one.labels)["le"]), 9) for one in exponential}
-    assert bounds >= {-1.0, 2.0, 4.0, math.inf}
-    assert {one.ts for one in exponential} == by_ts.keys()
-
-
-def comparable(samples: list[Sample]) -> Counter[tuple[object, ...]]:
-    """How often each sample is there, as things that can be compared although a value is NaN."""
-    return Counter((one.name, one.labels, one.ts, str(one.value), one.kind) for one in samples)
-
-
-def points(requests: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """(metric, point) of all requests."""
-    return [
-        (metric["name"], point)
-        for request in requests
-        for resource in request["resourceMetrics"]
-        for scope in resource["scopeMetrics"]
-        for metric in scope["metrics"]
-        for data in metric.keys() - {"name", "unit"}
-        for point in metric[data]["dataPoints"]
-    ]
 
 
 @pytest.mark.parametrize("name", ["prometheus-remote-write-1.0", "vmagent-remote-write"])
