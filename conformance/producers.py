@@ -24,8 +24,14 @@ receivers:
 processors:
   batch: {{timeout: 1s}}
 exporters:
-  kafka/proto: {{brokers: ["{bootstrap}"], metrics: {{topic: "{proto}", encoding: otlp_proto}}}}
-  kafka/json: {{brokers: ["{bootstrap}"], metrics: {{topic: "{json}", encoding: otlp_json}}}}
+  kafka/proto:
+    brokers: ["{bootstrap}"]
+    metrics: {{topic: "{proto}", encoding: otlp_proto}}
+    partition_metrics_by_resource_attributes: {by_resource}
+  kafka/json:
+    brokers: ["{bootstrap}"]
+    metrics: {{topic: "{json}", encoding: otlp_json}}
+    partition_metrics_by_resource_attributes: {by_resource}
 service:
   telemetry: {{metrics: {{level: none}}}}
   pipelines:
@@ -53,7 +59,7 @@ TELEGRAF_OUTPUT = """\
   brokers = ["{bootstrap}"]
   topic = "{topic}"
   data_format = "{data_format}"
-"""
+{more}"""
 TELEGRAF_OPTIONS = {
     "influx": "",
     "json": "",
@@ -65,32 +71,41 @@ TELEGRAF_OPTIONS = {
 
 
 @contextmanager
-def collector(folder: Path, bootstrap: str, topics: Mapping[str, str]) -> Iterator[str]:
-    """A Collector that takes OTLP/HTTP and publishes to the topics `proto` and `json`; gives its URL for metrics."""
+def collector(folder: Path, bootstrap: str, topics: Mapping[str, str], *, by_resource: bool) -> Iterator[str]:
+    """A Collector that takes OTLP/HTTP and publishes to the topics `proto` and `json`; gives its URL for metrics.
+
+    `by_resource`: the message's key is a hash of the resource's attributes, so that a service keeps its partition.
+    """
     endpoint = f"127.0.0.1:{free_port()}"
     config = folder / "collector.yaml"
-    config.write_text(COLLECTOR_CONFIG.format(endpoint=endpoint, bootstrap=bootstrap, **topics))
+    settings = {"endpoint": endpoint, "bootstrap": bootstrap, "by_resource": str(by_resource).lower()}
+    config.write_text(COLLECTOR_CONFIG.format(**settings, **topics))
     with _running([programs.collector(), f"--config={config}"], folder / "collector.log"):
         wait_for(endpoint)
         yield f"http://{endpoint}/v1/metrics"
 
 
 @contextmanager
-def telegraf(folder: Path, bootstrap: str, topics: Mapping[str, str], interval_s: int) -> Iterator[tuple[str, Path]]:
+def telegraf(
+    folder: Path, bootstrap: str, topics: Mapping[str, str], interval_s: int, *, routed: bool
+) -> Iterator[tuple[str, Path]]:
     """A Telegraf that publishes what it gathers in each of these formats (`TELEGRAF_OPTIONS`), each to its topic.
 
+    `routed`: the message's key is the host.
     Gives its StatsD address (UDP) and the file where it writes the same metrics as JSON.
     """
     statsd, truth = f"127.0.0.1:{free_port()}", folder / "telegraf.json"
-    outputs = [
-        TELEGRAF_OUTPUT.format(bootstrap=bootstrap, topic=topic, data_format=name.partition("-")[0])
-        + TELEGRAF_OPTIONS[name]
-        for name, topic in topics.items()
-    ]
+    outputs = [telegraf_output(bootstrap, topic, name, routed=routed) for name, topic in topics.items()]
     config = folder / "telegraf.conf"
     config.write_text("".join([TELEGRAF_CONFIG.format(interval_s=interval_s, statsd=statsd, truth=truth), *outputs]))
     with _running([programs.telegraf(), "--config", config], folder / "telegraf.log"):
         yield statsd, truth
+
+
+def telegraf_output(bootstrap: str, topic: str, name: str, *, routed: bool) -> str:
+    """The configuration of one output, by its name in `TELEGRAF_OPTIONS`."""
+    more = TELEGRAF_OPTIONS[name] + routed * '  routing_tag = "host"\n'
+    return TELEGRAF_OUTPUT.format(bootstrap=bootstrap, topic=topic, data_format=name.partition("-")[0], more=more)
 
 
 def post_json(url: str, body: Any) -> None:

@@ -58,7 +58,7 @@ def record_collector(bootstrap: str, folder: Path) -> None:
     asyncio.run(make_topics(bootstrap, list(topics.values())))
     story = otlp_story.Story(time.time_ns())
     sent = []
-    with producers.collector(folder, bootstrap, topics) as url:
+    with producers.collector(folder, bootstrap, topics, by_resource=False) as url:
         for _ in range(_STEPS):
             sent.append(story.next(time.time_ns()))
             producers.post_json(url, sent[-1])
@@ -83,7 +83,7 @@ def record_telegraf(bootstrap: str, folder: Path) -> None:
     """Telegraf's four serializers, of the same metrics."""
     topics = {name: f"telegraf-{name}" for name in producers.TELEGRAF_OPTIONS}
     asyncio.run(make_topics(bootstrap, list(topics.values())))
-    with producers.telegraf(folder, bootstrap, topics, _TELEGRAF_S) as (statsd, truth):
+    with producers.telegraf(folder, bootstrap, topics, _TELEGRAF_S, routed=False) as (statsd, truth):
         for step in range(1, 5):
             lines = ["orders:3|c", "queue,queue=a\\ b:7|g", "latency:12|ms", "latency:48|ms", "users:alice|s"]
             producers.send_statsd(statsd, [*lines, f"queue_total:{step}.5|g"])
@@ -98,8 +98,7 @@ def record_telegraf(bootstrap: str, folder: Path) -> None:
             _about(
                 kept, program="Telegraf, outputs.kafka", version=programs.TELEGRAF_VERSION, source="Go module",
                 settings="interval 2s; inputs cpu, mem, net, statsd; outputs.kafka: "
-                + producers.TELEGRAF_OUTPUT.format(bootstrap="…", topic="…", data_format=data_format.partition("-")[0])
-                + producers.TELEGRAF_OPTIONS[data_format],
+                + producers.telegraf_output("…", "…", data_format, routed=False),
             ) | {"beside": "the same metrics went to all formats; outputs.file wrote them as sent.jsonl"},
         )  # fmt: skip
     for data_format in topics:

@@ -18,7 +18,7 @@ def test_collector(there, tmp_path):
     sent = []
     with (
         there.ingesting("otlp-proto", "otlp-json"),
-        producers.collector(tmp_path, there.bootstrap, topics) as url,
+        producers.collector(tmp_path, there.bootstrap, topics, by_resource=True) as url,
     ):
         ends = time.monotonic() + SECONDS
         while time.monotonic() < ends:
@@ -35,7 +35,7 @@ def test_telegraf(there, tmp_path):
     """Each of its serializers: every numeric field of every metric, its series, time and value."""
     topics = {name: f"{there.prefix}telegraf-{name}" for name in producers.TELEGRAF_OPTIONS}
     with there.ingesting(*(f"telegraf-{name}" for name in topics)):
-        with producers.telegraf(tmp_path, there.bootstrap, topics, _INTERVAL_S) as (statsd, written):
+        with producers.telegraf(tmp_path, there.bootstrap, topics, _INTERVAL_S, routed=True) as (statsd, written):
             ends = time.monotonic() + SECONDS
             while time.monotonic() < ends:
                 producers.send_statsd(statsd, ["orders:3|c", "queue,queue=a\\ b:7|g", "latency:12|ms"])

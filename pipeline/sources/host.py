@@ -102,8 +102,12 @@ def _disks() -> Iterator[Reading]:
 
 
 def _network() -> Iterator[Reading]:
-    for device, counters in psutil.net_io_counters(pernic=True).items():
-        for field, name in _NETWORK.items():
-            yield Reading(f"node_network_{name}_total", {"device": device}, getattr(counters, field), "counter")
+    counters = psutil.net_io_counters(pernic=True)
     for device, status in psutil.net_if_stats().items():
+        if "loopback" in status.flags:  # as node_exporter: what never leaves the machine
+            continue
+        for field, name in _NETWORK.items():
+            if device in counters:
+                value = getattr(counters[device], field)
+                yield Reading(f"node_network_{name}_total", {"device": device}, value, "counter")
         yield Reading("node_network_up", {"device": device}, status.isup)
