@@ -108,7 +108,7 @@ def _resource_metrics(
         return False
     resource, resource_end, at, end = fields[_OWN, 0], fields[_OWN, 1], fields[_INSIDE, 0], fields[_INSIDE, 1]
     # A resource without metrics is for the decoder to look at.
-    is_taken = at < end
+    is_taken = bool(at < end)
     while is_taken and at < end:
         begin, at = length(text, at + 1, end)
         is_taken = _scope_metrics(text, (begin, at, resource, resource_end), message, known, rows)
