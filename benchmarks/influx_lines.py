@@ -1,102 +1,42 @@
-"""The Influx part of `bench_formats`: lines to columns, against splitting them in Python in the same run."""
+"""Line protocol for `bench_formats`: as Telegraf writes it, and the obvious way to read it."""
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.harness import median
-from pipeline.ingest import influx
-from pipeline.ingest.catalog import SeriesCatalog
-from pipeline.ingest.points import Context
-from pipeline.settings import IngestSettings
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from benchmarks.messages import Rows
 
-    import numpy.typing as npt
-
-Tags = tuple[tuple[str, ...], ...]
-
-MESSAGES = 200
 LINES = 50
-FIELDS = (
-    "usage_user",
-    "usage_system",
-    "usage_idle",
-    "usage_nice",
-    "usage_iowait",
-    "usage_irq",
-    "free",
-    "used",
-    "total",
-    "n",
-)
-ROUNDS = 5
+SHARES = ("usage_user", "usage_system", "usage_idle", "usage_nice", "usage_iowait", "usage_irq")
+SIZES = ("free", "used", "total", "n")
+FIELDS = len(SHARES) + len(SIZES)
 
 
-def messages(now: int) -> list[bytes]:
-    """Messages of 50 lines and 10 fields, as Telegraf writes them: percentages in full, sizes, counts; now in ms."""
+def influx(now: int, count: int) -> list[bytes]:
+    """Messages of 50 lines of 10 fields: percentages with all their digits, sizes, a time in ns; now in ms."""
     rng = np.random.default_rng(7)
-    made = []
-    for at in range(MESSAGES):
+    messages = []
+    for at in range(count):
         lines = []
         for line in range(LINES):
-            shares = ",".join(
-                f"{name}={share!r}" for name, share in zip(FIELDS, (rng.random(6) * 100).tolist(), strict=False)
-            )
-            sizes = ",".join(
-                f"{name}={size}i" for name, size in zip(FIELDS[6:], rng.integers(0, 2**40, 4), strict=True)
-            )
-            lines.append(f"cpu,cpu=cpu{line},host=web-{line % 4},env=prod {shares},{sizes} {(now + at) * 1_000_000}")
-        made.append("\n".join(lines).encode())
-    return made
+            shares = [f"{name}={value!r}" for name, value in zip(SHARES, (rng.random(6) * 100).tolist(), strict=True)]
+            sizes = [f"{name}={value}i" for name, value in zip(SIZES, rng.integers(0, 2**40, 4), strict=True)]
+            fields = ",".join([*shares, *sizes])
+            lines.append(f"cpu,cpu=cpu{line},host=web-{line % 4},env=prod {fields} {(now + at) * 1_000_000}")
+        messages.append("\n".join(lines).encode())
+    return messages
 
 
-def split(payload: bytes, known: dict[tuple[str, Tags], int]) -> tuple[list[int], list[int], list[float]]:
-    """The obvious way: split lines, tags and fields, and look up what series a name and its tags are."""
-    series, ts, value = [], [], []
+def obvious_influx(payload: bytes, rows: Rows) -> None:
+    """Lines, tags and fields split in Python."""
     for line in payload.decode().split("\n"):
         prefix, fields, time_ns = line.split(" ")
         measurement, *pairs = prefix.split(",")
-        tags = tuple(sorted(tuple(pair.split("=")) for pair in pairs))
+        tags = dict(pair.split("=") for pair in pairs)
         millis = int(time_ns) // 1_000_000
         for field in fields.split(","):
             name, number = field.split("=")
-            series.append(known.setdefault((f"{measurement}_{name}", tags), len(known)))
-            ts.append(millis)
-            value.append(float(number.removesuffix("i")))
-    return series, ts, value
-
-
-def measure() -> dict[str, float]:
-    """Thousand samples a CPU second both ways, and their ratio; medians over rounds that take turns."""
-    now = 1_767_225_600_000
-    made = messages(now)
-    context = Context(SeriesCatalog(IngestSettings(), 4), None, now)
-    known: dict[tuple[str, Tags], int] = {}
-    _check(influx.decode(made[0], context)[:3], split(made[0], known))
-    ours, theirs = [], []
-    for _ in range(ROUNDS):
-        ours.append(_thousands(lambda payload: influx.decode(payload, context), made))
-        theirs.append(_thousands(lambda payload: split(payload, known), made))
-    return {
-        "influx_k_per_cpu_s": round(median(ours), 1),
-        "influx_split_k_per_cpu_s": round(median(theirs), 1),
-        "influx_times_split": round(median([a / b for a, b in zip(ours, theirs, strict=True)]), 2),
-    }
-
-
-def _thousands(decode: Callable[[bytes], object], made: Sequence[bytes]) -> float:
-    began = time.process_time()
-    for payload in made:
-        decode(payload)
-    return len(made) * LINES * len(FIELDS) / (time.process_time() - began) / 1000
-
-
-def _check(ours: Sequence[object], theirs: Sequence[npt.ArrayLike]) -> None:
-    """Both say the same, or their speeds do not compare."""
-    for mine, other in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(mine, other)
+            rows.add(f"{measurement}_{name}", tags, millis, float(number.removesuffix("i")))
