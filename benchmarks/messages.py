@@ -92,6 +92,18 @@ def columnar(now: int, count: int) -> list[bytes]:
     ]
 
 
+def influx(now: int, count: int) -> list[bytes]:
+    """Lines of one field each, a scrape a message, as Telegraf writes them."""
+    tags = [",".join(f"{name}={text}" for name, text in labels(one).items()) for one in range(POINTS)]
+    return [
+        "".join(
+            f"http,{tags[one]},service={SERVICE} requests_total={value(at, one)} {(now + at) * _NS}\n"
+            for one in range(POINTS)
+        ).encode()
+        for at in range(count)
+    ]
+
+
 class Rows:
     """What the obvious way collects: columns, and an index of series by name and labels."""
 
@@ -142,6 +154,17 @@ def obvious_columnar(payload: bytes, rows: Rows) -> None:
         rows.add(series["name"], series["labels"], columns["ts"], number)
 
 
+def obvious_influx(payload: bytes, rows: Rows) -> None:
+    """Lines, split."""
+    for line in payload.decode().splitlines():
+        series, fields, at = line.split(" ")
+        measurement, *pairs = series.split(",")
+        named = dict(pair.split("=") for pair in pairs)
+        for field in fields.split(","):
+            name, _, number = field.partition("=")
+            rows.add(f"{measurement}_{name}", named, int(at) // _NS, float(number))
+
+
 class Case(NamedTuple):
     """Messages of a format: how they are made (first time in ms, how many), the obvious way to read one."""
 
@@ -157,5 +180,6 @@ CASES: dict[str, Case] = {
     "influx": Case(influx, obvious_influx, LINES * FIELDS),
     "json": Case(json_singles, obvious_json_single, 1),
     "columnar": Case(columnar, obvious_columnar, POINTS),
+    "influx": Case(influx, obvious_influx, POINTS),
 }
 """By the format's name."""
