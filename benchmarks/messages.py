@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cramjam
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from benchmarks.influx_lines import FIELDS, LINES, influx, obvious_influx
 from pipeline.ingest.protobuf import remote_write_pb2 as wire
 
 if TYPE_CHECKING:
@@ -177,7 +176,6 @@ class Case(NamedTuple):
 CASES: dict[str, Case] = {
     "otlp_protobuf": Case(otlp, obvious_otlp, POINTS),
     "remote_write": Case(remote_write, obvious_remote_write, POINTS),
-    "influx": Case(influx, obvious_influx, LINES * FIELDS),
     "json": Case(json_singles, obvious_json_single, 1),
     "columnar": Case(columnar, obvious_columnar, POINTS),
     "influx": Case(influx, obvious_influx, POINTS),
