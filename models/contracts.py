@@ -46,6 +46,8 @@ class Shape(IntEnum):
     """Larger swings than usual around what is expected."""
     NOVEL = 7
     """None of these, but nothing like it was seen before."""
+    ABSENCE = 8
+    """Bursts of activity that came regularly stay away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Verdicts:
     lower     float64[n]  lower end of the expected band; NaN likewise
     upper     float64[n]  upper end of the expected band; NaN likewise
     shape     int8[n]     a `Shape`: what the anomaly looks like; NONE where there is no alarm
+    settled   bool[n]     true at the sample of an alarm at which its level became the new normal and was learned anew
     """
 
     score: Float32s
@@ -66,6 +69,7 @@ class Verdicts:
     lower: Float64s
     upper: Float64s
     shape: Int8s
+    settled: Bools
 
 
 class OnlineLearner(Protocol):

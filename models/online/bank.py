@@ -54,7 +54,7 @@ class Bank:
     Raises ValueError for an unknown time zone.
     """
 
-    version: int = 3
+    version: int = 4
 
     def __init__(self, settings: BankSettings | None = None) -> None:
         settings = settings or BankSettings()
@@ -64,7 +64,7 @@ class Bank:
             rearm_s=settings.rearm_s,
             spike=usual.spike / settings.sensitivity,
             drifted=usual.drifted / settings.sensitivity,
-            news=usual.news / settings.sensitivity,
+            novel=usual.novel / settings.sensitivity,
         )
         self._offsets = zone_offsets(settings.timezone)
         self._columns = Columns(
@@ -105,6 +105,7 @@ class Bank:
             np.empty(n),
             np.empty(n),
             np.zeros(n, np.int8),
+            np.zeros(n, np.bool_),
         )
         kernel.run(self._tuning, self._offsets, state, kernel.Input(slots, ts, values), out)
         return Verdicts(*out)

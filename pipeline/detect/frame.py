@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from models.contracts import Shape
     from pipeline.records import Detector, Severity
 
 
@@ -34,7 +35,7 @@ class Flag(NamedTuple):
     """One detector fires on one signal of one service in this frame.
 
     `column` is the signal's, or `WHOLE_SERVICE`. `since` is when the condition began to hold (ms), where the detector
-    knows it.
+    knows it. `shape` is what it looks like, where the detector tells. `settled`: from now on this is the normal.
     """
 
     row: int
@@ -45,6 +46,8 @@ class Flag(NamedTuple):
     since: int
     rule: str | None = None
     threshold: float | None = None
+    shape: Shape | None = None
+    settled: bool = False
 
 
 WHOLE_SERVICE = -1

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.contracts import Shape
 from models.online.bank import Bank, BankSettings
 from pipeline.detect.cells import Cells, part_of, prefixed
 from pipeline.detect.frame import ClosedFrame, Flag
@@ -65,6 +66,8 @@ class LearnedSignals:
                 severity=self._severity(column, float(deviation[at])),
                 score=float(verdicts.score[at]),
                 since=frame.end,
+                shape=Shape(int(verdicts.shape[at])),
+                settled=bool(verdicts.settled[at]),
             )
 
     def _severity(self, column: int, deviation: float) -> Severity:

@@ -30,6 +30,7 @@ class Fired(msgspec.Struct):
     first: int
     last: int
     threshold: float | None
+    shape: str | None = None
 
 
 class Open(msgspec.Struct):
@@ -74,6 +75,11 @@ class Open(msgspec.Struct):
         return Direction.UP if deviation > 0 else Direction.DOWN
 
     @property
+    def shape(self) -> str | None:
+        """What it looks like, as the learners name it."""
+        return next((fired.shape for fired in self.fired if fired.shape is not None), None)
+
+    @property
     def lead_s(self) -> float | None:
         """Seconds by which another detector was ahead of the static rule (negative: behind)."""
         static = [f.first for f in self.fired if f.detector is Detector.STATIC and f.severity is not Severity.INFO]
@@ -112,6 +118,7 @@ def anomaly_record(
         upper=or_none(now.upper),
         score=now.score,
         direction=now.direction,
+        shape=now.shape,
         detectors=[
             Firing(
                 detector=fired.detector,

@@ -32,6 +32,8 @@ class AnomalyState(enum.StrEnum):
 
 ClosedBecause = Literal["recovered", "new_normal", "series_gone"]
 
+AnomalyShape = Literal["spike", "shift", "trend", "flatline", "season", "variance", "novel", "absence"]
+
 
 class Firing(Record):
     """One detector that fires within an anomaly."""
@@ -80,6 +82,7 @@ class Anomaly(Record):
     upper: float | None
     score: Share
     direction: Direction
+    shape: AnomalyShape | None = Field(default=None, description="What it looks like, as the learners name it")
     detectors: list[Firing] = Field(description="Who fires or has fired, each with its own score")
     lead_s: float | None = Field(
         default=None,

@@ -85,6 +85,54 @@ def test_a_flatline_is_named():
     assert Shape.FLATLINE in shapes_after(ts, values, 7000, 60)
 
 
+def test_an_absence_of_bursts_is_named():
+    """Bursts of five minutes every three hours for six days, then none for a day."""
+    ts, values = daily(7, amplitude=0.0)
+    for at in range(0, 6 * 1440, 180):
+        values[at : at + 5] += 60.0
+    assert Shape.ABSENCE in shapes_after(ts, values, 6 * 1440, 720)
+
+
+def test_a_dropped_season_is_named():
+    """The level stays where it is for half a day, but for noise."""
+    ts, values = daily(8, amplitude=15.0)
+    values[7 * 1440 : 7 * 1440 + 720] = 100.0 + np.random.default_rng(3).normal(0.0, 1.0, 720)
+    assert Shape.SEASON in shapes_after(ts, values, 7 * 1440, 720)
+
+
+def test_bursts_that_were_always_there_are_routine():
+    """Three bursts a day from the first day on: after three days at most one alarm in three days, of forty bursts."""
+    ts, values = daily(17, amplitude=0.0)
+    for at in range(100, len(ts), 480):
+        values[at : at + 5] += 40.0 + np.random.default_rng(at).normal(0.0, 3.0)
+    assert onsets(judge(ts, values).alarm)[3 * 1440 :].sum() <= 4
+
+
+def test_trouble_that_begins_after_calm_days_is_found_each_time():
+    """The same eight deviations for five minutes, every five hours, twenty times."""
+    ts, values = daily(10)
+    starts = 5 * 1440 + np.arange(20) * 300
+    for at in starts:
+        values[at : at + 5] += 8.0
+    alarm = judge(ts, values).alarm
+    assert np.mean([alarm[at : at + 5].any() for at in starts]) >= 0.8
+
+
+@pytest.mark.parametrize(("amplitude", "size"), [(0.0, 8.0), (0.0, 20.0), (10.0, 8.0), (10.0, 20.0)])
+def test_a_level_that_changed_for_good_is_learned_anew(amplitude, size):
+    """Said once, within two hours of the shift; the alarm ends there for good, and the band narrows at once."""
+    ts, values = daily(8, amplitude=amplitude)
+    at = 7 * 1440
+    values[at:] += size
+    verdicts = judge(ts, values)
+    settled = at + np.flatnonzero(verdicts.settled[at:])
+    assert len(settled) == 1
+    assert settled[0] < at + 120
+    assert not verdicts.alarm[settled[0] + 1 :].any()
+    width = verdicts.upper - verdicts.lower
+    assert width[settled[0] + 5] < 0.75 * width[settled[0] - 5]
+
+
 def test_more_variance_is_named():
     """Noise of six deviations for an hour."""
     ts, values = daily(6)

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from pipeline.ingest.scan.decimals import read_decimal, to_nearest
-from pipeline.ingest.scan.known import INFLUX_FIELD, INFLUX_LINE, find, find_in, is_same, number_of
+from pipeline.ingest.scan.known import INFLUX_FIELD, INFLUX_LINE, find_in, is_same, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -237,12 +237,13 @@ def _scan(
     text: npt.NDArray[np.uint8], at: int, key: int, bounds: Bounds, known: Arrays, found: npt.NDArray[np.float64]
 ) -> tuple[int, int]:
     n = 0
+    arena, digest, entry, number = known.arena, known.digest, known.entry, number_of(INFLUX_LINE, key)
     while at < len(text):
         if text[at] == _NEWLINE:
             at += 1
             continue
         prefix_end = _prefix_end(text, at)
-        line = find(known, number_of(INFLUX_LINE, key), text, (at, prefix_end, prefix_end, prefix_end))
+        line = find_in(arena, digest, entry, number, text, (at, prefix_end, prefix_end, prefix_end))
         if line < 0:
             return n, at
         first = prefix_end
@@ -254,6 +255,7 @@ def _scan(
         ts, end = _time(text, end, bounds)
         if end < 0:
             return n, at
-        found[_TS, n:used] = ts
+        for row in range(n, used):
+            found[_TS, row] = ts
         n, at = used, end
     return n, at
