@@ -13,7 +13,7 @@ KAFKA := build/kafka
 KAFKA_RUNS := [ -f $(KAFKA)/pid ] && grep -qs duri "/proc/$$(cat $(KAFKA)/pid)/cmdline"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint fuzz bench proto kafka-up kafka-down clean
+.PHONY: help setup demo test lint conformance fuzz bench proto kafka-up kafka-down clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ lint: setup  ## Check style, format, types and the direction of imports
 fuzz: setup  ## Throw bytes at every decoder, 10 minutes each (FUZZ_SECONDS=60, FUZZ='influx vector')
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ)
+
+conformance: setup  ## Build real producers (needs Go) and check that all they send arrives (CONFORMANCE_S=60 each)
+	$(BIN)/python -m pytest conformance $(PYTEST)
 
 bench: setup  ## Measure; each benchmark prints one line of JSON
 	@for benchmark in $(subst /,.,$(basename $(sort $(wildcard benchmarks/bench_*.py)))); do $(BIN)/python -m "$$benchmark" || exit 1; done

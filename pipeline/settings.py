@@ -118,7 +118,7 @@ class TopicSettings(Section):
     prefix: str = Field(default="duri.", description="Put before each topic's role to make its name")
     extra_inputs: dict[str, str] = Field(
         default_factory=dict,
-        description="Further input topics of ingest, each with its format (a setting of docs/formats.md, or auto)",
+        description="Further input topics of ingest, each with its format (see docs/formats.md), or auto",
     )
     metrics_partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
     samples_partitions: Annotated[int, Field(ge=1, le=10_000)] = 4

@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.limits import Limits
+from pipeline.ingest.naming import KEY_AS_SERVICE, service_of
 from pipeline.ingest.parsing import parse_json
 from pipeline.ingest.scan.known import JSON_SAMPLE, number_of
 from pipeline.ingest.scan.scanner import Scanner
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pipeline.settings import IngestSettings
-
-KEY_AS_SERVICE = "@key"
 
 _CAPACITY = 1_000_000
 _SECTIONS_BYTES = 64 << 20
@@ -172,7 +171,7 @@ class SeriesCatalog:
         if not name:
             raise DecodeError("a sample without a name", reason="labels")
         self.limits.check_labels(name, labels)
-        service = self._service(labels, key)
+        service = service_of(labels, key, self._settings)
         read_as = kind_of_name(name) if kind is None else _kind(name, kind)
         if read_as.is_bucket and "le" not in labels:
             read_as = Kind.COUNTER if read_as is Kind.BUCKET else Kind.DELTA
@@ -182,16 +181,6 @@ class SeriesCatalog:
             kind=read_as,
             unit=unit_of_name(name) if unit is None else unit,
         )
-
-    def _service(self, labels: dict[str, str], key: bytes | None) -> str:
-        for label in self._settings.service_labels:
-            if label == KEY_AS_SERVICE:
-                service = key.decode("utf-8", "replace") if key else ""
-            else:
-                service = labels.get(label, "")
-            if service:
-                return service
-        return self._settings.default_service
 
 
 def _kind(name: str, kind: str) -> Kind:

@@ -67,6 +67,14 @@ class Place(NamedTuple):
     data: str
     """Which of the metric's data it is: gauge, sum, histogram, exponential_histogram, summary."""
     point: Any
+    path: tuple[int, ...]
+    """Places of the messages around it, and its own, from the outermost on."""
+
+    @property
+    def position(self) -> str:
+        """The path as people point at it."""
+        names = ("resourceMetrics", "scopeMetrics", "metrics", "dataPoints")
+        return ".".join(f"{name}[{place}]" for name, place in zip(names, self.path, strict=True))
 
 
 class _Walk:
@@ -78,16 +86,16 @@ class _Walk:
         self._alone = alone
         self._learn = learn
 
-    def metric(self, resource: Any, scope: Any, metric: Any, around: dict[str, str], position: str) -> None:
+    def metric(self, resource: Any, scope: Any, metric: Any, around: dict[str, str], path: tuple[int, ...]) -> None:
         data = metric.WhichOneof("data")
         if data is None:
             return
         for number, point in enumerate(getattr(metric, data).data_points):
-            place = Place(resource, scope, metric, data, point)
+            place = Place(resource, scope, metric, data, point, (*path, number))
             try:
                 self._point(place, around)
             except DecodeError as error:
-                self.rows.refuse(self._alone(place), f"{position}.dataPoints[{number}]", error)
+                self.rows.refuse(self._alone(place), place.position, error)
 
     def _point(self, place: Place, around: dict[str, str]) -> None:
         point, metric = place.point, place.metric
@@ -126,8 +134,7 @@ def walk(resource_metrics: Iterable[Any], context: Context, alone: Alone, learn:
         for j, scoped in enumerate(one.scope_metrics):
             around = {**scope_labels(scoped.scope, limits), **resource}
             for k, metric in enumerate(scoped.metrics):
-                position = f"resourceMetrics[{i}].scopeMetrics[{j}].metrics[{k}]"
-                walking.metric(one.resource, scoped.scope, metric, around, position)
+                walking.metric(one.resource, scoped.scope, metric, around, (i, j, k))
     return walking.rows.points()
 
 

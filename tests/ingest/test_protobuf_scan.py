@@ -422,3 +422,41 @@ def test_mixed_forms_keep_their_order() -> None:
     half = len(series) // 2
     assert series[:half].tolist() == series[half:].tolist()
     assert [at for at, one in enumerate(series[:half].tolist()) if one == series[0]] == [0, half - 6, half - 1]
+
+
+def backwards(message: Any) -> bytes:
+    """The message as the Collector writes it: in each message the fields from the last to the first."""
+    written = b""
+    for field, held in reversed(message.ListFields()):
+        for one in held if field.is_repeated else [held]:
+            if field.message_type is not None:
+                inside = backwards(one)
+                tag = bytes([field.number << 3 | 2])
+                written += tag + encoded_length(len(inside)) + inside
+            else:
+                alone = type(message)()
+                if field.is_repeated:
+                    getattr(alone, field.name).extend(held)
+                else:
+                    setattr(alone, field.name, one)
+                written += alone.SerializeToString()
+                break
+    return written
+
+
+def encoded_length(size: int) -> bytes:
+    found = bytearray()
+    while size > 0x7F:
+        found.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([*found, size])
+
+
+def test_fields_in_any_order_are_taken() -> None:
+    """The Collector writes fields from the last to the first; its messages are scanned as well as others."""
+    first, again = (backwards(ExportMetricsServiceRequest.FromString(otlp(value))) for value in (1.0, 2.0))
+    assert first != otlp()
+    assert ExportMetricsServiceRequest.FromString(first) == ExportMetricsServiceRequest.FromString(otlp())
+    taken = scanned(Form.OTLP, [first], again)
+    assert taken is not None
+    assert taken == reference(Form.OTLP, otlp(2.0))

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.ingest.scan.known import OTLP_HISTOGRAM, OTLP_METRIC, OTLP_NUMBER, OTLP_SCOPE, find, number_of
 from pipeline.ingest.scan.rows import STALE_BITS, add, bits_of, message_at, note, starts_here
-from pipeline.ingest.scan.wire import Shape, is_utf8, length, read_fields, varint
+from pipeline.ingest.scan.wire import Shape, is_utf8, length, read_fields
 from pipeline.ingest.scan.words import load64
 
 if TYPE_CHECKING:
@@ -18,35 +18,48 @@ if TYPE_CHECKING:
     from pipeline.ingest.scan.known import Arrays
     from pipeline.ingest.scan.rows import Message, Rows
 
-GAUGE, SUM, HISTOGRAM = 0x2A, 0x3A, 0x4A
-"""Tags of a metric's data."""
+GAUGE, SUM, HISTOGRAM = 5, 7, 9
+"""Field numbers of a metric's data."""
+NUMBER_ATTRIBUTES, HISTOGRAM_ATTRIBUTES = 7, 9
+"""Field numbers of a point's attributes."""
 DELTA, CUMULATIVE = 1, 2
 CODES = 2048
 """A metric's code is below this."""
-_HEADER = (0x0A, 0x12, 0x1A)
-_DATA = (GAUGE, SUM, HISTOGRAM)
-_FIRST, _SECOND, _THIRD = 0x0A, 0x12, 0x1A
-_TEMPORALITY, _MONOTONIC = 0x10, 0x18
+# Producers order fields as they like (the Collector from the last to the first), but keep repeated ones together.
+_OWN, _INSIDE, _SCHEMA = 1, 2, 3
+_AROUND = Shape(fixed=0, varint=0, packed=1 << _OWN | 1 << _SCHEMA, runs=1 << _INSIDE)
+"""ResourceMetrics and ScopeMetrics: the resource or scope, what is in it, the schema's URL."""
+_NAME, _DESCRIPTION, _UNIT = 1, 2, 3
+_METRIC = Shape(
+    fixed=0,
+    varint=0,
+    packed=1 << _NAME | 1 << _DESCRIPTION | 1 << _UNIT | 1 << GAUGE | 1 << SUM | 1 << HISTOGRAM,
+    runs=0,
+)
+_POINTS, _TEMPORALITY, _MONOTONIC = 1, 2, 3
+_DATA = Shape(fixed=0, varint=1 << _TEMPORALITY | 1 << _MONOTONIC, packed=0, runs=1 << _POINTS)
+_FIRST = 0x0A
 _NS = 1_000_000
 _MAX_COUNT = 2**62
 _NO_BITS = -1
 """No value of a producer: the bits of a NaN that no arithmetic gives; one that sends it is left to the decoder."""
 # Field numbers of points.
 _START_TIME, _TIME = 2, 3
-_AS_DOUBLE, _NUMBER_EXEMPLARS, _AS_INT, _NUMBER_ATTRIBUTES, _NUMBER_FLAGS = 4, 5, 6, 7, 8
-_COUNT, _SUM, _COUNTS, _BOUNDS, _EXEMPLARS, _ATTRIBUTES, _FLAGS, _MIN, _MAX = range(4, 13)
+_AS_DOUBLE, _NUMBER_EXEMPLARS, _AS_INT, _NUMBER_FLAGS = 4, 5, 6, 8
+_COUNT, _SUM, _COUNTS, _BOUNDS, _EXEMPLARS = range(4, 9)
+_FLAGS, _MIN, _MAX = range(10, 13)
 _TIMES = 1 << _START_TIME | 1 << _TIME
 _NUMBER = Shape(
     fixed=_TIMES | 1 << _AS_DOUBLE | 1 << _AS_INT,
     varint=1 << _NUMBER_FLAGS,
     packed=0,
-    runs=1 << _NUMBER_EXEMPLARS | 1 << _NUMBER_ATTRIBUTES,
+    runs=1 << _NUMBER_EXEMPLARS | 1 << NUMBER_ATTRIBUTES,
 )
 _HISTOGRAM = Shape(
     fixed=_TIMES | 1 << _COUNT | 1 << _SUM | 1 << _MIN | 1 << _MAX,
     varint=1 << _FLAGS,
     packed=1 << _COUNTS | 1 << _BOUNDS,
-    runs=1 << _EXEMPLARS | 1 << _ATTRIBUTES,
+    runs=1 << _EXEMPLARS | 1 << HISTOGRAM_ATTRIBUTES,
 )
 # Tags of an exemplar.
 _EXEMPLAR_TIME, _EXEMPLAR_DOUBLE, _SPAN_ID, _TRACE_ID, _EXEMPLAR_INT = 0x11, 0x19, 0x22, 0x2A, 0x31
@@ -88,91 +101,83 @@ def _request(text: npt.NDArray[np.uint8], message: Message, known: Arrays, rows:
 
 @numba.njit(cache=True, nogil=True)
 def _resource_metrics(
-    text: npt.NDArray[np.uint8],
-    span: tuple[int, int],
-    message: Message,
-    known: Arrays,
-    rows: Rows,
+    text: npt.NDArray[np.uint8], span: tuple[int, int], message: Message, known: Arrays, rows: Rows
 ) -> bool:
-    at, end = span
-    resource = resource_end = at
-    if at < end and text[at] == _FIRST:
-        resource, resource_end = length(text, at + 1, end)
-        at = resource_end
-        if at < 0:
-            return False
-    if at >= end or text[at] != _SECOND:
+    fields = rows.fields
+    if not read_fields(text, span[0], span[1], _AROUND, fields) or not _is_schema(text, fields):
         return False
-    while at < end and text[at] == _SECOND:
+    resource, resource_end, at, end = fields[_OWN, 0], fields[_OWN, 1], fields[_INSIDE, 0], fields[_INSIDE, 1]
+    # A resource without metrics is for the decoder to look at.
+    is_taken = bool(at < end)
+    while is_taken and at < end:
         begin, at = length(text, at + 1, end)
-        if at < 0:
-            return False
-        around = (begin, at, resource, resource_end)
-        if not _scope_metrics(text, around, message, known, rows):
-            return False
-    return _is_schema(text, at, end)
+        is_taken = _scope_metrics(text, (begin, at, resource, resource_end), message, known, rows)
+    return is_taken
 
 
 @numba.njit(cache=True, nogil=True)
 def _scope_metrics(
-    text: npt.NDArray[np.uint8],
-    span: tuple[int, int, int, int],
-    message: Message,
-    known: Arrays,
-    rows: Rows,
+    text: npt.NDArray[np.uint8], span: tuple[int, int, int, int], message: Message, known: Arrays, rows: Rows
 ) -> bool:
-    at, end, resource, resource_end = span
-    scope = scope_end = at
-    if at < end and text[at] == _FIRST:
-        scope, scope_end = length(text, at + 1, end)
-        at = scope_end
-        if at < 0:
-            return False
-    found = find(known, number_of(OTLP_SCOPE, message.is_keyed), text, (resource, resource_end, scope, scope_end))
-    if found < 0:
+    fields = rows.fields
+    if not read_fields(text, span[0], span[1], _AROUND, fields) or not _is_schema(text, fields):
         return False
-    while at < end and text[at] == _SECOND:
+    at, end = fields[_INSIDE, 0], fields[_INSIDE, 1]
+    around = (span[2], span[3], fields[_OWN, 0], fields[_OWN, 1])
+    scope = find(known, number_of(OTLP_SCOPE, message.is_keyed), text, around)
+    is_taken = scope >= 0
+    while is_taken and at < end:
         begin, at = length(text, at + 1, end)
-        if at < 0 or not _metric(text, (begin, at, found), message, known, rows):
-            return False
-    return _is_schema(text, at, end)
+        is_taken = _metric(text, (begin, at, scope), message, known, rows)
+    return is_taken
 
 
 @numba.njit(cache=True, nogil=True)
-def _is_schema(text: npt.NDArray[np.uint8], at: int, end: int) -> bool:
-    """Whether nothing but a schema's URL is left."""
-    if at == end:
-        return True
-    if text[at] != _THIRD:
-        return False
-    begin, stop = length(text, at + 1, end)
-    return stop == end and is_utf8(text, begin, stop)
+def _is_schema(text: npt.NDArray[np.uint8], fields: npt.NDArray[np.int64]) -> bool:
+    return bool(is_utf8(text, fields[_SCHEMA, 0], fields[_SCHEMA, 1]))
 
 
 @numba.njit(cache=True, nogil=True)
 def _metric(
-    text: npt.NDArray[np.uint8],
-    span: tuple[int, int, int],
-    message: Message,
-    known: Arrays,
-    rows: Rows,
+    text: npt.NDArray[np.uint8], span: tuple[int, int, int], message: Message, known: Arrays, rows: Rows
 ) -> bool:
-    """Take a metric: name, description and unit, then its data, which is the last."""
-    begin, end, scope = span
-    at = begin
-    while 0 <= at < end and text[at] <= _THIRD:
-        _, at = length(text, at + 1, end) if text[at] in _HEADER else (0, -1)
-    if at < 0 or at >= end or text[at] not in _DATA:
+    fields = rows.fields
+    if not read_fields(text, span[0], span[1], _METRIC, fields):
         return False
-    data = int(text[at])
-    first, stop = length(text, at + 1, end)
-    temporality, is_monotonic = _settings(text, first, stop, data)
-    if stop != end or temporality < 0:
+    data = _data_of(fields[0, 0])
+    if data < 0 or not is_utf8(text, fields[_DESCRIPTION, 0], fields[_DESCRIPTION, 1]):
         return False
-    part_of = scope * CODES + metric_code(data, temporality, is_monotonic)
-    metric = find(known, number_of(OTLP_METRIC, part_of), text, (begin, at, at, at))
+    named = (fields[_NAME, 0], fields[_NAME, 1], fields[_UNIT, 0], fields[_UNIT, 1])
+    if not read_fields(text, fields[data, 0], fields[data, 1], _DATA, fields):
+        return False
+    temporality = _temporality(data, fields)
+    if temporality < 0:
+        return False
+    is_monotonic = 1 if fields[_MONOTONIC, 0] != 0 else 0
+    code = metric_code(data, temporality, is_monotonic)
+    metric = find(known, number_of(OTLP_METRIC, span[2] * CODES + code), text, named)
     grows = temporality == CUMULATIVE and (data == HISTOGRAM or is_monotonic == 1)
-    return metric >= 0 and _points(text, (first, end, metric, data), grows, message, known, rows)
+    points = (fields[_POINTS, 0], fields[_POINTS, 1], metric, data)
+    return metric >= 0 and _points(text, points, grows, message, known, rows)
+
+
+@numba.njit(cache=True, nogil=True)
+def _data_of(there: int) -> int:
+    """Field number of the metric's only data; -1 where there is none, or are several."""
+    data = there & (1 << GAUGE | 1 << SUM | 1 << HISTOGRAM)
+    for number in (GAUGE, SUM, HISTOGRAM):
+        if data == 1 << number:
+            return number
+    return -1
+
+
+@numba.njit(cache=True, nogil=True)
+def _temporality(data: int, fields: npt.NDArray[np.int64]) -> int:
+    """Temporality of the data whose fields were read, 0 for a gauge; -1 where it says none, or more than it may."""
+    if (data != SUM and fields[0, 0] >> _MONOTONIC & 1) or (data == GAUGE and fields[0, 0] >> _TEMPORALITY & 1):
+        return -1
+    temporality = int(fields[_TEMPORALITY, 0])
+    return temporality if data == GAUGE or temporality in (DELTA, CUMULATIVE) else -1
 
 
 @numba.njit(cache=True, nogil=True)
@@ -184,43 +189,15 @@ def _points(
     known: Arrays,
     rows: Rows,
 ) -> bool:
-    """Take the points of a metric; its settings stand among them and were read before."""
     at, end, metric, data = span
-    while at < end:
-        if text[at] != _FIRST:
-            _, at = varint(text, at + 1, end)
-            continue
+    is_taken = True
+    while is_taken and at < end:
         begin, at = length(text, at + 1, end)
         if data == HISTOGRAM:
             is_taken = _histogram(text, (begin, at, metric), grows, message, known, rows)
         else:
             is_taken = _number(text, (begin, at, metric), grows, message, known, rows)
-        if not is_taken:
-            return False
-    return True
-
-
-@numba.njit(cache=True, nogil=True)
-def _settings(text: npt.NDArray[np.uint8], at: int, end: int, data: int) -> tuple[int, int]:
-    """Temporality and whether monotonic, from among the points; temporality -1 where the data is of another form."""
-    temporality, is_monotonic = 0, 0
-    while at < end:
-        tag = text[at]
-        if tag == _FIRST:
-            _, at = length(text, at + 1, end)
-        elif data != GAUGE and (tag == _TEMPORALITY or (tag == _MONOTONIC and data == SUM)):
-            value, at = varint(text, at + 1, end)
-            if tag == _TEMPORALITY:
-                temporality = value
-            else:
-                is_monotonic = 1 if value != 0 else 0
-        else:
-            return -1, 0
-        if at < 0:
-            return -1, 0
-    if data != GAUGE and temporality not in (DELTA, CUMULATIVE):
-        return -1, 0
-    return temporality, is_monotonic
+    return is_taken
 
 
 @numba.njit(cache=True, nogil=True)
@@ -238,7 +215,7 @@ def _number(
     if not read_fields(text, begin, end, _NUMBER, fields) or not _are_plain(text, fields, _NUMBER_EXEMPLARS):
         return False
     ts, start = _times(fields, grows, _NUMBER_FLAGS, message)
-    attributes, stop = fields[_NUMBER_ATTRIBUTES, 0], fields[_NUMBER_ATTRIBUTES, 1]
+    attributes, stop = fields[NUMBER_ATTRIBUTES, 0], fields[NUMBER_ATTRIBUTES, 1]
     series = find(known, number_of(OTLP_NUMBER, metric), text, (attributes, stop, stop, stop))
     if ts < 0 or series < 0:
         return False
@@ -309,7 +286,9 @@ def _histogram(
     has_sum = (fields[0, 0] >> _SUM) & 1
     key = number_of(OTLP_HISTOGRAM, metric * 2 + has_sum)
     bounds, bounds_end = fields[_BOUNDS, 0], fields[_BOUNDS, 1]
-    block = find(known, key, text, (fields[_ATTRIBUTES, 0], fields[_ATTRIBUTES, 1], bounds, bounds_end))
+    block = find(
+        known, key, text, (fields[HISTOGRAM_ATTRIBUTES, 0], fields[HISTOGRAM_ATTRIBUTES, 1], bounds, bounds_end)
+    )
     if ts < 0 or block < 0 or fields[_COUNT, 0] < 0 or not _is_whole(fields[_COUNTS], bounds_end - bounds):
         return False
     below = np.int64(0)

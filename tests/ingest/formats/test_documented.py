@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ SECTIONS = [
         "prometheus",
         ["http_requests_total", "rpc_seconds_bucket", "rpc_seconds_bucket"],
     ),
+    ("OpenTelemetry (OTLP)", "otlp_json", ["http.server.requests"]),
     ("Vector", "vector", ["web_requests"]),
     ("prometheus-kafka-adapter", "kafka_adapter", ["up"]),
     ("CloudEvents", "cloudevents", ["cpu_usage_idle"]),
@@ -33,11 +35,20 @@ SECTIONS = [
 @pytest.mark.parametrize(("section", "name", "series"), SECTIONS, ids=[section[1] for section in SECTIONS])
 def test_documented_examples_are_read(section: str, name: str, series: list[str]) -> None:
     """The example of each section is told by its looks, and gives the series that it shows."""
-    found = re.search(rf"^## {section}\n.*?^```\w*\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^## {re.escape(section)}\n.*?^```\w*\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     assert found is not None
     payload = found[1].encode()
     assert choose(payload, None, "auto").name == name
     assert [row[0] for row in rows(name, payload)] == series
+
+
+def test_the_documented_block_is_read() -> None:
+    """The remote-write message, which is shown in base64, is one sample."""
+    found = re.search(r"^## Prometheus remote write\n.*?^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    payload = base64.b64decode(found[1])
+    assert choose(payload, None, "auto").name == "remote_write"
+    assert [row[0] for row in rows("remote_write", payload)] == ["up"]
 
 
 def test_bad_lines_are_letters_of_their_own() -> None:
