@@ -110,6 +110,9 @@ def _compiled(fingerprint: str) -> Callable[[Tuning, Offsets, State, Input, Outp
 def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: Input, out: Output) -> None:
     zone = 0
     for i in range(len(samples.slots)):
+        if not np.isfinite(samples.values[i]):
+            out.expected[i] = out.lower[i] = out.upper[i] = np.nan
+            continue
         slot = samples.slots[i]
         row = state.row[slot]
         value = min(max(samples.values[i], -_LARGEST), _LARGEST)
@@ -148,9 +151,7 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
             out.score[i] = policy.score(strong, opens_alarm)
             out.shape[i] = shape.name(row, tuning, parts, guess)
             out.alarm[i] = row.alarm > 0.0
-            if settling.settles(row, tuning, value, expected, guess, elapsed):
-                settling.settle(row, guess)
-                out.settled[i] = True
+            out.settled[i] = settling.follow(row, tuning, value, expected, guess, elapsed)
             routine.follow(row, tuning, guess, drift, gap)
         policy.follow(row, tuning, evidence.swift + evidence.steady, strong, elapsed)
         season.compare(row, day, week, value, elapsed)

@@ -32,8 +32,8 @@ _HUSH: Final = 300.0  # units, until the longest mean of novelty has followed
 
 
 @numba.njit(nogil=True, error_model="numpy")
-def settles(row: Any, tuning: Tuning, value: float, season: float, guess: Guess, elapsed: float) -> bool:
-    """Follow a run on one side; True where it has lasted long enough to be the new normal."""
+def follow(row: Any, tuning: Tuning, value: float, season: float, guess: Guess, elapsed: float) -> bool:
+    """Follow a run on one side; True where it has lasted so long that it is the new normal, which is then learned."""
     row.hushed = max(row.hushed - elapsed, 0.0)
     if row.alarm == 0.0:
         row.run = row.run_units = 0.0
@@ -55,11 +55,14 @@ def settles(row: Any, tuning: Tuning, value: float, season: float, guess: Guess,
     seasonal = guess.from_season != 0.0
     rest = value - season - row.run_offset if seasonal else value - row.run_level
     row.run_spread += rate * (abs(rest) - row.run_spread)
-    return bool(abs(row.run) >= tuning.settle_units)
+    if abs(row.run) < tuning.settle_units:
+        return False
+    _settle(row, guess)
+    return True
 
 
 @numba.njit(nogil=True, error_model="numpy")
-def settle(row: Any, guess: Guess) -> None:
+def _settle(row: Any, guess: Guess) -> None:
     """Take the run's level and spread for the series' own, and end the alarm."""
     if guess.from_season != 0.0:
         row.offset = row.usual_offset = row.run_offset

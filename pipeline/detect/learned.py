@@ -40,7 +40,7 @@ class LearnedSignals:
 
     def evict(self, rows: npt.NDArray[np.int32]) -> None:
         """These services are gone."""
-        self._bank.evict(self._cells.evict(rows))
+        self._cells.evict(rows, self._bank)
 
     def judge(self, frame: ClosedFrame) -> Iterator[Flag]:
         """What the learners find abnormal in this frame, by more than the signal's floors."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from pipeline.detect.opened import Fired, Open, anomaly_record
+from pipeline.detect.opened import Contributing, Fired, Open, anomaly_record
 from pipeline.errors import StateError
 from pipeline.records import (
     Anomaly,
@@ -163,6 +163,7 @@ class Anomalies:
         now.last = observation.at
         for flag in flags:
             _join(now, flag, observation.at)
+            _note_contributors(now, flag)
         now.severity = max((fired.severity for fired in now.fired), key=lambda severity: severity.rank)
         if math.isnan(observation.value):
             return
@@ -215,6 +216,12 @@ def _remember(now: Open, observation: Observation) -> None:
     now.latest = observation.value
     now.recent.append(observation.value)
     del now.recent[:-RECENT]
+
+
+def _note_contributors(now: Open, flag: Flag) -> None:
+    if flag.contributors and flag.score >= now.contributed:
+        now.contributed = flag.score
+        now.contributors = [Contributing(*one) for one in flag.contributors]
 
 
 def _join(now: Open, flag: Flag, at: int) -> None:

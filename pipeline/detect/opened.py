@@ -10,6 +10,7 @@ from pipeline.records import (
     Anomaly,
     AnomalyState,
     ClosedBecause,
+    Contribution,
     Detector,
     Direction,
     Firing,
@@ -31,6 +32,15 @@ class Fired(msgspec.Struct):
     last: int
     threshold: float | None
     shape: str | None = None
+
+
+class Contributing(msgspec.Struct):
+    """A signal that takes part in an anomaly of several, when it was oddest."""
+
+    signal: str
+    share: float
+    observed: float
+    expected: float
 
 
 class Open(msgspec.Struct):
@@ -58,6 +68,9 @@ class Open(msgspec.Struct):
     reported: int
     reported_severity: Severity
     reported_fired: int
+    contributors: list[Contributing] = []
+    contributed: float = 0.0
+    """Score at which they were noted."""
 
     @property
     def score(self) -> float:
@@ -132,6 +145,12 @@ def anomaly_record(
             for fired in now.fired
         ],
         lead_s=now.lead_s,
+        contributions=[
+            Contribution(
+                signal=one.signal, share=one.share, observed=or_none(one.observed), expected=or_none(one.expected)
+            )
+            for one in now.contributors
+        ],
         recent=[or_none(value) for value in now.recent],
         model_version=model_version,
         provenance=now.provenance,

@@ -30,6 +30,10 @@ class AnomalyState(enum.StrEnum):
     CLOSED = "closed"
 
 
+def _nothing(value: object) -> bool:
+    return not value
+
+
 ClosedBecause = Literal["recovered", "new_normal", "series_gone"]
 
 AnomalyShape = Literal["spike", "shift", "trend", "flatline", "season", "variance", "novel", "absence"]
@@ -47,6 +51,17 @@ class Firing(Record):
     rule: str | None = Field(default=None, description="Id of the static or regression rule")
     held_for_s: float | None = Field(default=None, description="How long the rule's condition has held")
     threshold: float | None = None
+
+
+class Contribution(Record):
+    """A signal that takes part in an anomaly of several signals together."""
+
+    kind_name: ClassVar[str] = "contribution"
+
+    signal: str
+    share: Share = Field(description="Part of what is odd that is this signal's")
+    observed: float | None
+    expected: float | None
 
 
 class Provenance(Record):
@@ -87,6 +102,11 @@ class Anomaly(Record):
     lead_s: float | None = Field(
         default=None,
         description="Seconds by which another detector was ahead of the static rule; null while no static rule fired",
+    )
+    contributions: list[Contribution] = Field(
+        default_factory=list,
+        exclude_if=_nothing,
+        description="Which signals are odd together, the most contributing first; absent where it is about one signal",
     )
     recent: list[float | None] = Field(default_factory=list, max_length=60, description="Recent values, newest last")
     model_version: str = ""

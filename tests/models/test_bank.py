@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from models.online.bank import Bank, BankSettings
 from models.replay import replay
 
 START = 1_700_000_000
+DATA = Path(__file__).parents[1] / "data"
 
 
 def daily(days, step=60, amplitude=5.0, seed=0):
@@ -108,14 +111,15 @@ def test_bursts_that_were_always_there_are_routine():
     assert onsets(judge(ts, values).alarm)[3 * 1440 :].sum() <= 4
 
 
-def test_trouble_that_begins_after_calm_days_is_found_each_time():
-    """The same eight deviations for five minutes, every five hours, twenty times."""
+@pytest.mark.parametrize(("size", "minutes"), [(8.0, 5), (10.0, 1)])
+def test_trouble_that_begins_after_calm_days_is_found_each_time(size, minutes):
+    """The same deviations for some minutes, every five hours, twenty times."""
     ts, values = daily(10)
     starts = 5 * 1440 + np.arange(20) * 300
     for at in starts:
-        values[at : at + 5] += 8.0
+        values[at : at + minutes] += size
     alarm = judge(ts, values).alarm
-    assert np.mean([alarm[at : at + 5].any() for at in starts]) >= 0.8
+    assert np.mean([alarm[at : at + 5].any() for at in starts]) >= 0.9
 
 
 @pytest.mark.parametrize(("amplitude", "size"), [(0.0, 8.0), (0.0, 20.0), (10.0, 8.0), (10.0, 20.0)])
@@ -161,6 +165,17 @@ def test_replay_shows_a_learner_only_what_the_pipeline_would():
     assert np.isnan(verdicts.expected[~kept]).all()
 
 
+def test_an_alarm_goes_on_across_samples_that_are_not_shown():
+    """A repeated time in the midst of an alarm ends nothing: one alarm stays one."""
+    ts, values = daily(6)
+    values[7000:7060] += 10.0
+    clean = judge(ts, values)
+    assert clean.alarm[7005]
+    verdicts = judge(np.insert(ts, 7006, ts[7005]), np.insert(values, 7006, 1e9))
+    assert verdicts.alarm[7006]
+    assert onsets(verdicts.alarm).sum() == onsets(clean.alarm).sum()
+
+
 @pytest.mark.parametrize(
     "wrong", [{"sensitivity": 0.1}, {"sensitivity": float("nan")}, {"warmup_s": -1.0}, {"rearm_s": 1e6}]
 )
@@ -176,12 +191,26 @@ def test_an_unknown_time_zone_is_refused():
         Bank(BankSettings(timezone="Atlantis"))
 
 
-def test_a_snapshot_of_an_older_layout_is_refused():
+def test_a_snapshot_of_a_layout_too_old_is_refused():
     """The message names both versions."""
     bank = Bank()
     old = {**bank.snapshot(), "version": np.array([1])}
     with pytest.raises(ValueError, match=f"version 1.*version {Bank.version}"):
         bank.restore(old)
+
+
+def test_a_snapshot_of_the_layout_before_goes_on():
+    """What three days taught version 3 is known to this one: its season, its scale and what was seen."""
+    ts, values = daily(4)
+    day = slice(3 * 1440, None)
+    values[3 * 1440 + 700] += 12.0
+    with np.load(DATA / "snapshots" / "bank-version-3.npz") as recorded:
+        old = dict(recorded)
+    bank = Bank()
+    bank.restore(old)
+    verdicts = bank.score_learn(np.zeros(1440, np.int32), ts[day], values[day])
+    assert np.abs(verdicts.expected - values[day])[:700].mean() < 1.2
+    assert np.flatnonzero(onsets(verdicts.alarm)).tolist() == [700]
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0])
