@@ -228,6 +228,9 @@ class AdviseSettings(Section):
         description="How far back references (what was usual) and trends of a service look: 720 frames at most. "
         "Where absent: an hour, or 720 frames where they are shorter",
     )
+    calls_memory_s: Annotated[float, Field(ge=60, le=31_536_000)] = Field(
+        default=604_800.0, description="A call that span metrics told of is forgotten when not seen for so long"
+    )
     max_services: Annotated[int, Field(ge=1, description="Services whose recent history a partition keeps")] = 20_000
     max_pending_frames: Annotated[int, Field(ge=1, description="Frames held for slower sources")] = 100_000
     max_open_incidents: Annotated[int, Field(ge=1, description="Open incidents a partition keeps")] = 2_000

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pipeline.advise.cause import HARM_SIGNALS
 from pipeline.advise.expressions import Evaluator, Program, compile_expression, references, spoken_of
 from pipeline.advise.facts import PLACEHOLDERS, sample_variables
 from pipeline.advise.rules import CatalogueFile, LookAlike, Rule, SettingEntry, placeholders
@@ -28,15 +29,6 @@ if TYPE_CHECKING:
     Place = tuple[str | int, ...]
     Mistake = tuple[Place, str]
 
-HARM_SIGNALS: Final = (
-    "http.latency.p50",
-    "http.latency.p95",
-    "http.latency.p99",
-    "http.rps",
-    "http.availability",
-    "http.error_ratio",
-)
-"""Signals that tell how much a service suffers; their history is always kept."""
 _SIGNAL_MAPS: Final = ("signals", "usual", "expected", "slope", "steadiness", "peak", "before", "rising", "falling")
 _TREND_MAPS: Final = ("slope", "steadiness")
 _HISTORY_MAPS: Final = ("usual", "slope", "steadiness", "peak")

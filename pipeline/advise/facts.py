@@ -35,7 +35,7 @@ PLACEHOLDERS: Final = frozenset(
     {"service", "system", "current", "recommended", "lower", "upper", "unit", "version", "previous_version"}
 )
 """Names that every template may use, beside the rule's own values."""
-_LATENCY: Final = frozenset({"http.latency.p50", "http.latency.p95", "http.latency.p99"})
+_LATENCY: Final = frozenset({"http.latency.mean", "http.latency.p50", "http.latency.p95", "http.latency.p99"})
 
 
 @dataclass(frozen=True, slots=True)

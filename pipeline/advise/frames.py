@@ -53,6 +53,14 @@ class Source(msgspec.Struct, gc=False):
     offset: int
 
 
+class Calls(msgspec.Struct, gc=False):
+    """How often one service calls another, per second."""
+
+    client: str
+    server: str
+    rps: float
+
+
 class Frame(msgspec.Struct):
     """One service in one frame interval. `ends` is `end` in ms since the epoch, filled in after decoding."""
 
@@ -64,6 +72,7 @@ class Frame(msgspec.Struct):
     source: Source
     system: str = "default"
     anomalies: list[OpenAnomaly] = []
+    calls: list[Calls] = []
     ends: int = 0
 
 

@@ -78,6 +78,11 @@ class History:
             for kept in (column[~np.isnan(column)] for column in values.T)
         )
 
+    def values(self, service: str, signals: Sequence[str]) -> tuple[Float64s, npt.NDArray[np.int64]]:
+        """Values float64[slots, signals], oldest first, NaN where unknown; ends of the intervals int64[slots], ms."""
+        values, ends = self._series(service)
+        return values[:, [self.signals.index(name) for name in signals]], ends
+
     def peaks(self, service: str) -> dict[str, float]:
         """Highest value of each signal within the last one to two weeks."""
         row = self._rows.get(service)

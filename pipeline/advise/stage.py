@@ -21,6 +21,7 @@ import msgspec
 from pipeline.advise import snapshots
 from pipeline.advise.advisor import Advisor
 from pipeline.advise.control import ControlLog
+from pipeline.advise.credibility import Credibility
 from pipeline.advise.facts import Facts, symptoms, with_defaults
 from pipeline.advise.frames import Frame, Message, Tick, Watermark, milliseconds, read
 from pipeline.advise.history import History
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 MAX_SLOTS: Final = 720
 """Intervals of history at most: an hour at 5 s."""
 _USUAL_HISTORY_S: Final = 3600.0
+_FORGET_EVERY_MS: Final = 3_600_000
 
 
 def history_slots(settings: AdviseSettings, frame_s: float) -> int:
@@ -85,7 +87,8 @@ class AdviseStage:
         frame_ms = round(frame_s * 1000)
         self._settings = settings
         self._catalogue = catalogue
-        self._topology = topology
+        self._topology = topology.copy()
+        self._calls_learned = 0
         self._frame_ms = frame_ms
         self._change_window_ms = round(settings.change_window_s * 1000)
         self._queue = IntervalQueue(
@@ -95,7 +98,8 @@ class AdviseStage:
         self._history = History(catalogue.history_signals(), frame_ms, slots, settings.max_services)
         self._trending = catalogue.trend_signals()
         self._control = ControlLog()
-        self._incidents = Incidents(settings, topology, self._history, catalogue.baseline)
+        self._incidents = Incidents(settings, self._topology, self._history, catalogue.baseline)
+        self._credibility = Credibility(self._history, catalogue.baseline)
         self._board = Board(round(settings.cooldown_s * 1000), round(settings.expiry_s * 1000))
         self._advisor = Advisor(settings, catalogue, self._board)
         self._judge = Judge(catalogue)
@@ -122,7 +126,14 @@ class AdviseStage:
 
     def snapshot(self) -> SnapshotState:
         """Copy of the whole state."""
-        parts = snapshots.Parts(self._queue.state, self._incidents.log, self._board.state, self._control)
+        parts = snapshots.Parts(
+            queue=self._queue.state,
+            incidents=self._incidents.log,
+            board=self._board.state,
+            control=self._control,
+            calls=self._topology.learned,
+            calls_learned=self._calls_learned,
+        )
         return {"state": snapshots.pack(parts), **self._history.snapshot()}
 
     def restore(self, state: SnapshotState) -> None:
@@ -132,6 +143,8 @@ class AdviseStage:
         self._incidents.log = parts.incidents
         self._board.restore(parts.board)
         self._control = parts.control
+        self._topology.restore(parts.calls)
+        self._calls_learned = parts.calls_learned
 
     def tick(self, elapsed_ms: int) -> Sequence[Output]:  # noqa: ARG002  the contract's signature
         """Nothing: detect's partitions tick while they are idle and send their watermarks here, which moves time."""
@@ -148,6 +161,7 @@ class AdviseStage:
             "advise_malformed_records_total": counts["malformed"],
             "ignored_records_total": counts["ignored"],
             "silenced_frames_total": counts["silenced"],
+            "doubted_anomalies_total": self._credibility.doubted,
             "incidents_dropped_total": self._incidents.dropped,
             "recommendations_dropped_total": self._advisor.dropped,
             "feedback_unknown_total": self._advisor.feedback_unknown,
@@ -195,6 +209,8 @@ class AdviseStage:
         self._counts["intervals"] += 1
         frames = {frame.service: frame for frame in ordered}
         self._history.learn(end_ms, ordered)
+        self._learn_calls(ordered, end_ms)
+        self._credibility.sift(frames, end_ms)
         self._incidents.observe(end_ms, frames, self._active(end_ms, frames))
         for younger, older in self._incidents.merged:
             self._advisor.adopt(younger, older)
@@ -208,6 +224,15 @@ class AdviseStage:
         for incident in closed:
             self._advisor.close(incident, end_ms)
         self._report(closed, end_ms)
+
+    def _learn_calls(self, frames: list[Frame], end_ms: int) -> None:
+        """Keep the service graph in line with the span metrics."""
+        calls = [(call.client, call.server) for frame in frames for call in frame.calls]
+        if calls:
+            self._topology.learn(calls, end_ms, self._settings.max_services)
+        if end_ms - self._calls_learned >= _FORGET_EVERY_MS:
+            self._topology.forget(end_ms - round(self._settings.calls_memory_s * 1000))
+            self._calls_learned = end_ms
 
     def _active(self, end_ms: int, frames: Mapping[str, Frame]) -> dict[str, list[Any]]:
         """The anomalies that count, maintenance aside."""

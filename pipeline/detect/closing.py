@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.detect.configuration import DetectConfiguration
     from pipeline.detect.registry import SeriesRegistry
     from pipeline.records import Anomaly
+    from pipeline.signals.calls import CallRate
     from pipeline.signals.table import FrameValues
     from pipeline.stage import Output
 
@@ -59,6 +60,7 @@ class FrameCloser:
         if not len(services):
             return
         values = self._registry.table.evaluate(self._registry.store.rows, services.rows)
+        calls = self._registry.table.calls.evaluate(self._registry.store.rows)
         frame = ClosedFrame(
             start=start,
             end=end,
@@ -75,8 +77,9 @@ class FrameCloser:
         for service, row in services.by_name():
             yield from self._live(service, row, frame, flags.get(row, {}), source)
             # A service of raw series alone has a frame only while something is wrong with it.
-            if has_content[row] or self._anomalies.of(service):
-                yield self._writer.output(self._service_frame(service, row, values), start, end, source)
+            if has_content[row] or row in calls or self._anomalies.of(service):
+                content = self._service_frame(service, row, values, calls.get(row, ()))
+                yield self._writer.output(content, start, end, source)
         self._recent.keep(frame)
 
     def forget(self, rows: Sequence[int]) -> None:
@@ -140,7 +143,7 @@ class FrameCloser:
         recent = self._recent.of(row, column, end)
         return About(unit=self._units[column], labels={}, provenance=provenance, recent=recent)
 
-    def _service_frame(self, service: str, row: int, values: FrameValues) -> ServiceFrame:
+    def _service_frame(self, service: str, row: int, values: FrameValues, calls: Sequence[CallRate]) -> ServiceFrame:
         learned = self._learned
         return ServiceFrame(
             service=service,
@@ -151,6 +154,7 @@ class FrameCloser:
             score=learned.score[row],
             settings=values.settings[row],
             anomalies=self._anomalies.of(service),
+            calls=calls,
         )
 
     def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:

@@ -27,6 +27,7 @@ from pipeline.records.base import (
     to_ms,
 )
 from pipeline.records.frames import (
+    Calls,
     Frame,
     OpenAnomaly,
     SignalFrame,
@@ -37,6 +38,7 @@ from pipeline.records.frames import (
 from pipeline.records.incidents import (
     Incident,
     IncidentState,
+    Suspect,
 )
 from pipeline.records.inputs import (
     ChangeEvent,
@@ -68,6 +70,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Anomaly",
     "AnomalyState",
+    "Calls",
     "Change",
     "ChangeEvent",
     "ClosedBecause",
@@ -95,6 +98,7 @@ __all__ = [
     "Share",
     "SignalFrame",
     "SourceIdle",
+    "Suspect",
     "Target",
     "Tick",
     "Verification",

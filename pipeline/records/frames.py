@@ -41,6 +41,16 @@ class OpenAnomaly(Record):
     lead_s: float | None = None
 
 
+class Calls(Record):
+    """How often one service calls another."""
+
+    kind_name: ClassVar[str] = "calls"
+
+    client: str
+    server: str
+    rps: float = Field(description="Requests per second")
+
+
 class Frame(Record):
     """One service in one frame interval: every signal, every settings gauge, every open anomaly."""
 
@@ -54,6 +64,7 @@ class Frame(Record):
     signals: dict[str, SignalFrame]
     settings: dict[str, float] = Field(description="Configured limits seen as metrics: pool size, maxmemory, …")
     anomalies: list[OpenAnomaly] = Field(default_factory=list)
+    calls: list[Calls] = Field(default_factory=list, description="Who calls whom, where span metrics tell it")
     source: Provenance = Field(description="Input partition, and the offset that completed the frame")
 
 

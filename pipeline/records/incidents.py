@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import AwareDatetime, Field
 
-from pipeline.records.base import SCHEMA_VERSION, Record, Severity
+from pipeline.records.base import SCHEMA_VERSION, Record, Severity, Share
 
 
 class IncidentState(enum.StrEnum):
@@ -16,6 +16,15 @@ class IncidentState(enum.StrEnum):
     OPENED = "opened"
     UPDATED = "updated"
     CLOSED = "closed"
+
+
+class Suspect(Record):
+    """A service that may cause an incident."""
+
+    kind_name: ClassVar[str] = "suspect"
+
+    service: str
+    share: Share = Field(description="Its share of the harm that the services it calls do not explain")
 
 
 class Incident(Record):
@@ -30,6 +39,10 @@ class Incident(Record):
     system: str
     services: list[str]
     cause: str = Field(description="Service that most likely causes it")
+    certainty: Share = Field(default=1.0, description="How sure that cause is; capped where calls are missing")
+    suspects: list[Suspect] = Field(
+        default_factory=list, max_length=10, description="Services by unexplained harm, the most first"
+    )
     summary: str
     opened_at: AwareDatetime
     last_at: AwareDatetime

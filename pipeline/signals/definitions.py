@@ -108,11 +108,22 @@ class Signal(_Part):
         return [self.quantile.buckets()]
 
 
+class CallTerm(_Part):
+    """A counter of calls between two services that are named by its labels."""
+
+    of: str = Field(min_length=1, description="Metric name")
+    client: str = Field(default="client", min_length=1, description="Label that names the caller")
+    server: str = Field(default="server", min_length=1, description="Label that names the callee")
+
+
 class Definitions(_Part):
     """The whole file."""
 
     signals: dict[str, Signal]
     settings: dict[str, Term] = Field(default_factory=dict, description="Configured limits that are seen as metrics")
+    calls: list[CallTerm] = Field(
+        default_factory=list, description="Counters that tell who calls whom: the service graph is learned from them"
+    )
     unwatched: list[Pattern] = Field(
         default_factory=list, description="Regular expressions of raw series' names that no learner watches"
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pipeline.series import Kind
+from pipeline.signals.calls import CallRates
 from pipeline.signals.members import Members
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class SignalTable:
     def __init__(self, definitions: Definitions) -> None:
         self.signals = list(definitions.signals)
         self.settings = list(definitions.settings)
+        self.calls = CallRates(definitions.calls)
         self._members: dict[str, Members] = {}
         self._by_name: dict[str, list[Members]] = {}
         self._plan = [(signal, [self._of(term) for term in signal.terms()]) for signal in definitions.signals.values()]
@@ -53,7 +55,7 @@ class SignalTable:
 
     def add(self, slot: int, series: Series, service: int) -> bool:
         """Let a new series take part; whether any signal or setting uses it."""
-        used = False
+        used = self.calls.add(slot, series, service)
         for members in self._by_name.get(series.name, ()):
             if members.term.selects(series):
                 members.add(slot, service, _upper_bound(series))
@@ -63,6 +65,7 @@ class SignalTable:
     def remove(self, slots: npt.NDArray[np.int32]) -> None:
         """These series are gone."""
         gone = set(slots.tolist())
+        self.calls.remove(gone)
         for members in self._members.values():
             members.remove(gone)
 

@@ -22,6 +22,7 @@ START = datetime(2026, 3, 2, tzinfo=UTC)
 GIB = 1024.0**3
 
 HEALTHY: dict[str, float] = {
+    "http.latency.mean": 0.07,
     "http.latency.p50": 0.05,
     "http.latency.p95": 0.15,
     "http.latency.p99": 0.3,
@@ -217,7 +218,7 @@ class Fault:
         return [*self.rising, *self.falling]
 
 
-SLOW = {"http.latency.p50": 0.3, "http.latency.p95": 0.9, "http.latency.p99": 1.5}
+SLOW = {"http.latency.mean": 0.4, "http.latency.p50": 0.3, "http.latency.p95": 0.9, "http.latency.p99": 1.5}
 """Signals of a service whose requests take longer."""
 
 
