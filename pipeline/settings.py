@@ -223,6 +223,9 @@ class AdviseSettings(Section):
     change_window_s: Seconds = Field(
         default=1800.0, description="A change this long before an incident may be its cause"
     )
+    deploy_watch_s: Seconds = Field(
+        default=900.0, description="A deploy that made nothing worse for so long closes as fine"
+    )
     history_s: Annotated[float, Field(ge=60, le=86_400)] | None = Field(
         default=None,
         description="How far back references (what was usual) and trends of a service look: 720 frames at most. "

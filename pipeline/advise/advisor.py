@@ -32,6 +32,8 @@ MAX_CHOICES: Final = 3
 """Recommendations that an incident has at a time."""
 CLEARLY: Final = 1.2
 """Factor by which a newcomer must be surer to pass one that stands."""
+_CLOCKS_MS: Final = 3_600_000
+"""A person's `applied` may be so far from the newest interval; beyond it a clock is wrong."""
 _HYSTERESIS: Final = 0.25
 """Relative change of the recommended value below which the standing value is kept."""
 
@@ -88,14 +90,14 @@ class Advisor:
             self.board.end(standing, RecommendationState.EXPIRED, now, "nobody answered in time")
         patience = self._settings.incident_gap_s * 1000.0
         for standing in self.board:
-            if standing.waiting and now - standing.matched > patience:
+            if standing.waiting and not standing.undoes and now - standing.matched > patience:
                 self.board.end(standing, RecommendationState.EXPIRED, now, "its conditions no longer hold")
         self.board.forget(now)
 
     def close(self, incident: OpenIncident, now: int) -> None:
         """End what waits for an answer although its incident is over; what is applied is still verified."""
         for standing in self.board.of(incident.id):
-            if standing.waiting:
+            if standing.waiting and not standing.undoes:
                 self.board.end(standing, RecommendationState.EXPIRED, now, "its incident is over")
 
     def adopt(self, younger: OpenIncident, older: OpenIncident) -> None:
@@ -137,6 +139,7 @@ class Advisor:
         standing = Standing(
             record=draft(match, incident, self._catalogue, moment, last),
             incident=incident.id,
+            onset=incident.opened,
             matched=now,
             emitted=now,
         )
@@ -196,7 +199,8 @@ class Advisor:
                 self.board.move(standing, RecommendationState.ACKNOWLEDGED, now)
             case "applied":
                 self.board.move(standing, RecommendationState.APPLIED, now)
-                standing.applied = now
+                at = to_ms(feedback.at)
+                standing.applied = at if abs(at - now) <= _CLOCKS_MS else now
             case "rejected" | "false_alarm":
                 self.board.end(standing, RecommendationState.REJECTED, now, said)
             case "snooze":

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 
     import yaml
 
-    from pipeline.signals.definitions import Definitions
+    from pipeline.signals.definitions import Definitions, Signal
 
     Place = tuple[str | int, ...]
     Mistake = tuple[Place, str]
 
+GUARDS: Final = ("http.latency.mean", "http.latency.p95", "http.error_ratio", "http.rps")
+"""Signals that a change must not make worse, whatever it is meant to mend."""
 _SIGNAL_MAPS: Final = ("signals", "usual", "expected", "slope", "steadiness", "peak", "before", "rising", "falling")
 _TREND_MAPS: Final = ("slope", "steadiness")
 _HISTORY_MAPS: Final = ("usual", "slope", "steadiness", "peak")
@@ -65,10 +67,18 @@ class Catalogue:
     baseline: Mapping[str, float]
     look_alikes: Mapping[str, LookAlike]
     by_id: Mapping[str, CompiledRule]
+    shapes: Mapping[str, Signal]
+    """How each signal is defined: in which direction it hurts, and which deviation matters."""
+
+    def verified_signals(self) -> tuple[str, ...]:
+        """Signals that verifications compare before and after; sorted."""
+        named = {entry.rule.verification.signal for entry in self.rules} | {*GUARDS}
+        return tuple(sorted(name for name in named if name in self.signals))
 
     def history_signals(self) -> tuple[str, ...]:
         """Signals whose recent past some rule, or the search for the cause, looks at; sorted."""
-        return tuple(sorted(frozenset(HARM_SIGNALS).union(*(entry.past_signals for entry in self.rules))))
+        looked_at = frozenset().union(*(entry.past_signals for entry in self.rules))
+        return tuple(sorted(frozenset(HARM_SIGNALS).union(looked_at, self.verified_signals())))
 
     def trend_signals(self) -> tuple[str, ...]:
         """Signals of whose trend some rule speaks; sorted."""
@@ -89,7 +99,7 @@ def build_catalogue(files: Iterable[CatalogueFile], definitions: Definitions) ->
         rules.extend(content.rules)
     compiled = tuple(_compile(rule, look_alikes) for rule in sorted(rules, key=lambda rule: rule.id))
     by_id = {entry.rule.id: entry for entry in compiled}
-    return Catalogue(compiled, signals, settings, baseline, look_alikes, by_id)
+    return Catalogue(compiled, signals, settings, baseline, look_alikes, by_id, definitions.signals)
 
 
 def load_catalogue(directory: Path, definitions: Definitions) -> Catalogue:

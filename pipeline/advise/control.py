@@ -41,9 +41,9 @@ class ControlLog(msgspec.Struct):
     changes: dict[str, Change] = {}
     windows: dict[str, Window] = {}
 
-    def note_change(self, event: ChangeEvent, limit: int) -> None:
-        """Remember it; beyond `limit` the oldest is forgotten."""
-        self.changes[event.id] = Change(
+    def note_change(self, event: ChangeEvent, limit: int) -> Change:
+        """Remember it and give it; beyond `limit` the oldest is forgotten."""
+        change = self.changes[event.id] = Change(
             at=to_ms(event.at),
             id=event.id,
             service=event.service,
@@ -53,7 +53,8 @@ class ControlLog(msgspec.Struct):
             summary=event.summary,
         )
         if len(self.changes) > limit:
-            del self.changes[min(self.changes.values(), key=lambda change: (change.at, change.id)).id]
+            del self.changes[min(self.changes.values(), key=lambda known: (known.at, known.id)).id]
+        return change
 
     def note_window(self, window: MaintenanceWindow, limit: int) -> None:
         """Remember it; beyond `limit` the one that ends first is forgotten."""

@@ -145,5 +145,9 @@ def _commands(templates: Iterable[CommandTemplate], values: Mapping[str, str]) -
 def _verification(rule: Rule) -> Verification:
     check = rule.verification
     return Verification(
-        signal=check.signal, condition=check.condition, after_s=check.after_s, abort_if=check.abort_if or ""
+        signal=check.signal,
+        condition=check.condition,
+        after_s=check.after_s,
+        settle_s=check.settle_s,
+        abort_if=check.abort_if or "",
     )

@@ -37,14 +37,12 @@ class Reporter:
 
     def drain(self, board: Board) -> None:
         """Take what the board has to write."""
-        services = {}
         for now, record in board.outbox:
             if isinstance(record, Recommendation):
-                services[record.id] = record.target.service
                 self._write(Topic.RECOMMENDATIONS, record, record.target.service, now)
             else:
                 self.outcomes[record.result] = self.outcomes.get(record.result, 0) + 1
-                self._write(Topic.OUTCOMES, record, services.get(record.recommendation, ""), now)
+                self._write(Topic.OUTCOMES, record, record.service, now)
         board.outbox.clear()
 
     def incident(self, incident: OpenIncident, changes: list[str], now: int, *, over: bool) -> None:

@@ -122,6 +122,9 @@ class Check(Part):
     signal: Text
     condition: Expression
     after_s: Annotated[float, Field(gt=0, le=604_800)]
+    settle_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        default=0.0, description="How long after the change nothing counts yet: a cache must warm up first"
+    )
     abort_if: Expression | None = None
 
 

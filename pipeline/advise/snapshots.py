@@ -8,6 +8,7 @@ import msgspec
 from pydantic import BaseModel
 
 from pipeline.advise.control import ControlLog
+from pipeline.advise.deploys import DeployTrial
 from pipeline.advise.incidents import IncidentLog
 from pipeline.advise.intervals import QueueState
 from pipeline.advise.standing import BoardState
@@ -30,6 +31,7 @@ class Parts(msgspec.Struct):
     board: BoardState
     control: ControlLog
     calls: LearnedCalls
+    deploys: dict[str, DeployTrial]
     calls_learned: int = 0
     """When calls that are no longer seen were last dropped, ms."""
     version: int = VERSION

@@ -22,6 +22,7 @@ from pipeline.advise import snapshots
 from pipeline.advise.advisor import Advisor
 from pipeline.advise.control import ControlLog
 from pipeline.advise.credibility import Credibility
+from pipeline.advise.deploys import Deploys
 from pipeline.advise.facts import Facts, symptoms, with_defaults
 from pipeline.advise.frames import Frame, Message, Tick, Watermark, milliseconds, read
 from pipeline.advise.history import History
@@ -30,7 +31,8 @@ from pipeline.advise.intervals import IntervalQueue
 from pipeline.advise.judge import Judge, Place
 from pipeline.advise.reporting import Reporter
 from pipeline.advise.standing import Board
-from pipeline.advise.verification import Verifier
+from pipeline.advise.verification import Pace, Verifier
+from pipeline.advise.windows import Windows
 from pipeline.errors import SettingsError
 from pipeline.records import ChangeEvent, Feedback, MaintenanceWindow, SourceIdle
 
@@ -41,12 +43,15 @@ if TYPE_CHECKING:
     from pipeline.advise.incidents import OpenIncident
     from pipeline.advise.judge import Match
     from pipeline.advise.topology import Topology
+    from pipeline.advise.windows import Trial
     from pipeline.settings import AdviseSettings
     from pipeline.stage import InputRecord, Output, SnapshotState
 
 MAX_SLOTS: Final = 720
 """Intervals of history at most: an hour at 5 s."""
 _USUAL_HISTORY_S: Final = 3600.0
+_SAME_CHANGE_MS: Final = 120_000
+"""A change event so soon after a change was made speaks of that change, or of the restart that it needs."""
 _FORGET_EVERY_MS: Final = 3_600_000
 
 
@@ -95,7 +100,9 @@ class AdviseStage:
             frame_ms, round(settings.source_timeout_s * 1000), settings.max_pending_frames, sources
         )
         slots = history_slots(settings, frame_s)
-        self._history = History(catalogue.history_signals(), frame_ms, slots, settings.max_services)
+        self._history = History(
+            catalogue.history_signals(), frame_ms, slots, settings.max_services, catalogue.verified_signals()
+        )
         self._trending = catalogue.trend_signals()
         self._control = ControlLog()
         self._incidents = Incidents(settings, self._topology, self._history, catalogue.baseline)
@@ -103,7 +110,10 @@ class AdviseStage:
         self._board = Board(round(settings.cooldown_s * 1000), round(settings.expiry_s * 1000))
         self._advisor = Advisor(settings, catalogue, self._board)
         self._judge = Judge(catalogue)
-        self._verifier = Verifier(catalogue, self._judge.evaluator, self._board, settings.decide_after_frames)
+        windows = Windows(self._history, catalogue.shapes)
+        pace = Pace(settings.decide_after_frames, frame_ms)
+        self._verifier = Verifier(catalogue, self._judge.evaluator, self._board, windows, pace, self._disturbed)
+        self._deploys = Deploys(settings, windows, catalogue.signals, frame_ms, self._disturbed)
         self._reporter = Reporter(f"/duri/advise/{input_topic}/{partition}")
         self._counts = {"frames": 0, "intervals": 0, "malformed": 0, "ignored": 0, "silenced": 0}
 
@@ -133,6 +143,7 @@ class AdviseStage:
             control=self._control,
             calls=self._topology.learned,
             calls_learned=self._calls_learned,
+            deploys=self._deploys.trials,
         )
         return {"state": snapshots.pack(parts), **self._history.snapshot()}
 
@@ -145,6 +156,7 @@ class AdviseStage:
         self._control = parts.control
         self._topology.restore(parts.calls)
         self._calls_learned = parts.calls_learned
+        self._deploys.trials = parts.deploys
 
     def tick(self, elapsed_ms: int) -> Sequence[Output]:  # noqa: ARG002  the contract's signature
         """Nothing: detect's partitions tick while they are idle and send their watermarks here, which moves time."""
@@ -192,7 +204,7 @@ class AdviseStage:
             case SourceIdle():
                 self._queue.rest(int(message.source.rpartition("/")[2]))
             case ChangeEvent():
-                self._control.note_change(message, limit)
+                self._deploys.note(self._control.note_change(message, limit))
             case MaintenanceWindow():
                 self._control.note_window(message, limit)
             case Feedback():
@@ -203,7 +215,7 @@ class AdviseStage:
 
     def _idle(self) -> bool:
         """Whether passing time changes nothing."""
-        return not self._incidents.log.open and not len(self._board)
+        return not self._incidents.log.open and not len(self._board) and not self._deploys.trials
 
     def _interval(self, end_ms: int, ordered: list[Frame]) -> None:
         self._counts["intervals"] += 1
@@ -211,6 +223,7 @@ class AdviseStage:
         self._history.learn(end_ms, ordered)
         self._learn_calls(ordered, end_ms)
         self._credibility.sift(frames, end_ms)
+        self._deploys.follow(frames, end_ms, self._board.write)
         self._incidents.observe(end_ms, frames, self._active(end_ms, frames))
         for younger, older in self._incidents.merged:
             self._advisor.adopt(younger, older)
@@ -233,6 +246,18 @@ class AdviseStage:
         if end_ms - self._calls_learned >= _FORGET_EVERY_MS:
             self._topology.forget(end_ms - round(self._settings.calls_memory_s * 1000))
             self._calls_learned = end_ms
+
+    def _disturbed(self, trial: Trial, frames: Mapping[str, Frame], end_ms: int) -> bool:
+        """Whether something beside the change was going on: maintenance, another change, trouble of a callee's own."""
+        if self._control.silenced(trial.service, end_ms - self._frame_ms, end_ms):
+            return True
+        if self._control.between([trial.service], trial.at + _SAME_CHANGE_MS, end_ms):
+            return True
+        callees = (frames[name] for name in self._topology.callees(trial.service) if name in frames)
+        return any(
+            any(symptoms([anomaly for anomaly in callee.anomalies if milliseconds(anomaly.opened_at) > trial.at]))
+            for callee in callees
+        )
 
     def _active(self, end_ms: int, frames: Mapping[str, Frame]) -> dict[str, list[Any]]:
         """The anomalies that count, maintenance aside."""

@@ -137,6 +137,7 @@ class Verification(Record):
     signal: str
     condition: str
     after_s: float
+    settle_s: float = Field(default=0.0, description="How long after the change nothing counts yet")
     abort_if: str = ""
 
 
@@ -180,18 +181,38 @@ class Recommendation(Record):
     links: list[str] = Field(default_factory=list)
 
 
+class Comparison(Record):
+    """Windows of a signal before and after a change, the season taken out."""
+
+    kind_name: ClassVar[str] = "comparison"
+
+    signal: str
+    before: float | None = Field(description="Median before the change")
+    after: float | None = Field(description="Median after it")
+    intervals_before: int
+    intervals_after: int
+    p: Share = Field(description="Mann-Whitney: how likely such ranks are where nothing changed")
+    delta: Annotated[float, Field(ge=-1, le=1)] = Field(
+        description="Cliff's delta: 1 where every interval after is higher than every one before"
+    )
+
+
 class Outcome(Record):
-    """What came of a recommendation."""
+    """What came of a recommendation, or of a change that somebody made."""
 
     kind_name: ClassVar[str] = "outcome"
 
     id: str
     schema_version: str = SCHEMA_VERSION
-    recommendation: str
+    recommendation: str = Field(description="Id; empty for a change that nobody recommended")
+    change: str = Field(default="", description="Id of the change event, for a deploy")
     rule: str
+    service: str = ""
     at: AwareDatetime
-    result: Literal["verified", "no_effect", "regressed", "rejected", "expired"]
+    result: Literal["verified", "no_effect", "regressed", "rejected", "expired", "fine"]
     signal: str
     before: float | None
     after: float | None
+    compared: list[Comparison] = Field(default_factory=list, description="What the result rests on, the target first")
+    disturbed: int = Field(default=0, description="Intervals left out, because something else was going on")
     note: str = ""
