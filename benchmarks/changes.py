@@ -104,7 +104,7 @@ _LEAST_RATIO: Final = 1.6
 
 
 class Story:
-    """One log: healthy, faulty, changed. `truth` is drawn with equal chances; a third of the advice is wrong each way."""
+    """One log: healthy, faulty, changed. `truth` is drawn with equal chances: a third is wrong each way."""
 
     def __init__(self, seed: int, *, deploy: bool = False) -> None:
         rng = self._rng = np.random.default_rng(seed)
@@ -199,36 +199,42 @@ class Story:
         rng = self._rng
         keep = np.exp(-self.frame_s / 60.0)
         self._noise = keep * self._noise + np.sqrt(1 - keep**2) * rng.normal(0.0, 0.1, len(HEALTHY))
-        swing = 0.15 * np.sin(2 * np.pi * (self.now + self._phase) / 86_400.0)
-        values = dict(HEALTHY)
-        if self.kind.slow and not self.deploy:
-            for name, factor in _SLOW.items():
-                values[name] *= 1.0 + (factor - 1.0) * self._strength * fault
-        if not self.deploy:
-            for name, faulty in self.kind.signals.items():
-                values[name] = values[name] + (faulty - values[name]) * min(fault, 1.0)
-        if harm and "slower" in self._harm:
-            for name in _SLOW:
-                values[name] *= self._slower * (_SLOW[name] if self._side_effect and not self.deploy else 1.0)
-        if harm and "errors" in self._harm:
-            values["http.error_ratio"] += self._errors
-        if wild:
-            values["http.error_ratio"] = min(1.0, values["http.error_ratio"] + 0.3)
-            for name in _SLOW:
-                values[name] *= 4.0
+        swing = 0.15 * float(np.sin(2 * np.pi * (self.now + self._phase) / 86_400.0))
+        values = self._disturb(self._fault(fault), harm=harm, wild=wild)
         values["http.rps"] *= (1.0 + swing) * (self._load if loaded else 1.0)
         for place, name in enumerate(values):
-            scatter = 1.5 if name in _SLOW else 0.6
-            extra = rng.normal(0.0, 0.08) if name in _SLOW else 0.0
-            values[name] *= float(
-                np.exp(scatter * self._noise[place] + extra + (0.3 * swing if name in _SLOW else 0.0))
-            )
+            slow = name in _SLOW
+            extra = rng.normal(0.0, 0.08) + 0.3 * swing if slow else 0.0
+            values[name] *= float(np.exp((1.5 if slow else 0.6) * self._noise[place] + extra))
         requests = max(1, round(values["http.rps"] * self.frame_s))
         values["http.error_ratio"] = float(rng.binomial(requests, min(1.0, values["http.error_ratio"])) / requests)
         for name in ("app.pool.utilisation", "redis.hit_ratio", "container.cpu.throttled_ratio"):
             values[name] = min(values[name], 1.0)
         if fault >= 0.9 and "app.pool.utilisation" in self.kind.signals and not self.deploy:
             values["app.pool.utilisation"] = 1.0
+        return values
+
+    def _fault(self, fault: float) -> dict[str, float]:
+        """What the fault makes of the healthy state."""
+        values = dict(HEALTHY)
+        if self.deploy:
+            return values
+        for name, factor in _SLOW.items() if self.kind.slow else ():
+            values[name] *= 1.0 + (factor - 1.0) * self._strength * fault
+        for name, faulty in self.kind.signals.items():
+            values[name] = values[name] + (faulty - values[name]) * min(fault, 1.0)
+        return values
+
+    def _disturb(self, values: dict[str, float], *, harm: bool, wild: bool) -> dict[str, float]:
+        """What a harmful change, and what somebody else's doing, adds to it."""
+        factor = 4.0 if wild else 1.0
+        if harm and "slower" in self._harm:
+            factor *= self._slower
+        side = harm and "slower" in self._harm and self._side_effect and not self.deploy
+        for name, fault in _SLOW.items():
+            values[name] *= factor * (fault if side else 1.0)
+        errors = (self._errors if harm and "errors" in self._harm else 0.0) + (0.3 if wild else 0.0)
+        values["http.error_ratio"] = min(1.0, values["http.error_ratio"] + errors)
         return values
 
     def _anomaly(self, name: str, values: Mapping[str, float], start: Any) -> dict[str, Any]:

@@ -10,11 +10,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipeline.advise.drafting import Moment, draft, raise_severity, redraft
 from pipeline.advise.rules import Tier
-from pipeline.advise.standing import Standing
+from pipeline.advise.standing import Found, Standing
 from pipeline.errors import LifecycleError
 from pipeline.records import RecommendationState, from_ms, to_ms
 
@@ -168,20 +168,22 @@ class Advisor:
         mine.sort(key=lambda each: -each.record.confidence * (1.0 if each.key in new else CLEARLY))
         for rank, standing in enumerate(mine, start=1):
             if standing.key in new:
-                standing.record = standing.record.model_copy(update={"rank": rank})
+                standing.record = _placed(standing, standing.record, mine[0], rank)
                 self.board.emit(standing, now)
             else:
-                self._refresh(standing, by_key.get(standing.key), incident, rank, now)
+                self._refresh(standing, by_key.get(standing.key), incident, _Place(rank, mine[0]), now)
 
-    def _refresh(self, standing: Standing, match: Match | None, incident: OpenIncident, rank: int, now: int) -> None:
-        record = standing.record
+    def _refresh(
+        self, standing: Standing, match: Match | None, incident: OpenIncident, place: _Place, now: int
+    ) -> None:
+        record, rank = standing.record, place.rank
         moved = rank != record.rank or (match is not None and incident.severity.rank > record.severity.rank)
         due = match is not None and now - standing.emitted >= self._settings.update_every_s * 1000.0
         if not (moved or due) or not standing.waiting or now < standing.held:
             return
         if match is not None:
             record = raise_severity(self._renewed(record, match, incident), incident.severity)
-        standing.record = record.model_copy(update={"rank": rank})
+        standing.record = _placed(standing, record, place.first, rank)
         self.board.emit(standing, now)
 
     def _renewed(self, record: Recommendation, match: Match, incident: OpenIncident) -> Recommendation:
@@ -202,7 +204,8 @@ class Advisor:
                 at = to_ms(feedback.at)
                 standing.applied = at if abs(at - now) <= _CLOCKS_MS else now
             case "rejected" | "false_alarm":
-                self.board.end(standing, RecommendationState.REJECTED, now, said)
+                found = Found(answer=feedback.verdict)
+                self.board.end(standing, RecommendationState.REJECTED, now, said, found)
             case "snooze":
                 self._snooze(standing, now)
 
@@ -213,6 +216,22 @@ class Advisor:
         expires = from_ms(max(to_ms(standing.record.expires), standing.held))
         standing.record = standing.record.model_copy(update={"expires": expires})
         self.board.emit(standing, now)
+
+
+class _Place(NamedTuple):
+    """Where a recommendation stands among those of its incident."""
+
+    rank: int
+    first: Standing
+
+
+def _placed(standing: Standing, record: Recommendation, first: Standing, rank: int) -> Recommendation:
+    """The record with its rank, and why it is not the first."""
+    reason = ""
+    if rank > 1:
+        reason = f"less sure than the first choice ({record.confidence:.2f} against {first.record.confidence:.2f})"
+        reason += f": {standing.weakest}" if standing.weakest else ""
+    return record.model_copy(update={"rank": rank, "rank_reason": reason})
 
 
 def _surest_first(match: Match) -> tuple[float, str, str]:

@@ -52,6 +52,15 @@ class Tier(enum.StrEnum):
         """Factor on the confidence: symptoms alone convince less than a mechanism seen at work."""
         return {Tier.MECHANISM: 1.0, Tier.CHANGE: 0.85, Tier.GENERIC: 0.5}[self]
 
+    @property
+    def words(self) -> str:
+        """What it rests on, for people."""
+        return {
+            Tier.MECHANISM: "it rests on the mechanism itself",
+            Tier.CHANGE: "it rests on a change just before",
+            Tier.GENERIC: "it rests on symptoms alone",
+        }[self]
+
 
 class LookAlike(Part):
     """A state that has the same symptoms and another remedy."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from pydantic import BaseModel
 
+from models.efficacy import Efficacy
 from pipeline.advise.control import ControlLog
 from pipeline.advise.deploys import DeployTrial
 from pipeline.advise.incidents import IncidentLog
@@ -32,6 +33,7 @@ class Parts(msgspec.Struct):
     control: ControlLog
     calls: LearnedCalls
     deploys: dict[str, DeployTrial]
+    efficacy: Efficacy
     calls_learned: int = 0
     """When calls that are no longer seen were last dropped, ms."""
     version: int = VERSION

@@ -29,6 +29,7 @@ from pipeline.advise.history import History
 from pipeline.advise.incidents import Incidents, count_anomalies
 from pipeline.advise.intervals import IntervalQueue
 from pipeline.advise.judge import Judge, Place
+from pipeline.advise.lessons import Lessons
 from pipeline.advise.reporting import Reporter
 from pipeline.advise.standing import Board
 from pipeline.advise.verification import Pace, Verifier
@@ -107,9 +108,10 @@ class AdviseStage:
         self._control = ControlLog()
         self._incidents = Incidents(settings, self._topology, self._history, catalogue.baseline)
         self._credibility = Credibility(self._history, catalogue.baseline)
-        self._board = Board(round(settings.cooldown_s * 1000), round(settings.expiry_s * 1000))
+        self._lessons = Lessons()
+        self._board = Board(self._lessons, round(settings.cooldown_s * 1000), round(settings.expiry_s * 1000))
         self._advisor = Advisor(settings, catalogue, self._board)
-        self._judge = Judge(catalogue)
+        self._judge = Judge(catalogue, self._lessons)
         windows = Windows(self._history, catalogue.shapes)
         pace = Pace(settings.decide_after_frames, frame_ms)
         self._verifier = Verifier(catalogue, self._judge.evaluator, self._board, windows, pace, self._disturbed)
@@ -144,6 +146,7 @@ class AdviseStage:
             calls=self._topology.learned,
             calls_learned=self._calls_learned,
             deploys=self._deploys.trials,
+            efficacy=self._lessons.efficacy,
         )
         return {"state": snapshots.pack(parts), **self._history.snapshot()}
 
@@ -157,6 +160,7 @@ class AdviseStage:
         self._topology.restore(parts.calls)
         self._calls_learned = parts.calls_learned
         self._deploys.trials = parts.deploys
+        self._lessons.efficacy = parts.efficacy
 
     def tick(self, elapsed_ms: int) -> Sequence[Output]:  # noqa: ARG002  the contract's signature
         """Nothing: detect's partitions tick while they are idle and send their watermarks here, which moves time."""
@@ -187,6 +191,7 @@ class AdviseStage:
             **{
                 f'recommendations_total{{rule="{name}"}}': count for name, count in sorted(self._advisor.opened.items())
             },
+            **self._lessons.statistics(),
             **{f'outcomes_total{{result="{name}"}}': count for name, count in sorted(self._reporter.outcomes.items())},
         }
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pipeline.advise.judge import Match
+    from pipeline.advise.lessons import Lessons
     from pipeline.records import Comparison
 
 WAITING: Final = frozenset({RecommendationState.PROPOSED, RecommendationState.ACKNOWLEDGED})
@@ -49,6 +50,10 @@ class Standing(msgspec.Struct):
     usual: dict[str, float] = {}
     before: dict[str, float] = {}
     """Signals when its rule last held: what a verification compares with."""
+    score: float = 0.0
+    """Confidence before calibration, when its rule last held."""
+    weakest: str = ""
+    """What holds its confidence down most, in words."""
     onset: int = 0
     """When the incident opened that it is about."""
     applied: int | None = None
@@ -78,6 +83,8 @@ class Standing(msgspec.Struct):
     def see(self, match: Match, now: int) -> None:
         """Take note that its rule holds."""
         self.matched = now
+        self.score = match.score
+        self.weakest = match.weakest
         self.before = match.facts.signals()
         self.usual = dict(match.facts.usual)
 
@@ -87,6 +94,8 @@ class Found(NamedTuple):
 
     compared: Sequence[Comparison] = ()
     disturbed: int = 0
+    answer: str = ""
+    """The verdict of whoever ended it, where it says more than the state."""
 
 
 class BoardState(msgspec.Struct):
@@ -100,8 +109,9 @@ class BoardState(msgspec.Struct):
 class Board:
     """The open recommendations, by id and by what they would change."""
 
-    def __init__(self, cooldown_ms: int, rejected_ms: int) -> None:
+    def __init__(self, lessons: Lessons, cooldown_ms: int, rejected_ms: int) -> None:
         self.state = BoardState()
+        self._lessons = lessons
         self.outbox: list[tuple[int, Recommendation | Outcome]] = []
         """Records to write, each with its time; the stage empties it."""
         self._by_key: dict[str, str] = {}
@@ -171,7 +181,10 @@ class Board:
         rejected = state is RecommendationState.REJECTED
         self.state.cooling[standing.key] = now + (self._rejected_ms if rejected else self._cooldown_ms)
         if state in RESULTS:
-            self.outbox.append((now, _outcome(standing, now, note, found or Found())))
+            found = found or Found()
+            self._lessons.take(standing, found.answer or RESULTS[state])
+            rate = self._lessons.efficacy.hit_rate(record.provenance.rule)
+            self.outbox.append((now, _outcome(standing, now, note, found, rate)))
 
     def forget(self, now: int) -> None:
         """Drop cool-downs that are over."""
@@ -201,7 +214,7 @@ class Board:
             del self._by_incident[standing.incident]
 
 
-def _outcome(standing: Standing, now: int, note: str, found: Found) -> Outcome:
+def _outcome(standing: Standing, now: int, note: str, found: Found, rate: tuple[int, int]) -> Outcome:
     record = standing.record
     signal = record.verification.signal
     return Outcome(
@@ -216,5 +229,7 @@ def _outcome(standing: Standing, now: int, note: str, found: Found) -> Outcome:
         after=found.compared[0].after if found.compared else None,
         compared=list(found.compared),
         disturbed=found.disturbed,
+        rule_verified=rate[0],
+        rule_applied=rate[1],
         note=note,
     )

@@ -169,6 +169,7 @@ class Recommendation(Record):
     severity: Severity
     rank: Annotated[int, Field(ge=1, description="1 is the first choice within its incident")]
     confidence: Share
+    rank_reason: str = Field(default="", description="Why it is not the first choice")
     why: Why
     change: Change
     how: How
@@ -214,5 +215,7 @@ class Outcome(Record):
     before: float | None
     after: float | None
     compared: list[Comparison] = Field(default_factory=list, description="What the result rests on, the target first")
+    rule_verified: int = Field(default=0, description="How many applied recommendations of this rule were verified")
+    rule_applied: int = Field(default=0, description="How many have been applied and judged so far")
     disturbed: int = Field(default=0, description="Intervals left out, because something else was going on")
     note: str = ""
