@@ -25,13 +25,12 @@ def round_of(story: Story, stage: Any, verdict: str) -> list[dict[str, Any]]:
 
 
 def test_what_never_helps_loses_its_place() -> None:
-    """The blocking handler goes first, until it was applied in vain several times: then the rollback does."""
+    """The blocking handler goes first, until it was applied in vain: then the rollback does."""
     story, stage = Story().healthy(40), make_stage(IMPATIENT)
-    firsts = [rules(round_of(story, stage, "applied"))[0] for _ in range(5)]
-    assert firsts[0] == "app-blocking-handler"
-    assert firsts[-1] == "deploy-rollback"
+    firsts = [rules(round_of(story, stage, "applied"))[0] for _ in range(2)]
+    assert firsts == ["app-blocking-handler", "deploy-rollback"]
     statistics = stage.statistics()
-    assert statistics['rule_applied_total{rule="app-blocking-handler"}'] >= 2
+    assert statistics['rule_applied_total{rule="app-blocking-handler"}'] == 1
     assert statistics['rule_verified_total{rule="app-blocking-handler"}'] == 0
 
 

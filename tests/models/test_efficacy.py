@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import msgspec
 import numpy as np
 import pytest
@@ -57,7 +59,7 @@ def test_calibration_keeps_the_order(
     for score, helped in calibrated:
         efficacy.calibrate(score, helped)
     confidence = [efficacy.confidence(score) for score in np.linspace(0, 1, 41)]
-    assert all(0.0 <= a <= b + 1e-12 <= 1.0 + 1e-12 for a, b in zip(confidence, confidence[1:], strict=False))
+    assert all(0.0 <= a <= b + 1e-12 <= 1.0 + 1e-12 for a, b in itertools.pairwise(confidence))
     assert 0.0 < efficacy.probability("a", "x", 0.5) < 1.0
     again = msgspec.msgpack.decode(msgspec.msgpack.encode(efficacy), type=Efficacy)
     assert again == efficacy
