@@ -223,6 +223,9 @@ class AdviseSettings(Section):
     change_window_s: Seconds = Field(
         default=1800.0, description="A change this long before an incident may be its cause"
     )
+    mute_s: Seconds = Field(
+        default=604_800.0, description="Signals whose recommendations are refused repeatedly are quietened for so long"
+    )
     deploy_watch_s: Seconds = Field(
         default=900.0, description="A deploy that made nothing worse for so long closes as fine"
     )

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipeline.advise.drafting import Moment, draft, raise_severity, redraft
 from pipeline.advise.rules import Tier
-from pipeline.advise.standing import Found, Standing
-from pipeline.errors import LifecycleError
-from pipeline.records import RecommendationState, from_ms, to_ms
+from pipeline.advise.standing import Standing
+from pipeline.records import RecommendationState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,15 +24,13 @@ if TYPE_CHECKING:
     from pipeline.advise.incidents import OpenIncident
     from pipeline.advise.judge import Match
     from pipeline.advise.standing import Board
-    from pipeline.records import Change, Feedback, Recommendation
+    from pipeline.records import Change, Recommendation
     from pipeline.settings import AdviseSettings
 
 MAX_CHOICES: Final = 3
 """Recommendations that an incident has at a time."""
 CLEARLY: Final = 1.2
 """Factor by which a newcomer must be surer to pass one that stands."""
-_CLOCKS_MS: Final = 3_600_000
-"""A person's `applied` may be so far from the newest interval; beyond it a clock is wrong."""
 _HYSTERESIS: Final = 0.25
 """Relative change of the recommended value below which the standing value is kept."""
 
@@ -46,8 +43,6 @@ class Advisor:
         self.opened: dict[str, int] = {}
         """Recommendations opened, by rule."""
         self.dropped = 0
-        self.feedback_unknown = 0
-        self.feedback_illegal = 0
         self._settings = settings
         self._catalogue = catalogue
 
@@ -72,17 +67,6 @@ class Advisor:
             match for match in matches if self._is_new(match, incident, now) and self._make_room(incident, match, now)
         ]
         self._rank(incident, by_key, chosen, now)
-
-    def answer(self, feedback: Feedback, now: int) -> None:
-        """Take a person's answer; one that fits no open recommendation, or no legal move, is counted."""
-        standing = self.board.get(feedback.recommendation)
-        if standing is None:
-            self.feedback_unknown += 1
-            return
-        try:
-            self._answer(standing, feedback, now)
-        except LifecycleError:
-            self.feedback_illegal += 1
 
     def expire(self, now: int) -> None:
         """End what nobody answered in time, and what no longer has a reason."""
@@ -193,29 +177,6 @@ class Advisor:
         return record.model_copy(
             update={"why": fresh.why, "confidence": fresh.confidence, "provenance": fresh.provenance}
         )
-
-    def _answer(self, standing: Standing, feedback: Feedback, now: int) -> None:
-        said = f"{feedback.verdict} by {feedback.by or 'somebody'}" + (f": {feedback.note}" if feedback.note else "")
-        match feedback.verdict:
-            case "acknowledged":
-                self.board.move(standing, RecommendationState.ACKNOWLEDGED, now)
-            case "applied":
-                self.board.move(standing, RecommendationState.APPLIED, now)
-                at = to_ms(feedback.at)
-                standing.applied = at if abs(at - now) <= _CLOCKS_MS else now
-            case "rejected" | "false_alarm":
-                found = Found(answer=feedback.verdict)
-                self.board.end(standing, RecommendationState.REJECTED, now, said, found)
-            case "snooze":
-                self._snooze(standing, now)
-
-    def _snooze(self, standing: Standing, now: int) -> None:
-        if not standing.waiting:
-            raise LifecycleError(f"a recommendation that is {standing.record.state} cannot be snoozed")
-        standing.held = now + round(self._settings.cooldown_s * 1000)
-        expires = from_ms(max(to_ms(standing.record.expires), standing.held))
-        standing.record = standing.record.model_copy(update={"expires": expires})
-        self.board.emit(standing, now)
 
 
 class _Place(NamedTuple):

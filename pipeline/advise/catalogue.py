@@ -6,6 +6,7 @@ facts, that every signal and setting it names is known, and that every {placehol
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +49,9 @@ class CompiledRule:
     values: Mapping[str, Program]
     condition: Program
     abort_if: Program | None
+    applied_if: Program | None
+    gauge: str | None
+    """The settings gauge that tells the present value, where it is that alone."""
     when_signals: frozenset[str]
     """Signals that the required conditions speak of."""
     past_signals: frozenset[str]
@@ -142,10 +146,18 @@ def _compile(rule: Rule, look_alikes: Mapping[str, LookAlike]) -> CompiledRule:
         values={name: compile_expression(text) for name, text in rule.values.items()},
         condition=compile_expression(rule.verification.condition),
         abort_if=compile_expression(rule.verification.abort_if) if rule.verification.abort_if else None,
+        applied_if=compile_expression(rule.change.applied_if) if rule.change.applied_if else None,
+        gauge=_gauge(rule.change.current),
         when_signals=frozenset().union(*map(spoken_of, rule.when)),
         past_signals=frozenset(_keys(texts, _HISTORY_MAPS)),
         trend_signals=frozenset(_keys(texts, _TREND_MAPS)),
     )
+
+
+def _gauge(current: str | None) -> str | None:
+    """The settings gauge that a `current` consists of."""
+    found = re.fullmatch(r"""settings\[["']([^"']+)["']\]""", (current or "").strip())
+    return found[1] if found else None
 
 
 def _keys(texts: Iterable[str], mappings: tuple[str, ...]) -> set[str]:
@@ -202,7 +214,7 @@ def _wrong_expressions(rule: Rule, catalogue: Catalogue, evaluator: Evaluator) -
 
 def _wrong(place: Place, text: str, catalogue: Catalogue, evaluator: Evaluator) -> Iterator[Mistake]:
     """Try the expression on sample facts: it must run, and give what its place asks for."""
-    wants_truth = place[0] not in ("change", "values")
+    wants_truth = place[0] not in ("change", "values") or place[1] == "applied_if"
     try:
         result = evaluator.strictly(compile_expression(text))
     except KeyError as error:

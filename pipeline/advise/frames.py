@@ -92,7 +92,14 @@ class Tick(msgspec.Struct):
 
 
 Message = (
-    Frame | Watermark | Tick | records.SourceIdle | records.ChangeEvent | records.Feedback | records.MaintenanceWindow
+    Frame
+    | Watermark
+    | Tick
+    | records.SourceIdle
+    | records.ChangeEvent
+    | records.Feedback
+    | records.MaintenanceWindow
+    | records.Muting
 )
 """What may stand on `duri.frames`."""
 
@@ -106,6 +113,7 @@ _CAREFUL: Final[Mapping[bytes, Callable[[bytes], Message]]] = {
     records.ChangeEvent.event_type().encode(): records.ChangeEvent.model_validate_json,
     records.Feedback.event_type().encode(): records.Feedback.model_validate_json,
     records.MaintenanceWindow.event_type().encode(): records.MaintenanceWindow.model_validate_json,
+    records.Muting.event_type().encode(): records.Muting.model_validate_json,
 }
 
 

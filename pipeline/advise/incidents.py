@@ -23,7 +23,7 @@ from pipeline.advise.frames import milliseconds
 from pipeline.records import Severity, content_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pipeline.advise.frames import Frame, OpenAnomaly
     from pipeline.advise.history import History
@@ -38,8 +38,11 @@ MAX_REACH: Final = 200
 """Services among which the cause of one incident is looked for."""
 MAX_SUSPECTS: Final = 10
 """Services that an incident names as possible causes."""
+MAX_REASONS: Final = 20
 MAX_WINDOWS: Final = 8
 """Intervals over which harm is summed at most: what came before tells of an earlier state."""
+DOWN_CERTAINTY: Final = 0.9
+"""Certainty that a service that is down causes what its callers suffer."""
 SUSPECT: Final = 0.25
 """Share of the unexplained harm that makes a service suspect."""
 _GUESS: Final = 0.7
@@ -80,9 +83,18 @@ class OpenIncident(msgspec.Struct):
     explained: list[str] = []
     """Services of which something more specific than symptoms was found."""
     recommendations: list[str] = []
+    known: list[str] = []
+    """Reasons why some of its services are not advised on."""
     announced: bool = False
     changed: bool = True
     """Whether there is something that its last record does not say."""
+
+    def name_reasons(self, reasons: Iterable[str]) -> None:
+        """Name these known reasons in the incident, each once."""
+        for reason in reasons:
+            if reason not in self.known and len(self.known) < MAX_REASONS:
+                self.known = [*self.known, reason]
+                self.changed = True
 
     @property
     def suspects(self) -> list[str]:
@@ -107,15 +119,17 @@ class Incidents:
         self.merged: list[tuple[OpenIncident, OpenIncident]] = []
         """Incidents that became part of an older one in this interval, with that one."""
         self.dropped = 0
+        self._down: Mapping[str, str] = {}
         self.opened: dict[Severity, int] = dict.fromkeys(Severity, 0)
         self._settings = settings
         self._topology = topology
         self._history = history
         self._baseline = baseline
 
-    def observe(self, end_ms: int, frames: Mapping[str, Frame], active: Anomalies) -> None:
-        """Take one interval: all its frames, and the anomalies that count, by service."""
+    def observe(self, end_ms: int, frames: Mapping[str, Frame], active: Anomalies, down: Mapping[str, str]) -> None:
+        """Take one interval: all its frames, the anomalies that count by service, and what is down for what reason."""
         self.merged = []
+        self._down = down
         for group in self._topology.groups(active):
             incident = self._incident_for(group, end_ms, active)
             if incident is not None:
@@ -259,6 +273,12 @@ class Incidents:
         return {first << doubling for doubling in range(12)}
 
     def _decide(self, incident: OpenIncident, end_ms: int, frames: Mapping[str, Frame], active: Anomalies) -> None:
+        dead = self._topology.deepest(service for service in incident.services if service in self._down)
+        if dead:
+            incident.changed |= not incident.decided or dead != incident.cause
+            incident.cause, incident.certainty, incident.decided = dead, DOWN_CERTAINTY, True
+            incident.headline = f"it is down: {self._down[dead]}"
+            return
         harms = self._measure(incident, end_ms, frames)
         ranked = rank_causes(harms, self._topology, complete=not incident.patched)
         if ranked:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.records import (
     Incident,
     IncidentState,
+    Muting,
     Outcome,
     Recommendation,
     Suspect,
@@ -40,6 +41,8 @@ class Reporter:
         for now, record in board.outbox:
             if isinstance(record, Recommendation):
                 self._write(Topic.RECOMMENDATIONS, record, record.target.service, now)
+            elif isinstance(record, Muting):
+                self._write(Topic.OUTCOMES, record, record.service, now)
             else:
                 self.outcomes[record.result] = self.outcomes.get(record.result, 0) + 1
                 self._write(Topic.OUTCOMES, record, record.service, now)
@@ -76,10 +79,11 @@ class Reporter:
             anomalies=incident.anomalies,
             changes=changes,
             recommendations=incident.recommendations,
+            known_reasons=incident.known,
         )
         self._write(Topic.INCIDENTS, record, incident.system, now)
 
-    def _write(self, topic: Topic, record: Incident | Recommendation | Outcome, key: str, now: int) -> None:
+    def _write(self, topic: Topic, record: Incident | Recommendation | Outcome | Muting, key: str, now: int) -> None:
         value = record.model_dump_json().encode()
         identity = content_id(record.id, now, value)
         self._outputs.append(

@@ -91,6 +91,10 @@ class ChangeFormula(Part):
     recommended: Expression
     lower: Expression | None = Field(default=None, description="Least sensible value")
     upper: Expression | None = Field(default=None, description="Greatest sensible value")
+    applied_if: Expression | None = Field(
+        default=None,
+        description="Holds once it was changed, for what is no number; numbers are compared with `current`'s gauge",
+    )
     step: Annotated[float, Field(gt=0)] | None = Field(default=None, description="Rounded up to a multiple of this")
     unit: str = ""
     observed_peak: Expression | None = Field(
@@ -177,7 +181,7 @@ class Rule(Part):
                 yield ("unless", index, "if"), other.condition
         for index, support in enumerate(self.supports):
             yield ("supports", index, "if"), support.condition
-        for name in ("current", "recommended", "lower", "upper", "observed_peak"):
+        for name in ("current", "recommended", "lower", "upper", "observed_peak", "applied_if"):
             if (formula := getattr(self.change, name)) is not None:
                 yield ("change", name), formula
         for name, text in self.values.items():

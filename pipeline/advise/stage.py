@@ -14,12 +14,13 @@ Everything follows from the log. Feedback is taken where it stands in it: it ans
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from pipeline.advise import snapshots
 from pipeline.advise.advisor import Advisor
+from pipeline.advise.answers import Answers
 from pipeline.advise.control import ControlLog
 from pipeline.advise.credibility import Credibility
 from pipeline.advise.deploys import Deploys
@@ -31,11 +32,12 @@ from pipeline.advise.intervals import IntervalQueue
 from pipeline.advise.judge import Judge, Place
 from pipeline.advise.lessons import Lessons
 from pipeline.advise.reporting import Reporter
+from pipeline.advise.silence import Silence, of_backends_down
 from pipeline.advise.standing import Board
 from pipeline.advise.verification import Pace, Verifier
 from pipeline.advise.windows import Windows
 from pipeline.errors import SettingsError
-from pipeline.records import ChangeEvent, Feedback, MaintenanceWindow, SourceIdle
+from pipeline.records import ChangeEvent, Feedback, MaintenanceWindow, Muting, SourceIdle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,15 +46,12 @@ if TYPE_CHECKING:
     from pipeline.advise.incidents import OpenIncident
     from pipeline.advise.judge import Match
     from pipeline.advise.topology import Topology
-    from pipeline.advise.windows import Trial
     from pipeline.settings import AdviseSettings
     from pipeline.stage import InputRecord, Output, SnapshotState
 
 MAX_SLOTS: Final = 720
 """Intervals of history at most: an hour at 5 s."""
 _USUAL_HISTORY_S: Final = 3600.0
-_SAME_CHANGE_MS: Final = 120_000
-"""A change event so soon after a change was made speaks of that change, or of the restart that it needs."""
 _FORGET_EVERY_MS: Final = 3_600_000
 
 
@@ -106,6 +105,7 @@ class AdviseStage:
         )
         self._trending = catalogue.trend_signals()
         self._control = ControlLog()
+        self._silence = Silence(self._control, self._topology, frame_ms)
         self._incidents = Incidents(settings, self._topology, self._history, catalogue.baseline)
         self._credibility = Credibility(self._history, catalogue.baseline)
         self._lessons = Lessons()
@@ -114,10 +114,11 @@ class AdviseStage:
         self._judge = Judge(catalogue, self._lessons)
         windows = Windows(self._history, catalogue.shapes)
         pace = Pace(settings.decide_after_frames, frame_ms)
-        self._verifier = Verifier(catalogue, self._judge.evaluator, self._board, windows, pace, self._disturbed)
-        self._deploys = Deploys(settings, windows, catalogue.signals, frame_ms, self._disturbed)
+        self._verifier = Verifier(catalogue, self._judge.evaluator, self._board, windows, pace, self._silence.disturbed)
+        self._deploys = Deploys(settings, windows, catalogue.signals, frame_ms, self._silence.disturbed)
+        self._answers = Answers(settings, self._judge, self._board, self._control, frame_ms)
         self._reporter = Reporter(f"/duri/advise/{input_topic}/{partition}")
-        self._counts = {"frames": 0, "intervals": 0, "malformed": 0, "ignored": 0, "silenced": 0}
+        self._counts = {"frames": 0, "intervals": 0, "malformed": 0, "ignored": 0}
 
     def step(self, records: Sequence[InputRecord]) -> list[Output]:
         """Take the next records, in log order. Those that cannot be read are counted and left out."""
@@ -156,7 +157,7 @@ class AdviseStage:
         self._queue.restore(parts.queue)
         self._incidents.log = parts.incidents
         self._board.restore(parts.board)
-        self._control = parts.control
+        self._control = self._answers.control = self._silence.control = parts.control
         self._topology.restore(parts.calls)
         self._calls_learned = parts.calls_learned
         self._deploys.trials = parts.deploys
@@ -176,12 +177,13 @@ class AdviseStage:
             "forced_intervals_total": self._queue.forced,
             "advise_malformed_records_total": counts["malformed"],
             "ignored_records_total": counts["ignored"],
-            "silenced_frames_total": counts["silenced"],
+            "silenced_frames_total": self._silence.silenced,
             "doubted_anomalies_total": self._credibility.doubted,
             "incidents_dropped_total": self._incidents.dropped,
             "recommendations_dropped_total": self._advisor.dropped,
-            "feedback_unknown_total": self._advisor.feedback_unknown,
-            "feedback_illegal_total": self._advisor.feedback_illegal,
+            "feedback_unknown_total": self._answers.unknown,
+            "feedback_illegal_total": self._answers.illegal,
+            "muted_anomalies_total": self._silence.muted,
             "pending_frames": self._queue.held,
             "silent_sources": self._queue.silent,
             "advise_services": len(self._history),
@@ -210,10 +212,12 @@ class AdviseStage:
                 self._queue.rest(int(message.source.rpartition("/")[2]))
             case ChangeEvent():
                 self._deploys.note(self._control.note_change(message, limit))
+            case Muting():
+                self._control.note_mute(message, limit)
             case MaintenanceWindow():
                 self._control.note_window(message, limit)
             case Feedback():
-                self._advisor.answer(message, self._queue.now)
+                self._answers.take(message, self._queue.now)
                 self._reporter.drain(self._board)
             case None:
                 self._counts["ignored"] += 1
@@ -228,14 +232,17 @@ class AdviseStage:
         self._history.learn(end_ms, ordered)
         self._learn_calls(ordered, end_ms)
         self._credibility.sift(frames, end_ms)
+        self._silence.sift(frames, end_ms)
         self._deploys.follow(frames, end_ms, self._board.write)
-        self._incidents.observe(end_ms, frames, self._active(end_ms, frames))
+        down = self._silence.down(frames)
+        self._incidents.observe(end_ms, frames, count_anomalies(frames), down)
         for younger, older in self._incidents.merged:
             self._advisor.adopt(younger, older)
             if younger.announced:
                 self._reporter.merged(younger, older, end_ms)
         for incident in list(self._incidents.log.open.values()):
-            self._advise(incident, frames, end_ms)
+            self._advise(incident, frames, down, end_ms)
+        self._answers.watch(frames, end_ms)
         self._verifier.follow(frames, end_ms)
         self._advisor.expire(end_ms)
         closed = self._incidents.close(end_ms)
@@ -252,40 +259,27 @@ class AdviseStage:
             self._topology.forget(end_ms - round(self._settings.calls_memory_s * 1000))
             self._calls_learned = end_ms
 
-    def _disturbed(self, trial: Trial, frames: Mapping[str, Frame], end_ms: int) -> bool:
-        """Whether something beside the change was going on: maintenance, another change, trouble of a callee's own."""
-        if self._control.silenced(trial.service, end_ms - self._frame_ms, end_ms):
-            return True
-        if self._control.between([trial.service], trial.at + _SAME_CHANGE_MS, end_ms):
-            return True
-        callees = (frames[name] for name in self._topology.callees(trial.service) if name in frames)
-        return any(
-            any(symptoms([anomaly for anomaly in callee.anomalies if milliseconds(anomaly.opened_at) > trial.at]))
-            for callee in callees
-        )
-
-    def _active(self, end_ms: int, frames: Mapping[str, Frame]) -> dict[str, list[Any]]:
-        """The anomalies that count, maintenance aside."""
-        active = count_anomalies(frames)
-        if active and self._control.windows:
-            start_ms = end_ms - self._frame_ms
-            silent = [service for service in active if self._control.silenced(service, start_ms, end_ms)]
-            self._counts["silenced"] += len(silent)
-            for service in silent:
-                del active[service]
-        return active
-
-    def _advise(self, incident: OpenIncident, frames: Mapping[str, Frame], end_ms: int) -> None:
+    def _advise(
+        self, incident: OpenIncident, frames: Mapping[str, Frame], down: Mapping[str, str], end_ms: int
+    ) -> None:
         matches: list[Match] = []
         heard = False
         for service in sorted({*incident.services, incident.cause}):
             frame = frames.get(service)
-            if frame is None or self._control.silenced(service, end_ms - self._frame_ms, end_ms):
+            if frame is None:
+                continue
+            reasons = self._silence.reasons(service, down, end_ms)
+            incident.name_reasons(reasons)
+            if reasons:
                 continue
             heard = True
             if frame.anomalies or service == incident.cause:
                 place = Place(service == incident.cause, incident.certainty, service in incident.suspects)
-                matches += self._judge.matches(self._facts(incident, frame, frames), place)
+                found, reasons = of_backends_down(
+                    self._judge.matches(self._facts(incident, frame, frames), place), frame
+                )
+                incident.name_reasons(reasons)
+                matches += found
         if heard:
             steady = self._advisor.steady(incident, matches)
             if incident.decided:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pipeline.advise.judge import Match
     from pipeline.advise.lessons import Lessons
-    from pipeline.records import Comparison
+    from pipeline.records import Comparison, Muting
 
 WAITING: Final = frozenset({RecommendationState.PROPOSED, RecommendationState.ACKNOWLEDGED})
 """States in which nobody has done anything yet."""
@@ -52,6 +52,8 @@ class Standing(msgspec.Struct):
     """Signals when its rule last held: what a verification compares with."""
     score: float = 0.0
     """Confidence before calibration, when its rule last held."""
+    signals: list[str] = []
+    """Signals whose anomalies stood behind it when its rule last held."""
     weakest: str = ""
     """What holds its confidence down most, in words."""
     onset: int = 0
@@ -85,6 +87,7 @@ class Standing(msgspec.Struct):
         self.matched = now
         self.score = match.score
         self.weakest = match.weakest
+        self.signals = sorted({anomaly.signal for anomaly in match.facts.frame.anomalies})
         self.before = match.facts.signals()
         self.usual = dict(match.facts.usual)
 
@@ -102,6 +105,8 @@ class BoardState(msgspec.Struct):
     """What the board must remember."""
 
     standing: dict[str, Standing] = {}
+    doubts: dict[str, list[float]] = {}
+    """By service and signal: how often it was called noise, and when last (ms)."""
     cooling: dict[str, int] = {}
     """Until when (ms) a thing is not proposed again, by key."""
 
@@ -112,7 +117,7 @@ class Board:
     def __init__(self, lessons: Lessons, cooldown_ms: int, rejected_ms: int) -> None:
         self.state = BoardState()
         self._lessons = lessons
-        self.outbox: list[tuple[int, Recommendation | Outcome]] = []
+        self.outbox: list[tuple[int, Recommendation | Outcome | Muting]] = []
         """Records to write, each with its time; the stage empties it."""
         self._by_key: dict[str, str] = {}
         self._by_incident: dict[str, set[str]] = {}
@@ -160,9 +165,9 @@ class Board:
         standing.emitted = now
         self.outbox.append((now, standing.record))
 
-    def write(self, now: int, outcome: Outcome) -> None:
-        """Write what came of a change that nobody recommended."""
-        self.outbox.append((now, outcome))
+    def write(self, now: int, record: Outcome | Muting) -> None:
+        """Write what came of a change that nobody recommended, or that a signal is quietened."""
+        self.outbox.append((now, record))
 
     def move(self, standing: Standing, state: RecommendationState, now: int) -> None:
         """Change its state and write it. Raises LifecycleError where the move is not legal."""

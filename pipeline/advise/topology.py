@@ -128,6 +128,12 @@ class Topology:
         """Number of the part of the graph that hangs together with this service; None where it stands alone."""
         return self._components.get(service)
 
+    def deepest(self, services: Iterable[str]) -> str | None:
+        """The first by name of these services that calls none of the others; None where there are none."""
+        names = sorted(services)
+        behind = [name for name in names if not set(names).intersection(self.callees(name))]
+        return next(iter(behind or names), None)
+
     def reach(self, services: Iterable[str], limit: int) -> list[str]:
         """These services and all that they call, directly or not: nearest first, `limit` at most."""
         found = dict.fromkeys(sorted(services))

@@ -44,6 +44,7 @@ from pipeline.records.inputs import (
     ChangeEvent,
     Feedback,
     MaintenanceWindow,
+    Muting,
     Sample,
 )
 from pipeline.records.recommendations import (
@@ -88,6 +89,7 @@ __all__ = [
     "Incident",
     "IncidentState",
     "MaintenanceWindow",
+    "Muting",
     "OpenAnomaly",
     "Outcome",
     "Provenance",
@@ -123,6 +125,7 @@ PUBLIC_RECORDS: tuple[type[Record], ...] = (
     Feedback,
     ChangeEvent,
     MaintenanceWindow,
+    Muting,
     Watermark,
     Tick,
     SourceIdle,

@@ -50,3 +50,6 @@ class Incident(Record):
     anomalies: list[str]
     changes: list[str] = Field(default_factory=list, description="Ids of change events shortly before it")
     recommendations: list[str] = Field(default_factory=list)
+    known_reasons: list[str] = Field(
+        default_factory=list, description="Why services of it are not advised on: maintenance, dependencies down"
+    )

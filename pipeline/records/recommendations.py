@@ -180,6 +180,7 @@ class Recommendation(Record):
     verification: Verification
     provenance: RecommendationProvenance
     links: list[str] = Field(default_factory=list)
+    answer: str = Field(default="", description="What somebody last said of it, or did without saying")
 
 
 class Comparison(Record):

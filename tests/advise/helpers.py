@@ -127,10 +127,11 @@ class Story:
         self.put(records.ChangeEvent(at=moment, service=service, **event))
         return self
 
-    def maintenance(self, minutes: float, services: Iterable[str] = ()) -> Story:
+    def maintenance(self, minutes: float, services: Iterable[str] = (), reason: str = "") -> Story:
         """A window from now on."""
         start, end = self._at(self.minute), at(self.minute * self.frame_s / 60.0 + minutes)
-        self.put(records.MaintenanceWindow(id="window", at=start, start=start, end=end, services=list(services)))
+        names = list(services)
+        self.put(records.MaintenanceWindow(id="window", at=start, start=start, end=end, services=names, reason=reason))
         return self
 
     def feedback(self, recommendation: str, verdict: str, identity: str = "f1") -> Story:

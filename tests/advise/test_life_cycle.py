@@ -270,9 +270,12 @@ def test_three_choices_at_most() -> None:
 
 
 def test_maintenance_silences() -> None:
-    """Within a window nothing is said of its services; after it, a problem that stands is."""
-    story, stage = Story().healthy(40).maintenance(30), make_stage()
-    assert stage.step(story.troubled(30, TROUBLE).take()) == []
+    """Within a window nothing is advised, and the incident names the reason; after it, a problem that stands is."""
+    story, stage = Story().healthy(40).maintenance(30, reason="load test"), make_stage()
+    outputs = stage.step(story.troubled(30, TROUBLE).take())
+    assert advice(outputs) == []
+    [reason] = of(outputs, Topic.INCIDENTS)[-1]["known_reasons"]
+    assert reason == "maintenance of duri_core: load test, until 2026-03-02 01:10 UTC"
     assert stage.statistics()["silenced_frames_total"] == 30
     assert rules(advice(stage.step(story.troubled(5, TROUBLE).take()))) == ["app-pool-size"]
 
@@ -296,10 +299,10 @@ def test_silence_is_not_recovery() -> None:
 def test_settings_that_change_renew_the_advice() -> None:
     """When the knob was turned without a word and it is not enough, the standing advice speaks of the new value."""
     story, stage, first = standing()
-    turned = Fault(POOL.signals, {"app.pool_size": 20.0}, rising=POOL.rising)
+    turned = Fault(POOL.signals, {"app.pool_size": 15.0}, rising=POOL.rising)
     found = advice(stage.step(story.troubled(40, {"duri_core": turned}).take()))
     assert found[-1]["id"] == first["id"]
-    assert (found[-1]["change"]["current"], found[-1]["change"]["recommended"]) == (20.0, 40.0)
+    assert (found[-1]["change"]["current"], found[-1]["change"]["recommended"]) == (15.0, 30.0)
 
 
 def test_graver_incident_raises_the_advice() -> None:
