@@ -7,15 +7,16 @@ facts, that every signal and setting it names is known, and that every {placehol
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from pipeline.advise.cause import HARM_SIGNALS
 from pipeline.advise.expressions import Evaluator, Program, compile_expression, references, spoken_of
-from pipeline.advise.facts import PLACEHOLDERS, sample_variables
-from pipeline.advise.rules import CatalogueFile, LookAlike, Rule, SettingEntry, placeholders
+from pipeline.advise.facts import BUDGET, PLACEHOLDERS, sample_variables
+from pipeline.advise.rules import CatalogueFile, ForecastEntry, LookAlike, Rule, SettingEntry, placeholders
 from pipeline.advise.topology import Topology, load_topology
 from pipeline.configfile import line_of, load_model, nearest, read_yaml
+from pipeline.detect.thresholds import load_thresholds
 from pipeline.errors import SettingsError
 from pipeline.signals.definitions import load_definitions
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     import yaml
 
+    from pipeline.detect.thresholds import Objective
     from pipeline.signals.definitions import Definitions, Signal
 
     Place = tuple[str | int, ...]
@@ -73,6 +75,8 @@ class Catalogue:
     by_id: Mapping[str, CompiledRule]
     shapes: Mapping[str, Signal]
     """How each signal is defined: in which direction it hurts, and which deviation matters."""
+    forecasts: Mapping[str, ForecastEntry]
+    objectives: Mapping[str, Objective] = field(default_factory=dict)
 
     def verified_signals(self) -> tuple[str, ...]:
         """Signals that verifications compare before and after; sorted."""
@@ -82,7 +86,7 @@ class Catalogue:
     def history_signals(self) -> tuple[str, ...]:
         """Signals whose recent past some rule, or the search for the cause, looks at; sorted."""
         looked_at = frozenset().union(*(entry.past_signals for entry in self.rules))
-        return tuple(sorted(frozenset(HARM_SIGNALS).union(looked_at, self.verified_signals())))
+        return tuple(sorted(frozenset(HARM_SIGNALS).union(looked_at, self.verified_signals(), self.forecasts)))
 
     def trend_signals(self) -> tuple[str, ...]:
         """Signals of whose trend some rule speaks; sorted."""
@@ -94,16 +98,18 @@ def build_catalogue(files: Iterable[CatalogueFile], definitions: Definitions) ->
     signals = {name: signal.unit for name, signal in definitions.signals.items()}
     settings = {name: SettingEntry() for name in definitions.settings}
     baseline: dict[str, float] = {}
+    forecasts: dict[str, ForecastEntry] = {}
     look_alikes: dict[str, LookAlike] = {}
     rules: list[Rule] = []
     for content in files:
         settings.update((name, entry) for name, entry in content.settings.items() if name in definitions.settings)
         baseline.update(content.baseline)
+        forecasts.update((name, entry) for name, entry in content.forecasts.items() if name in signals)
         look_alikes.update(content.look_alikes)
         rules.extend(content.rules)
     compiled = tuple(_compile(rule, look_alikes) for rule in sorted(rules, key=lambda rule: rule.id))
     by_id = {entry.rule.id: entry for entry in compiled}
-    return Catalogue(compiled, signals, settings, baseline, look_alikes, by_id, definitions.signals)
+    return Catalogue(compiled, signals, settings, baseline, look_alikes, by_id, definitions.signals, forecasts)
 
 
 def load_catalogue(directory: Path, definitions: Definitions) -> Catalogue:
@@ -126,7 +132,9 @@ def load_catalogue(directory: Path, definitions: Definitions) -> Catalogue:
 
 def load_advice(config_dir: Path) -> tuple[Catalogue, Topology]:
     """The catalogue and the service graph of a configuration folder. Raises SettingsError."""
-    catalogue = load_catalogue(config_dir / "catalogue", load_definitions(config_dir))
+    definitions = load_definitions(config_dir)
+    catalogue = load_catalogue(config_dir / "catalogue", definitions)
+    catalogue = replace(catalogue, objectives=load_thresholds(config_dir, definitions).objectives)
     return catalogue, load_topology(config_dir / "topology.yaml")
 
 
@@ -192,6 +200,9 @@ def _unknown_keys(content: CatalogueFile, catalogue: Catalogue) -> Iterator[Mist
     for name in content.settings:
         if name not in catalogue.settings:
             yield ("settings", name), _no_gauge(name, catalogue)
+    for name in content.forecasts:
+        if name not in catalogue.signals:
+            yield ("forecasts", name), _no_signal(name, catalogue)
     for name in content.baseline:
         if name not in catalogue.signals:
             yield ("baseline", name), _no_signal(name, catalogue)
@@ -248,6 +259,8 @@ def _unknown(place: Place, text: str, catalogue: Catalogue) -> Iterator[Mistake]
     for mapping, key in sorted(references(text)):
         if mapping in _SIGNAL_MAPS and key not in catalogue.signals:
             yield place, _no_signal(key, catalogue)
+        if mapping == "until" and key not in catalogue.forecasts and key != BUDGET:
+            yield place, f"nothing says when {key!r} runs out; name it under `forecasts`"
         if mapping == "settings" and key not in catalogue.settings:
             yield place, _no_gauge(key, catalogue)
 

@@ -88,6 +88,7 @@ def explain(match: Match, incident: OpenIncident, catalogue: Catalogue) -> Why:
         anomalies=sorted(anomaly.id for anomaly in match.facts.frame.anomalies),
         changes=sorted(str(change["id"]) for change in match.facts.latest.values()),
         incident=incident.id,
+        runs_out=list(match.facts.runs_out),
     )
 
 

@@ -96,6 +96,13 @@ class History:
         values, ends = self._series(service)
         return values[:, [self.signals.index(name) for name in signals]], ends
 
+    def matrix(self, signal: str) -> tuple[Float32s, Float64s, list[str]]:
+        """One signal of all services: float32[slots, services], seconds float64[slots], their names."""
+        numbers = np.arange(self._newest - self.slots + 1, self._newest + 1, dtype=np.int64)
+        names = sorted(self._rows, key=self._rows.__getitem__)
+        values: Float32s = self._pages[numbers % self.slots][:, : len(names), self.signals.index(signal)]
+        return values, numbers * self.frame_ms / 1000.0, names
+
     def seasonless(
         self, service: str, signals: Sequence[str], reference_ms: int
     ) -> tuple[Float64s, npt.NDArray[np.int64]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.records import (
     Incident,
@@ -18,8 +18,19 @@ from pipeline.records import (
 from pipeline.stage import Output, Topic
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipeline.advise.incidents import OpenIncident
     from pipeline.advise.standing import Board
+    from pipeline.records import RunsOut
+
+
+class Around(NamedTuple):
+    """What an incident's record says beside the incident."""
+
+    changes: Sequence[str] = ()
+    """Ids of change events shortly before it."""
+    runs_out: Sequence[RunsOut] = ()
 
 
 class Reporter:
@@ -48,21 +59,19 @@ class Reporter:
                 self._write(Topic.OUTCOMES, record, record.service, now)
         board.outbox.clear()
 
-    def incident(self, incident: OpenIncident, changes: list[str], now: int, *, over: bool) -> None:
+    def incident(self, incident: OpenIncident, around: Around, now: int, *, over: bool) -> None:
         """Write the incident as it is now."""
         state = IncidentState.UPDATED if incident.announced else IncidentState.OPENED
         if over:
             state = IncidentState.CLOSED
-        self._incident(incident, state, changes, now, _summary(incident, over=over))
+        self._incident(incident, state, around, now, _summary(incident, over=over))
         incident.announced, incident.changed = True, False
 
     def merged(self, younger: OpenIncident, older: OpenIncident, now: int) -> None:
         """Write that an incident became part of another."""
-        self._incident(younger, IncidentState.CLOSED, [], now, f"Part of incident {older.id} now")
+        self._incident(younger, IncidentState.CLOSED, Around(), now, f"Part of incident {older.id} now")
 
-    def _incident(
-        self, incident: OpenIncident, state: IncidentState, changes: list[str], now: int, summary: str
-    ) -> None:
+    def _incident(self, incident: OpenIncident, state: IncidentState, around: Around, now: int, summary: str) -> None:
         record = Incident(
             id=incident.id,
             state=state,
@@ -77,7 +86,8 @@ class Reporter:
             last_at=from_ms(incident.last),
             closed_at=from_ms(now) if state is IncidentState.CLOSED else None,
             anomalies=incident.anomalies,
-            changes=changes,
+            changes=list(around.changes),
+            runs_out=list(around.runs_out),
             recommendations=incident.recommendations,
             known_reasons=incident.known,
         )

@@ -222,10 +222,19 @@ class SettingEntry(Part):
     zero_is_none: bool = Field(default=False, description="Zero or less says that there is no such limit")
 
 
+class ForecastEntry(Part):
+    """A utilisation that must not reach its limit."""
+
+    limit: float = Field(description="What it must not reach, in the signal's unit")
+    horizon_s: Annotated[float, Field(gt=0, le=2_592_000)] = Field(description="How far ahead it matters")
+    least: float = Field(default=0.0, description="Below this nothing is said: there is room enough")
+
+
 class CatalogueFile(Part):
     """One file of `config/catalogue/`: rules, and what is assumed about the signals and gauges of signals.yaml."""
 
     settings: dict[str, SettingEntry] = Field(default_factory=dict, description="What to assume, by settings gauge")
+    forecasts: dict[str, ForecastEntry] = Field(default_factory=dict, description="What may run out, by signal")
     baseline: dict[str, float] = Field(default_factory=dict, description="What is usual before anything was learned")
     look_alikes: dict[str, LookAlike] = Field(
         default_factory=dict, description="States that several rules must be told apart from, by name"

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from models.efficacy import Efficacy
 from pipeline.advise.control import ControlLog
 from pipeline.advise.deploys import DeployTrial
+from pipeline.advise.forecasts import Budget
 from pipeline.advise.incidents import IncidentLog
 from pipeline.advise.intervals import QueueState
 from pipeline.advise.standing import BoardState
@@ -34,6 +35,7 @@ class Parts(msgspec.Struct):
     calls: LearnedCalls
     deploys: dict[str, DeployTrial]
     efficacy: Efficacy
+    budgets: dict[str, Budget]
     calls_learned: int = 0
     """When calls that are no longer seen were last dropped, ms."""
     version: int = VERSION

@@ -25,13 +25,14 @@ from pipeline.advise.control import ControlLog
 from pipeline.advise.credibility import Credibility
 from pipeline.advise.deploys import Deploys
 from pipeline.advise.facts import Facts, symptoms, with_defaults
+from pipeline.advise.forecasts import Forecasts
 from pipeline.advise.frames import Frame, Message, Tick, Watermark, milliseconds, read
 from pipeline.advise.history import History
 from pipeline.advise.incidents import Incidents, count_anomalies
 from pipeline.advise.intervals import IntervalQueue
 from pipeline.advise.judge import Judge, Place
 from pipeline.advise.lessons import Lessons
-from pipeline.advise.reporting import Reporter
+from pipeline.advise.reporting import Around, Reporter
 from pipeline.advise.silence import Silence, of_backends_down
 from pipeline.advise.standing import Board
 from pipeline.advise.verification import Pace, Verifier
@@ -116,6 +117,7 @@ class AdviseStage:
         pace = Pace(settings.decide_after_frames, frame_ms)
         self._verifier = Verifier(catalogue, self._judge.evaluator, self._board, windows, pace, self._silence.disturbed)
         self._deploys = Deploys(settings, windows, catalogue.signals, frame_ms, self._silence.disturbed)
+        self._forecasts = Forecasts(self._history, catalogue)
         self._answers = Answers(settings, self._judge, self._board, self._control, frame_ms)
         self._reporter = Reporter(f"/duri/advise/{input_topic}/{partition}")
         self._counts = {"frames": 0, "intervals": 0, "malformed": 0, "ignored": 0}
@@ -148,6 +150,7 @@ class AdviseStage:
             calls_learned=self._calls_learned,
             deploys=self._deploys.trials,
             efficacy=self._lessons.efficacy,
+            budgets=self._forecasts.budgets,
         )
         return {"state": snapshots.pack(parts), **self._history.snapshot()}
 
@@ -162,6 +165,7 @@ class AdviseStage:
         self._calls_learned = parts.calls_learned
         self._deploys.trials = parts.deploys
         self._lessons.efficacy = parts.efficacy
+        self._forecasts.budgets = parts.budgets
 
     def tick(self, elapsed_ms: int) -> Sequence[Output]:  # noqa: ARG002  the contract's signature
         """Nothing: detect's partitions tick while they are idle and send their watermarks here, which moves time."""
@@ -233,6 +237,7 @@ class AdviseStage:
         self._learn_calls(ordered, end_ms)
         self._credibility.sift(frames, end_ms)
         self._silence.sift(frames, end_ms)
+        self._forecasts.follow(frames, end_ms)
         self._deploys.follow(frames, end_ms, self._board.write)
         down = self._silence.down(frames)
         self._incidents.observe(end_ms, frames, count_anomalies(frames), down)
@@ -300,6 +305,8 @@ class AdviseStage:
             peaks=self._history.peaks(service),
             callees_slow=any(slow for slow, _ in callees),
             callees_failing=any(failing for _, failing in callees),
+            until={name: each.expected_s for name, each in self._forecasts.until(service).items()},
+            runs_out=self._forecasts.records(service, frame.ends),
             latest=self._control.latest(service, onset - self._change_window_ms, onset, onset + self._frame_ms),
         )
 
@@ -319,7 +326,8 @@ class AdviseStage:
             over = incident.id not in self._incidents.log.open
             if incident.changed or over:
                 changes = self._control.between(incident.services, self._onset(incident), self._until(incident))
-                self._reporter.incident(incident, [change.id for change in changes], end_ms, over=over)
+                around = Around([each.id for each in changes], self._forecasts.records(incident.cause, end_ms))
+                self._reporter.incident(incident, around, end_ms, over=over)
         oldest = min((incident.opened for incident in open_now), default=end_ms)
         self._control.forget(min(oldest, end_ms) - 2 * self._change_window_ms)
 

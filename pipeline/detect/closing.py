@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.detect.absent import AbsentData
+from pipeline.detect.burn_rate import BurnRates
 from pipeline.detect.frame import WHOLE_SERVICE, WHOLE_SERVICE_SIGNAL, ClosedFrame, Flag
 from pipeline.detect.frames import FrameWriter, ServiceFrame, Source
 from pipeline.detect.learned import LearnedSignals
@@ -44,11 +45,13 @@ class FrameCloser:
         self._units = [signal.unit for signal in definitions.signals.values()]
         self._writer = FrameWriter(signals, list(definitions.settings))
         self._static = StaticRules(configuration.thresholds.rules, signals, patience)
+        self._burn_rates = BurnRates(configuration.thresholds.objectives, signals, configuration.frame_ms)
         self._learned = LearnedSignals(list(definitions.signals.values()), configuration.bank)
         self._recent = RecentValues(len(signals), configuration.frame_ms)
         self._parts: dict[str, Any] = {
             "static": self._static,
             "regression": RegressionRules(configuration.thresholds.regression, signals, configuration.frame_ms),
+            "burn_rate": self._burn_rates,
             "absent": AbsentData(len(signals), patience),
             "learned": self._learned,
         }
@@ -99,6 +102,7 @@ class FrameCloser:
         for row, service in new:
             if self._registry.services.row(service) == row:
                 self._static.attach(row, service)
+                self._burn_rates.attach(row, service)
 
     def _live(
         self,

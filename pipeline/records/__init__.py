@@ -38,6 +38,7 @@ from pipeline.records.frames import (
 from pipeline.records.incidents import (
     Incident,
     IncidentState,
+    RunsOut,
     Suspect,
 )
 from pipeline.records.inputs import (
@@ -97,6 +98,7 @@ __all__ = [
     "RecommendationProvenance",
     "RecommendationState",
     "Record",
+    "RunsOut",
     "Sample",
     "Severity",
     "Share",

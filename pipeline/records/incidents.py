@@ -27,6 +27,17 @@ class Suspect(Record):
     share: Share = Field(description="Its share of the harm that the services it calls do not explain")
 
 
+class RunsOut(Record):
+    """When something is used up, if it goes on like this."""
+
+    kind_name: ClassVar[str] = "runs_out"
+
+    what: str = Field(description="Signal that reaches its limit, or error_budget")
+    expected_at: AwareDatetime
+    earliest_at: AwareDatetime
+    latest_at: AwareDatetime
+
+
 class Incident(Record):
     """Anomalies that belong together in time and along the service graph."""
 
@@ -50,6 +61,9 @@ class Incident(Record):
     anomalies: list[str]
     changes: list[str] = Field(default_factory=list, description="Ids of change events shortly before it")
     recommendations: list[str] = Field(default_factory=list)
+    runs_out: list[RunsOut] = Field(
+        default_factory=list, description="What of the cause's is used up when: memory, disk, connections, error budget"
+    )
     known_reasons: list[str] = Field(
         default_factory=list, description="Why services of it are not advised on: maintenance, dependencies down"
     )

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, Field
 from pipeline.errors import LifecycleError
 from pipeline.records.anomalies import Provenance
 from pipeline.records.base import SCHEMA_VERSION, Record, Severity, Share
+from pipeline.records.incidents import RunsOut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,6 +86,7 @@ class Why(Record):
     anomalies: list[str] = Field(default_factory=list)
     changes: list[str] = Field(default_factory=list)
     incident: str | None = None
+    runs_out: list[RunsOut] = Field(default_factory=list, description="What is used up when, if nothing is done")
 
 
 class Change(Record):
