@@ -76,6 +76,8 @@ class Catalogue:
     shapes: Mapping[str, Signal]
     """How each signal is defined: in which direction it hurts, and which deviation matters."""
     forecasts: Mapping[str, ForecastEntry]
+    healthy: Mapping[str, float]
+    """The state that rules' tests start from."""
     objectives: Mapping[str, Objective] = field(default_factory=dict)
 
     def verified_signals(self) -> tuple[str, ...]:
@@ -99,17 +101,19 @@ def build_catalogue(files: Iterable[CatalogueFile], definitions: Definitions) ->
     settings = {name: SettingEntry() for name in definitions.settings}
     baseline: dict[str, float] = {}
     forecasts: dict[str, ForecastEntry] = {}
+    healthy: dict[str, float] = {}
     look_alikes: dict[str, LookAlike] = {}
     rules: list[Rule] = []
     for content in files:
         settings.update((name, entry) for name, entry in content.settings.items() if name in definitions.settings)
         baseline.update(content.baseline)
+        healthy.update(content.healthy)
         forecasts.update((name, entry) for name, entry in content.forecasts.items() if name in signals)
         look_alikes.update(content.look_alikes)
         rules.extend(content.rules)
     compiled = tuple(_compile(rule, look_alikes) for rule in sorted(rules, key=lambda rule: rule.id))
     by_id = {entry.rule.id: entry for entry in compiled}
-    return Catalogue(compiled, signals, settings, baseline, look_alikes, by_id, definitions.signals, forecasts)
+    return Catalogue(compiled, signals, settings, baseline, look_alikes, by_id, definitions.signals, forecasts, healthy)
 
 
 def load_catalogue(directory: Path, definitions: Definitions) -> Catalogue:
@@ -128,6 +132,17 @@ def load_catalogue(directory: Path, definitions: Definitions) -> Catalogue:
     if mistakes:
         raise SettingsError("\n".join(_located(mistakes)))
     return catalogue
+
+
+def locate(directory: Path, rule: str, *place: str | int) -> str:
+    """`file:line` of a part of this rule; the folder where no file has it."""
+    for path in sorted(directory.glob("*.yaml")):
+        data, tree = read_yaml(path)
+        rules = data.get("rules", ()) if isinstance(data, dict) else ()
+        for index, entry in enumerate(rules):
+            if entry.get("id") == rule:
+                return f"{path}:{line_of(tree, ('rules', index, *place))}"
+    return str(directory)
 
 
 def load_advice(config_dir: Path) -> tuple[Catalogue, Topology]:
@@ -191,7 +206,7 @@ def _mistakes(content: CatalogueFile, catalogue: Catalogue) -> Iterator[Mistake]
         ]
         yield from ((("look_alikes", name, *place), f"look-alike {name}: {text}") for place, text in problems)
     for index, rule in enumerate(content.rules):
-        for check in (_wrong_expressions, _unknown_names, _unfilled):
+        for check in (_wrong_expressions, _unknown_names, _unknown_in_tests, _unfilled):
             for place, text in check(rule, catalogue, evaluator):
                 yield ("rules", index, *place), f"rule {rule.id}: {text}"
 
@@ -200,12 +215,10 @@ def _unknown_keys(content: CatalogueFile, catalogue: Catalogue) -> Iterator[Mist
     for name in content.settings:
         if name not in catalogue.settings:
             yield ("settings", name), _no_gauge(name, catalogue)
-    for name in content.forecasts:
-        if name not in catalogue.signals:
-            yield ("forecasts", name), _no_signal(name, catalogue)
-    for name in content.baseline:
-        if name not in catalogue.signals:
-            yield ("baseline", name), _no_signal(name, catalogue)
+    for part in ("forecasts", "healthy", "baseline"):
+        for name in getattr(content, part):
+            if name not in catalogue.signals:
+                yield (part, name), _no_signal(name, catalogue)
 
 
 def _no_signal(name: str, catalogue: Catalogue) -> str:
@@ -263,6 +276,14 @@ def _unknown(place: Place, text: str, catalogue: Catalogue) -> Iterator[Mistake]
             yield place, f"nothing says when {key!r} runs out; name it under `forecasts`"
         if mapping == "settings" and key not in catalogue.settings:
             yield place, _no_gauge(key, catalogue)
+
+
+def _unknown_in_tests(rule: Rule, catalogue: Catalogue, _: Evaluator) -> Iterator[Mistake]:
+    for index, test in enumerate(rule.tests):
+        for part in ("signals", "settings", "rising", "falling", "without"):
+            for name in getattr(test, part):
+                if name not in catalogue.signals and name not in catalogue.settings:
+                    yield ("tests", index, part), f"unknown signal or settings gauge {name!r}"
 
 
 def _unfilled(rule: Rule, _: Catalogue, __: Evaluator) -> Iterator[Mistake]:

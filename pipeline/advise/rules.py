@@ -141,6 +141,41 @@ class Check(Part):
     abort_if: Expression | None = None
 
 
+class Ramp(Part):
+    """A value that changes by the minute."""
+
+    start: float
+    per_minute: float
+
+    def at(self, minute: int) -> float:
+        """The value so many minutes after the trouble began."""
+        return self.start + self.per_minute * minute
+
+
+class RuleTest(Part):
+    """Frames in, recommendation out: what differs from the healthy state, and what the rule makes of it."""
+
+    name: Text = "finds its fault"
+    signals: dict[str, float | Ramp] = Field(default_factory=dict, description="Values in trouble")
+    settings: dict[str, float] = Field(default_factory=dict, description="Settings gauges in trouble")
+    rising: list[Text] = Field(default_factory=list, description="Signals with an open anomaly upwards")
+    falling: list[Text] = Field(default_factory=list, description="Signals with an open anomaly downwards")
+    without: list[Text] = Field(default_factory=list, description="Signals and gauges that nobody measures")
+    change: Literal["deploy", "config", "scale", "restart", "other"] | None = Field(
+        default=None, description="Kind of a change two minutes before the trouble"
+    )
+    minutes: Annotated[int, Field(ge=1, le=180)] = 6
+    expect: Literal["first", "proposed", "absent"] = Field(
+        default="first", description="Whether the rule is the first choice, one of them, or none"
+    )
+    recommended: float | str | None = Field(default=None, description="The value that it recommends")
+
+    def ramps(self) -> Iterator[tuple[str, Ramp]]:
+        """The signals, each as a value by the minute."""
+        for name, value in self.signals.items():
+            yield name, value if isinstance(value, Ramp) else Ramp(start=value, per_minute=0.0)
+
+
 class Rule(Part):
     """One finding and the one change that mends it."""
 
@@ -171,6 +206,7 @@ class Rule(Part):
     undo: list[CommandTemplate] = Field(min_length=1)
     verification: Check
     links: list[Annotated[str, Field(pattern=r"^https://")]] = Field(default_factory=list)
+    tests: list[RuleTest] = Field(default_factory=list, description="Run by `duri catalogue check`")
 
     def expressions(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Every expression with its place in the rule."""
@@ -235,6 +271,7 @@ class CatalogueFile(Part):
 
     settings: dict[str, SettingEntry] = Field(default_factory=dict, description="What to assume, by settings gauge")
     forecasts: dict[str, ForecastEntry] = Field(default_factory=dict, description="What may run out, by signal")
+    healthy: dict[str, float] = Field(default_factory=dict, description="The state that rules' tests start from")
     baseline: dict[str, float] = Field(default_factory=dict, description="What is usual before anything was learned")
     look_alikes: dict[str, LookAlike] = Field(
         default_factory=dict, description="States that several rules must be told apart from, by name"
