@@ -65,11 +65,12 @@ def _read(path: Path) -> Iterator[Record]:
         try:
             data: Any = json.loads(line)
             fields = data.keys() if isinstance(data, dict) else ()
+            if "source_partition" in fields or fields == {"at"}:
+                continue  # watermarks and ticks are made anew
             kind = next((kind for name, kind in _KINDS if name in fields), None)
-            if kind is not None:
-                yield kind.model_validate(data)
-            elif "source_partition" not in fields and "at" not in fields:  # watermarks and ticks are made anew
+            if kind is None:
                 raise FileError(f"{path}:{number}: is neither a frame nor a control record")
+            yield kind.model_validate(data)
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3])
             raise FileError(f"{path}:{number}: {problems}") from error
