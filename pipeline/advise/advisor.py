@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pipeline.advise.catalogue import Catalogue
-    from pipeline.advise.incidents import OpenIncident
+    from pipeline.advise.incident import OpenIncident
     from pipeline.advise.judge import Match
     from pipeline.advise.standing import Board
     from pipeline.records import Change, Recommendation

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pipeline.advise.catalogue import Catalogue
-    from pipeline.advise.incidents import OpenIncident
+    from pipeline.advise.incident import OpenIncident
     from pipeline.advise.judge import Match
     from pipeline.advise.rules import CommandTemplate, Rule
 

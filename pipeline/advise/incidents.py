@@ -15,15 +15,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from pipeline.advise.cause import HARM_SIGNALS, Harm, measure, rank_causes
 from pipeline.advise.facts import qualifying, symptoms
 from pipeline.advise.frames import milliseconds
+from pipeline.advise.incident import GUESS, IncidentLog, OpenIncident
 from pipeline.records import Severity, content_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from pipeline.advise.frames import Frame, OpenAnomaly
     from pipeline.advise.history import History
@@ -38,75 +37,10 @@ MAX_REACH: Final = 200
 """Services among which the cause of one incident is looked for."""
 MAX_SUSPECTS: Final = 10
 """Services that an incident names as possible causes."""
-MAX_REASONS: Final = 20
 MAX_WINDOWS: Final = 8
 """Intervals over which harm is summed at most: what came before tells of an earlier state."""
 DOWN_CERTAINTY: Final = 0.9
 """Certainty that a service that is down causes what its callers suffer."""
-SUSPECT: Final = 0.25
-"""Share of the unexplained harm that makes a service suspect."""
-_GUESS: Final = 0.7
-"""Certainty of a cause that no harm tells, among several services."""
-
-
-class OpenIncident(msgspec.Struct):
-    """An incident while it is open; times in ms."""
-
-    id: str
-    system: str
-    opened: int
-    last: int
-    """End of the last interval with an anomaly."""
-    heard: int
-    """End of the last interval with a frame of one of its services."""
-    severity: Severity
-    cause: str
-    services: list[str] = []
-    anomalies: list[str] = []
-    headline: str = ""
-    certainty: float = _GUESS
-    complaining: list[str] = []
-    """Services whose requests got slower or failed: harm is measured from there on, along their calls."""
-    complained: int | None = None
-    """End of the last interval in which a service began to complain."""
-    shares: dict[str, float] = {}
-    """Share of the unexplained harm by service, the most first."""
-    patched: bool = False
-    """Whether it was put together by time, because the graph lacks a call."""
-    windows: int = 0
-    """Intervals since a service joined or began to complain."""
-    decided: bool = False
-    usual: dict[str, dict[str, float]] = {}
-    """By service, what was usual before the incident."""
-    streaks: dict[str, int] = {}
-    """Intervals in a row in which a rule matched, by service and rule."""
-    explained: list[str] = []
-    """Services of which something more specific than symptoms was found."""
-    recommendations: list[str] = []
-    known: list[str] = []
-    """Reasons why some of its services are not advised on."""
-    announced: bool = False
-    changed: bool = True
-    """Whether there is something that its last record does not say."""
-
-    def name_reasons(self, reasons: Iterable[str]) -> None:
-        """Name these known reasons in the incident, each once."""
-        for reason in reasons:
-            if reason not in self.known and len(self.known) < MAX_REASONS:
-                self.known = [*self.known, reason]
-                self.changed = True
-
-    @property
-    def suspects(self) -> list[str]:
-        """Services with so much unexplained harm that they may be at fault beside the cause."""
-        return [service for service, share in self.shares.items() if share >= SUSPECT]
-
-
-class IncidentLog(msgspec.Struct):
-    """The open incidents, by id; and the incident of each service."""
-
-    open: dict[str, OpenIncident] = {}
-    by_service: dict[str, str] = {}
 
 
 class Incidents:
@@ -123,7 +57,7 @@ class Incidents:
         self.opened: dict[Severity, int] = dict.fromkeys(Severity, 0)
         self._settings = settings
         self._topology = topology
-        self._history = history
+        self.history = history
         self._baseline = baseline
 
     def observe(self, end_ms: int, frames: Mapping[str, Frame], active: Anomalies, down: Mapping[str, str]) -> None:
@@ -155,7 +89,7 @@ class Incidents:
         known = incident.usual.get(service)
         if known is None:
             expected = {name: signal.expected for name, signal in frame.signals.items() if signal.expected is not None}
-            known = {**self._baseline, **expected, **self._history.usual(service, incident.opened)}
+            known = {**self._baseline, **expected, **self.history.usual(service, incident.opened)}
             incident.usual[service] = known
         return known
 
@@ -187,7 +121,7 @@ class Incidents:
             heard=end_ms,
             severity=_worst(anomalies),
             cause=_loudest(group, active),
-            certainty=1.0 if len(group) == 1 else _GUESS,
+            certainty=1.0 if len(group) == 1 else GUESS,
         )
         self.log.open[incident.id] = incident
         self.opened[incident.severity] += 1
@@ -217,7 +151,7 @@ class Incidents:
 
     def _join_in_time(self, end_ms: int) -> None:
         """Merge what began to complain in this interval with what did shortly before, over a call nobody knows."""
-        patience = self._settings.decide_after_frames * self._history.frame_ms
+        patience = self._settings.decide_after_frames * self.history.frame_ms
         fresh = [each for each in self.log.open.values() if each.complained == end_ms]
         recent = [
             each
@@ -257,11 +191,11 @@ class Incidents:
 
     def _measure(self, incident: OpenIncident, end_ms: int, frames: Mapping[str, Frame]) -> dict[str, Harm]:
         """Harm of the services that complain and of all they call, over the newest windows of the incident."""
-        frame_ms = self._history.frame_ms
+        frame_ms = self.history.frame_ms
         since = end_ms - min(incident.windows, MAX_WINDOWS) * frame_ms
         harms = {}
         for service in self._topology.reach(incident.complaining, MAX_REACH):
-            values, ends = self._history.values(service, HARM_SIGNALS)
+            values, ends = self.history.values(service, HARM_SIGNALS)
             frame = frames.get(service)
             usual = self._baseline if frame is None else self.usual(incident, service, frame)
             window, healthy = values[ends > since], values[ends <= incident.opened]
@@ -286,7 +220,7 @@ class Incidents:
         else:
             here = [service for service in incident.services if service in active]
             cause = _loudest(here, active) if here else incident.cause
-            certainty = 1.0 if len(incident.services) == 1 else _GUESS
+            certainty = 1.0 if len(incident.services) == 1 else GUESS
         incident.shares = {other.service: round(other.share, 4) for other in ranked[:MAX_SUSPECTS]}
         incident.changed |= not incident.decided or cause != incident.cause
         incident.cause, incident.certainty, incident.decided = cause, certainty, True

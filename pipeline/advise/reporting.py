@@ -20,7 +20,7 @@ from pipeline.stage import Output, Topic
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.advise.incidents import OpenIncident
+    from pipeline.advise.incident import OpenIncident
     from pipeline.advise.standing import Board
     from pipeline.records import RunsOut
 

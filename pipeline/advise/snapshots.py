@@ -11,7 +11,7 @@ from models.efficacy import Efficacy
 from pipeline.advise.control import ControlLog
 from pipeline.advise.deploys import DeployTrial
 from pipeline.advise.forecasts import Budget
-from pipeline.advise.incidents import IncidentLog
+from pipeline.advise.incident import IncidentLog
 from pipeline.advise.intervals import QueueState
 from pipeline.advise.standing import BoardState
 from pipeline.advise.topology import LearnedCalls

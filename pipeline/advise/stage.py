@@ -24,16 +24,16 @@ from pipeline.advise.answers import Answers
 from pipeline.advise.control import ControlLog
 from pipeline.advise.credibility import Credibility
 from pipeline.advise.deploys import Deploys
-from pipeline.advise.facts import Facts, symptoms, with_defaults
 from pipeline.advise.forecasts import Forecasts
 from pipeline.advise.frames import Frame, Message, Tick, Watermark, milliseconds, read
 from pipeline.advise.history import History
 from pipeline.advise.incidents import Incidents, count_anomalies
+from pipeline.advise.inquiry import Inquiry
 from pipeline.advise.intervals import IntervalQueue
-from pipeline.advise.judge import Judge, Place
+from pipeline.advise.judge import Judge
 from pipeline.advise.lessons import Lessons
 from pipeline.advise.reporting import Around, Reporter
-from pipeline.advise.silence import Silence, of_backends_down
+from pipeline.advise.silence import Silence
 from pipeline.advise.standing import Board
 from pipeline.advise.verification import Pace, Verifier
 from pipeline.advise.windows import Windows
@@ -44,8 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipeline.advise.catalogue import Catalogue
-    from pipeline.advise.incidents import OpenIncident
-    from pipeline.advise.judge import Match
+    from pipeline.advise.incident import OpenIncident
     from pipeline.advise.topology import Topology
     from pipeline.settings import AdviseSettings
     from pipeline.stage import InputRecord, Output, SnapshotState
@@ -92,7 +91,6 @@ class AdviseStage:
     ) -> None:
         frame_ms = round(frame_s * 1000)
         self._settings = settings
-        self._catalogue = catalogue
         self._topology = topology.copy()
         self._calls_learned = 0
         self._frame_ms = frame_ms
@@ -104,7 +102,6 @@ class AdviseStage:
         self._history = History(
             catalogue.history_signals(), frame_ms, slots, settings.max_services, catalogue.verified_signals()
         )
-        self._trending = catalogue.trend_signals()
         self._control = ControlLog()
         self._silence = Silence(self._control, self._topology, frame_ms)
         self._incidents = Incidents(settings, self._topology, self._history, catalogue.baseline)
@@ -118,6 +115,9 @@ class AdviseStage:
         self._verifier = Verifier(catalogue, self._judge.evaluator, self._board, windows, pace, self._silence.disturbed)
         self._deploys = Deploys(settings, windows, catalogue.signals, frame_ms, self._silence.disturbed)
         self._forecasts = Forecasts(self._history, catalogue)
+        self._inquiry = Inquiry(
+            self._judge, self._incidents, self._topology, self._forecasts, self._silence, self._change_window_ms
+        )
         self._answers = Answers(settings, self._judge, self._board, self._control, frame_ms)
         self._reporter = Reporter(f"/duri/advise/{input_topic}/{partition}")
         self._counts = {"frames": 0, "intervals": 0, "malformed": 0, "ignored": 0}
@@ -267,48 +267,11 @@ class AdviseStage:
     def _advise(
         self, incident: OpenIncident, frames: Mapping[str, Frame], down: Mapping[str, str], end_ms: int
     ) -> None:
-        matches: list[Match] = []
-        heard = False
-        for service in sorted({*incident.services, incident.cause}):
-            frame = frames.get(service)
-            if frame is None:
-                continue
-            reasons = self._silence.reasons(service, down, end_ms)
-            incident.name_reasons(reasons)
-            if reasons:
-                continue
-            heard = True
-            if frame.anomalies or service == incident.cause:
-                place = Place(service == incident.cause, incident.certainty, service in incident.suspects)
-                found, reasons = of_backends_down(
-                    self._judge.matches(self._facts(incident, frame, frames), place), frame
-                )
-                incident.name_reasons(reasons)
-                matches += found
-        if heard:
+        matches = self._inquiry.matches(incident, frames, down, end_ms)
+        if matches is not None:
             steady = self._advisor.steady(incident, matches)
             if incident.decided:
                 self._advisor.advise(incident, steady, end_ms)
-
-    def _facts(self, incident: OpenIncident, frame: Frame, frames: Mapping[str, Frame]) -> Facts:
-        service = frame.service
-        settings, assumed = with_defaults(frame.settings, self._catalogue.settings)
-        onset = _onset_of(incident, frame)
-        callees = [symptoms(frames[callee].anomalies) for callee in self._topology.callees(service) if callee in frames]
-        return Facts(
-            service=service,
-            frame=frame,
-            settings=settings,
-            assumed=assumed,
-            usual=self._incidents.usual(incident, service, frame),
-            trends=self._history.trends(service, self._trending),
-            peaks=self._history.peaks(service),
-            callees_slow=any(slow for slow, _ in callees),
-            callees_failing=any(failing for _, failing in callees),
-            until={name: each.expected_s for name, each in self._forecasts.until(service).items()},
-            runs_out=self._forecasts.records(service, frame.ends),
-            latest=self._control.latest(service, onset - self._change_window_ms, onset, onset + self._frame_ms),
-        )
 
     def _onset(self, incident: OpenIncident) -> int:
         """From when on (ms) a change may be the incident's cause."""
@@ -330,9 +293,3 @@ class AdviseStage:
                 self._reporter.incident(incident, around, end_ms, over=over)
         oldest = min((incident.opened for incident in open_now), default=end_ms)
         self._control.forget(min(oldest, end_ms) - 2 * self._change_window_ms)
-
-
-def _onset_of(incident: OpenIncident, frame: Frame) -> int:
-    """When the service's own trouble began (ms): one that joins an incident late may have a cause of its own."""
-    began = min((milliseconds(anomaly.opened_at) for anomaly in frame.anomalies), default=incident.opened)
-    return max(began, incident.opened)
