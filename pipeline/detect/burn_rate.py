@@ -112,7 +112,9 @@ class BurnRates:
             since = np.where(firing, np.where(since == 0, frame.start, since), 0)
             self._state["since"][slots, place] = since
             for at in np.flatnonzero(firing).tolist():
-                yield self._flag(number, f"{objective_id}_{alert.name}", alert, int(rows[at]), int(since[at]), long[at])
+                yield self._flag(
+                    number, f"{objective_id}_{alert.name}", alert, int(rows[at]), int(since[at]), float(long[at])
+                )
 
     def _burn(
         self, slots: npt.NDArray[np.int32], bucket: int, window_ms: int, objective: Objective

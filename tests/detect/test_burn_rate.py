@@ -48,6 +48,7 @@ def test_fast_burn_is_critical_within_minutes() -> None:
     watched = Watched()
     assert watched.rules(60, 0.0) == set()
     found = watched.minutes(6, 0.2)
+    assert {type(flag.score) for flag in found} == {float}  # frames are written as JSON
     assert {(flag.rule, flag.severity, flag.detector) for flag in found} >= {
         ("core_14.4x", Severity.CRITICAL, Detector.BURN_RATE)
     }
