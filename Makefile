@@ -11,11 +11,11 @@ KAFKA := build/kafka
 KAFKA_RUNS := [ -f $(KAFKA)/pid ] && grep -qs duri "/proc/$$(cat $(KAFKA)/pid)/cmdline"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench kafka-up kafka-down clean
+.PHONY: help setup demo test lint bench bench-million kafka-up kafka-down clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  Variables: PYTHON=python3.11 or later, KAFKA_PORT=9092, PYTEST='-k words'"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  Variables: PYTHON=python3.11 or later, KAFKA_PORT=9092, PYTEST='-k words', MINUTES=10"
 
 setup: $(INSTALLED)  ## Make .venv and install everything into it (again only when versions change)
 
@@ -41,8 +41,15 @@ lint: setup  ## Check style, format, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A million series take a quarter of an hour: by itself.
+BENCHMARKS := $(filter-out %/bench_million.py,$(sort $(wildcard benchmarks/bench_*.py)))
+
 bench: setup  ## Measure; each benchmark prints one line of JSON
-	@for benchmark in $(subst /,.,$(basename $(sort $(wildcard benchmarks/bench_*.py)))); do $(BIN)/python -m "$$benchmark" || exit 1; done
+	@for benchmark in $(subst /,.,$(basename $(BENCHMARKS))); do $(BIN)/python -m "$$benchmark" || exit 1; done
+
+MINUTES ?= 10
+bench-million: setup  ## Measure a million live series on one worker, for MINUTES=10
+	@$(BIN)/python -m benchmarks.bench_million --minutes $(MINUTES)
 
 kafka-up: setup  ## Start a Kafka in the background and print its address
 	@mkdir -p $(KAFKA)

@@ -6,6 +6,7 @@
     │   ├── DecodeError        one Kafka message; it goes to the dead letters
     │   └── FileError          a file the user named                                  (exit 2)
     ├── StateError             a snapshot that cannot be restored
+    ├── MissingExtraError      an optional library is not installed                  (exit 2)
     ├── LifecycleError         a move that a state machine does not allow
     └── BrokerError            Kafka
         ├── BrokerUnavailableError  nobody answers there                              (retry)
@@ -55,6 +56,12 @@ class FileError(InputError):
 
 class StateError(DuriError):
     """A snapshot does not fit this program: the message names both versions."""
+
+
+class MissingExtraError(DuriError):
+    """What was asked for needs a library that is an extra: the message says how to install it."""
+
+    exit_status = 2
 
 
 class LifecycleError(DuriError):

@@ -6,6 +6,7 @@ import os
 import uuid
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from pipeline.errors import EmbeddedBrokerError
@@ -13,6 +14,10 @@ from pipeline.runtime.broker import EmbeddedBroker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# A busy machine is no failure: what is slow is found by benchmarks.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -38,6 +38,7 @@ def _options(
 def _register() -> None:
     """Add every command; imported late, so that `import pipeline.cli` stays cheap."""
     from pipeline.cli.backtest import backtest  # noqa: PLC0415
+    from pipeline.cli.bench import bench  # noqa: PLC0415
     from pipeline.cli.broker import broker  # noqa: PLC0415
     from pipeline.cli.catalogue import catalogue  # noqa: PLC0415
     from pipeline.cli.deadletter import deadletter  # noqa: PLC0415
@@ -53,7 +54,7 @@ def _register() -> None:
 
     for command in (demo, run, replay, watch, feedback, score, backtest, doctor, schema, broker):
         app.command()(command)
-    for group, name in ((topics, "topics"), (deadletter, "deadletter"), (catalogue, "catalogue")):
+    for group, name in ((topics, "topics"), (deadletter, "deadletter"), (catalogue, "catalogue"), (bench, "bench")):
         app.add_typer(group, name=name)
 
 

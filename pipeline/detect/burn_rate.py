@@ -57,7 +57,7 @@ class BurnRates:
         """These services are gone."""
         for row in rows.tolist():
             self._concerns.pop(row, None)
-        self._state.evict(self._cells.evict(rows))
+        self._cells.evict(rows, self._state)
 
     def attach(self, row: int, service: str) -> None:
         """A service has this row from now on."""

@@ -61,6 +61,10 @@ class CallRates:
         for slot in slots & self._members.keys():
             del self._members[slot]
 
+    def renumber(self, slots: Mapping[int, int]) -> None:
+        """Series have other slots now: the new one by the old."""
+        self._members = {slots[slot]: member for slot, member in self._members.items()}
+
     def evaluate(self, rows: npt.NDArray[np.void]) -> dict[int, Sequence[CallRate]]:
         """By service row, the pairs that called in the frame that the store's `rows` have collected, sorted."""
         if not self._members:

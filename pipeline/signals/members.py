@@ -10,6 +10,8 @@ import numpy as np
 from pipeline.signals.advance import GAUGE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy.typing as npt
 
     from pipeline.signals.definitions import Term
@@ -41,6 +43,11 @@ class Members:
             del self._bounds[slot]
         if gone:
             self._arrays = None
+
+    def renumber(self, slots: Mapping[int, int]) -> None:
+        """Series have other slots now: the new one by the old."""
+        self._bounds = {slots[slot]: entry for slot, entry in self._bounds.items()}
+        self._arrays = None
 
     def arrays(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.float64]]:
         """int32[m] slots in ascending order, int32[m] service rows, float64[m] bounds."""

@@ -47,6 +47,15 @@ def test_series_that_are_gone() -> None:
     assert calls.evaluate(store.rows) == {0: [CallRate("a", "c", 1.0)]}
 
 
+def test_series_that_moved() -> None:
+    """After the store moved its series together each counts for its pair still."""
+    calls, store = counted(("a", "b", 1.0), ("a", "c", 2.0))
+    calls.remove({0})
+    calls.renumber({1: 0})
+    store.rows[0] = store.rows[1]
+    assert calls.evaluate(store.rows) == {0: [CallRate("a", "c", 2.0)]}
+
+
 def test_other_series_are_none_of_it() -> None:
     """Only the counters that the configuration names."""
     calls = CallRates(load_definitions(shipped_config()).calls)
