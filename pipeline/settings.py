@@ -266,10 +266,19 @@ class AdviseSettings(Section):
     change_window_s: Seconds = Field(
         default=1800.0, description="A change this long before an incident may be its cause"
     )
+    mute_s: Seconds = Field(
+        default=604_800.0, description="Signals whose recommendations are refused repeatedly are quietened for so long"
+    )
+    deploy_watch_s: Seconds = Field(
+        default=900.0, description="A deploy that made nothing worse for so long closes as fine"
+    )
     history_s: Annotated[float, Field(ge=60, le=86_400)] | None = Field(
         default=None,
         description="How far back references (what was usual) and trends of a service look: 720 frames at most. "
         "Where absent: an hour, or 720 frames where they are shorter",
+    )
+    calls_memory_s: Annotated[float, Field(ge=60, le=31_536_000)] = Field(
+        default=604_800.0, description="A call that span metrics told of is forgotten when not seen for so long"
     )
     max_services: Annotated[int, Field(ge=1, description="Services whose recent history a partition keeps")] = 20_000
     max_pending_frames: Annotated[int, Field(ge=1, description="Frames held for slower sources")] = 100_000

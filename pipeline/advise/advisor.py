@@ -10,22 +10,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipeline.advise.drafting import Moment, draft, raise_severity, redraft
 from pipeline.advise.rules import Tier
 from pipeline.advise.standing import Standing
-from pipeline.errors import LifecycleError
-from pipeline.records import RecommendationState, from_ms, to_ms
+from pipeline.records import RecommendationState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pipeline.advise.catalogue import Catalogue
-    from pipeline.advise.incidents import OpenIncident
+    from pipeline.advise.incident import OpenIncident
     from pipeline.advise.judge import Match
     from pipeline.advise.standing import Board
-    from pipeline.records import Change, Feedback, Recommendation
+    from pipeline.records import Change, Recommendation
     from pipeline.settings import AdviseSettings
 
 MAX_CHOICES: Final = 3
@@ -44,8 +43,6 @@ class Advisor:
         self.opened: dict[str, int] = {}
         """Recommendations opened, by rule."""
         self.dropped = 0
-        self.feedback_unknown = 0
-        self.feedback_illegal = 0
         self._settings = settings
         self._catalogue = catalogue
 
@@ -71,31 +68,20 @@ class Advisor:
         ]
         self._rank(incident, by_key, chosen, now)
 
-    def answer(self, feedback: Feedback, now: int) -> None:
-        """Take a person's answer; one that fits no open recommendation, or no legal move, is counted."""
-        standing = self.board.get(feedback.recommendation)
-        if standing is None:
-            self.feedback_unknown += 1
-            return
-        try:
-            self._answer(standing, feedback, now)
-        except LifecycleError:
-            self.feedback_illegal += 1
-
     def expire(self, now: int) -> None:
         """End what nobody answered in time, and what no longer has a reason."""
         for standing in self.board.expired(now):
             self.board.end(standing, RecommendationState.EXPIRED, now, "nobody answered in time")
         patience = self._settings.incident_gap_s * 1000.0
         for standing in self.board:
-            if standing.waiting and now - standing.matched > patience:
+            if standing.waiting and not standing.undoes and now - standing.matched > patience:
                 self.board.end(standing, RecommendationState.EXPIRED, now, "its conditions no longer hold")
         self.board.forget(now)
 
     def close(self, incident: OpenIncident, now: int) -> None:
         """End what waits for an answer although its incident is over; what is applied is still verified."""
         for standing in self.board.of(incident.id):
-            if standing.waiting:
+            if standing.waiting and not standing.undoes:
                 self.board.end(standing, RecommendationState.EXPIRED, now, "its incident is over")
 
     def adopt(self, younger: OpenIncident, older: OpenIncident) -> None:
@@ -137,6 +123,7 @@ class Advisor:
         standing = Standing(
             record=draft(match, incident, self._catalogue, moment, last),
             incident=incident.id,
+            onset=incident.opened,
             matched=now,
             emitted=now,
         )
@@ -165,20 +152,22 @@ class Advisor:
         mine.sort(key=lambda each: -each.record.confidence * (1.0 if each.key in new else CLEARLY))
         for rank, standing in enumerate(mine, start=1):
             if standing.key in new:
-                standing.record = standing.record.model_copy(update={"rank": rank})
+                standing.record = _placed(standing, standing.record, mine[0], rank)
                 self.board.emit(standing, now)
             else:
-                self._refresh(standing, by_key.get(standing.key), incident, rank, now)
+                self._refresh(standing, by_key.get(standing.key), incident, _Place(rank, mine[0]), now)
 
-    def _refresh(self, standing: Standing, match: Match | None, incident: OpenIncident, rank: int, now: int) -> None:
-        record = standing.record
+    def _refresh(
+        self, standing: Standing, match: Match | None, incident: OpenIncident, place: _Place, now: int
+    ) -> None:
+        record, rank = standing.record, place.rank
         moved = rank != record.rank or (match is not None and incident.severity.rank > record.severity.rank)
         due = match is not None and now - standing.emitted >= self._settings.update_every_s * 1000.0
         if not (moved or due) or not standing.waiting or now < standing.held:
             return
         if match is not None:
             record = raise_severity(self._renewed(record, match, incident), incident.severity)
-        standing.record = record.model_copy(update={"rank": rank})
+        standing.record = _placed(standing, record, place.first, rank)
         self.board.emit(standing, now)
 
     def _renewed(self, record: Recommendation, match: Match, incident: OpenIncident) -> Recommendation:
@@ -189,26 +178,21 @@ class Advisor:
             update={"why": fresh.why, "confidence": fresh.confidence, "provenance": fresh.provenance}
         )
 
-    def _answer(self, standing: Standing, feedback: Feedback, now: int) -> None:
-        said = f"{feedback.verdict} by {feedback.by or 'somebody'}" + (f": {feedback.note}" if feedback.note else "")
-        match feedback.verdict:
-            case "acknowledged":
-                self.board.move(standing, RecommendationState.ACKNOWLEDGED, now)
-            case "applied":
-                self.board.move(standing, RecommendationState.APPLIED, now)
-                standing.applied = now
-            case "rejected" | "false_alarm":
-                self.board.end(standing, RecommendationState.REJECTED, now, said)
-            case "snooze":
-                self._snooze(standing, now)
 
-    def _snooze(self, standing: Standing, now: int) -> None:
-        if not standing.waiting:
-            raise LifecycleError(f"a recommendation that is {standing.record.state} cannot be snoozed")
-        standing.held = now + round(self._settings.cooldown_s * 1000)
-        expires = from_ms(max(to_ms(standing.record.expires), standing.held))
-        standing.record = standing.record.model_copy(update={"expires": expires})
-        self.board.emit(standing, now)
+class _Place(NamedTuple):
+    """Where a recommendation stands among those of its incident."""
+
+    rank: int
+    first: Standing
+
+
+def _placed(standing: Standing, record: Recommendation, first: Standing, rank: int) -> Recommendation:
+    """The record with its rank, and why it is not the first."""
+    reason = ""
+    if rank > 1:
+        reason = f"less sure than the first choice ({record.confidence:.2f} against {first.record.confidence:.2f})"
+        reason += f": {standing.weakest}" if standing.weakest else ""
+    return record.model_copy(update={"rank": rank, "rank_reason": reason})
 
 
 def _surest_first(match: Match) -> tuple[float, str, str]:

@@ -6,14 +6,17 @@ facts, that every signal and setting it names is known, and that every {placehol
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from pipeline.advise.cause import HARM_SIGNALS
 from pipeline.advise.expressions import Evaluator, Program, compile_expression, references, spoken_of
-from pipeline.advise.facts import PLACEHOLDERS, sample_variables
-from pipeline.advise.rules import CatalogueFile, LookAlike, Rule, SettingEntry, placeholders
+from pipeline.advise.facts import BUDGET, PLACEHOLDERS, sample_variables
+from pipeline.advise.rules import CatalogueFile, ForecastEntry, LookAlike, Rule, SettingEntry, placeholders
 from pipeline.advise.topology import Topology, load_topology
 from pipeline.configfile import line_of, load_model, nearest, read_yaml
+from pipeline.detect.thresholds import load_thresholds
 from pipeline.errors import SettingsError
 from pipeline.signals.definitions import load_definitions
 
@@ -23,20 +26,14 @@ if TYPE_CHECKING:
 
     import yaml
 
-    from pipeline.signals.definitions import Definitions
+    from pipeline.detect.thresholds import Objective
+    from pipeline.signals.definitions import Definitions, Signal
 
     Place = tuple[str | int, ...]
     Mistake = tuple[Place, str]
 
-HARM_SIGNALS: Final = (
-    "http.latency.p50",
-    "http.latency.p95",
-    "http.latency.p99",
-    "http.rps",
-    "http.availability",
-    "http.error_ratio",
-)
-"""Signals that tell how much a service suffers; their history is always kept."""
+GUARDS: Final = ("http.latency.mean", "http.latency.p95", "http.error_ratio", "http.rps")
+"""Signals that a change must not make worse, whatever it is meant to mend."""
 _SIGNAL_MAPS: Final = ("signals", "usual", "expected", "slope", "steadiness", "peak", "before", "rising", "falling")
 _TREND_MAPS: Final = ("slope", "steadiness")
 _HISTORY_MAPS: Final = ("usual", "slope", "steadiness", "peak")
@@ -54,6 +51,9 @@ class CompiledRule:
     values: Mapping[str, Program]
     condition: Program
     abort_if: Program | None
+    applied_if: Program | None
+    gauge: str | None
+    """The settings gauge that tells the present value, where it is that alone."""
     when_signals: frozenset[str]
     """Signals that the required conditions speak of."""
     past_signals: frozenset[str]
@@ -73,10 +73,22 @@ class Catalogue:
     baseline: Mapping[str, float]
     look_alikes: Mapping[str, LookAlike]
     by_id: Mapping[str, CompiledRule]
+    shapes: Mapping[str, Signal]
+    """How each signal is defined: in which direction it hurts, and which deviation matters."""
+    forecasts: Mapping[str, ForecastEntry]
+    healthy: Mapping[str, float]
+    """The state that rules' tests start from."""
+    objectives: Mapping[str, Objective] = field(default_factory=dict)
+
+    def verified_signals(self) -> tuple[str, ...]:
+        """Signals that verifications compare before and after; sorted."""
+        named = {entry.rule.verification.signal for entry in self.rules} | {*GUARDS}
+        return tuple(sorted(name for name in named if name in self.signals))
 
     def history_signals(self) -> tuple[str, ...]:
         """Signals whose recent past some rule, or the search for the cause, looks at; sorted."""
-        return tuple(sorted(frozenset(HARM_SIGNALS).union(*(entry.past_signals for entry in self.rules))))
+        looked_at = frozenset().union(*(entry.past_signals for entry in self.rules))
+        return tuple(sorted(frozenset(HARM_SIGNALS).union(looked_at, self.verified_signals(), self.forecasts)))
 
     def trend_signals(self) -> tuple[str, ...]:
         """Signals of whose trend some rule speaks; sorted."""
@@ -88,16 +100,20 @@ def build_catalogue(files: Iterable[CatalogueFile], definitions: Definitions) ->
     signals = {name: signal.unit for name, signal in definitions.signals.items()}
     settings = {name: SettingEntry() for name in definitions.settings}
     baseline: dict[str, float] = {}
+    forecasts: dict[str, ForecastEntry] = {}
+    healthy: dict[str, float] = {}
     look_alikes: dict[str, LookAlike] = {}
     rules: list[Rule] = []
     for content in files:
         settings.update((name, entry) for name, entry in content.settings.items() if name in definitions.settings)
         baseline.update(content.baseline)
+        healthy.update(content.healthy)
+        forecasts.update((name, entry) for name, entry in content.forecasts.items() if name in signals)
         look_alikes.update(content.look_alikes)
         rules.extend(content.rules)
     compiled = tuple(_compile(rule, look_alikes) for rule in sorted(rules, key=lambda rule: rule.id))
     by_id = {entry.rule.id: entry for entry in compiled}
-    return Catalogue(compiled, signals, settings, baseline, look_alikes, by_id)
+    return Catalogue(compiled, signals, settings, baseline, look_alikes, by_id, definitions.signals, forecasts, healthy)
 
 
 def load_catalogue(directory: Path, definitions: Definitions) -> Catalogue:
@@ -118,9 +134,22 @@ def load_catalogue(directory: Path, definitions: Definitions) -> Catalogue:
     return catalogue
 
 
+def locate(directory: Path, rule: str, *place: str | int) -> str:
+    """`file:line` of a part of this rule; the folder where no file has it."""
+    for path in sorted(directory.glob("*.yaml")):
+        data, tree = read_yaml(path)
+        rules = data.get("rules", ()) if isinstance(data, dict) else ()
+        for index, entry in enumerate(rules):
+            if entry.get("id") == rule:
+                return f"{path}:{line_of(tree, ('rules', index, *place))}"
+    return str(directory)
+
+
 def load_advice(config_dir: Path) -> tuple[Catalogue, Topology]:
     """The catalogue and the service graph of a configuration folder. Raises SettingsError."""
-    catalogue = load_catalogue(config_dir / "catalogue", load_definitions(config_dir))
+    definitions = load_definitions(config_dir)
+    catalogue = load_catalogue(config_dir / "catalogue", definitions)
+    catalogue = replace(catalogue, objectives=load_thresholds(config_dir, definitions).objectives)
     return catalogue, load_topology(config_dir / "topology.yaml")
 
 
@@ -140,10 +169,18 @@ def _compile(rule: Rule, look_alikes: Mapping[str, LookAlike]) -> CompiledRule:
         values={name: compile_expression(text) for name, text in rule.values.items()},
         condition=compile_expression(rule.verification.condition),
         abort_if=compile_expression(rule.verification.abort_if) if rule.verification.abort_if else None,
+        applied_if=compile_expression(rule.change.applied_if) if rule.change.applied_if else None,
+        gauge=_gauge(rule.change.current),
         when_signals=frozenset().union(*map(spoken_of, rule.when)),
         past_signals=frozenset(_keys(texts, _HISTORY_MAPS)),
         trend_signals=frozenset(_keys(texts, _TREND_MAPS)),
     )
+
+
+def _gauge(current: str | None) -> str | None:
+    """The settings gauge that a `current` consists of."""
+    found = re.fullmatch(r"""settings\[["']([^"']+)["']\]""", (current or "").strip())
+    return found[1] if found else None
 
 
 def _keys(texts: Iterable[str], mappings: tuple[str, ...]) -> set[str]:
@@ -169,7 +206,7 @@ def _mistakes(content: CatalogueFile, catalogue: Catalogue) -> Iterator[Mistake]
         ]
         yield from ((("look_alikes", name, *place), f"look-alike {name}: {text}") for place, text in problems)
     for index, rule in enumerate(content.rules):
-        for check in (_wrong_expressions, _unknown_names, _unfilled):
+        for check in (_wrong_expressions, _unknown_names, _unknown_in_tests, _unfilled):
             for place, text in check(rule, catalogue, evaluator):
                 yield ("rules", index, *place), f"rule {rule.id}: {text}"
 
@@ -178,9 +215,10 @@ def _unknown_keys(content: CatalogueFile, catalogue: Catalogue) -> Iterator[Mist
     for name in content.settings:
         if name not in catalogue.settings:
             yield ("settings", name), _no_gauge(name, catalogue)
-    for name in content.baseline:
-        if name not in catalogue.signals:
-            yield ("baseline", name), _no_signal(name, catalogue)
+    for part in ("forecasts", "healthy", "baseline"):
+        for name in getattr(content, part):
+            if name not in catalogue.signals:
+                yield (part, name), _no_signal(name, catalogue)
 
 
 def _no_signal(name: str, catalogue: Catalogue) -> str:
@@ -200,7 +238,7 @@ def _wrong_expressions(rule: Rule, catalogue: Catalogue, evaluator: Evaluator) -
 
 def _wrong(place: Place, text: str, catalogue: Catalogue, evaluator: Evaluator) -> Iterator[Mistake]:
     """Try the expression on sample facts: it must run, and give what its place asks for."""
-    wants_truth = place[0] not in ("change", "values")
+    wants_truth = place[0] not in ("change", "values") or place[1] == "applied_if"
     try:
         result = evaluator.strictly(compile_expression(text))
     except KeyError as error:
@@ -234,8 +272,18 @@ def _unknown(place: Place, text: str, catalogue: Catalogue) -> Iterator[Mistake]
     for mapping, key in sorted(references(text)):
         if mapping in _SIGNAL_MAPS and key not in catalogue.signals:
             yield place, _no_signal(key, catalogue)
+        if mapping == "until" and key not in catalogue.forecasts and key != BUDGET:
+            yield place, f"nothing says when {key!r} runs out; name it under `forecasts`"
         if mapping == "settings" and key not in catalogue.settings:
             yield place, _no_gauge(key, catalogue)
+
+
+def _unknown_in_tests(rule: Rule, catalogue: Catalogue, _: Evaluator) -> Iterator[Mistake]:
+    for index, test in enumerate(rule.tests):
+        for part in ("signals", "settings", "rising", "falling", "without"):
+            for name in getattr(test, part):
+                if name not in catalogue.signals and name not in catalogue.settings:
+                    yield ("tests", index, part), f"unknown signal or settings gauge {name!r}"
 
 
 def _unfilled(rule: Rule, _: Catalogue, __: Evaluator) -> Iterator[Mistake]:

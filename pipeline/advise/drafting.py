@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pipeline.advise.catalogue import Catalogue
-    from pipeline.advise.incidents import OpenIncident
+    from pipeline.advise.incident import OpenIncident
     from pipeline.advise.judge import Match
     from pipeline.advise.rules import CommandTemplate, Rule
 
@@ -88,6 +88,7 @@ def explain(match: Match, incident: OpenIncident, catalogue: Catalogue) -> Why:
         anomalies=sorted(anomaly.id for anomaly in match.facts.frame.anomalies),
         changes=sorted(str(change["id"]) for change in match.facts.latest.values()),
         incident=incident.id,
+        runs_out=list(match.facts.runs_out),
     )
 
 
@@ -145,5 +146,9 @@ def _commands(templates: Iterable[CommandTemplate], values: Mapping[str, str]) -
 def _verification(rule: Rule) -> Verification:
     check = rule.verification
     return Verification(
-        signal=check.signal, condition=check.condition, after_s=check.after_s, abort_if=check.abort_if or ""
+        signal=check.signal,
+        condition=check.condition,
+        after_s=check.after_s,
+        settle_s=check.settle_s,
+        abort_if=check.abort_if or "",
     )

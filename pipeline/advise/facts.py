@@ -5,6 +5,7 @@
     usual        median of the hour before the incident; else what was expected; else the guide's baseline
     slope        trend, unit per second          steadiness  how straight it is, 0 to 1 (R²)
     peak         highest value of the last one to two weeks
+    until        seconds until the signal reaches its limit, or `error_budget` is used up, where that is in sight
     settings     settings gauges, the guide's default where a service does not publish one
     rising, falling  lists of signals with an open anomaly of at least warning severity
     symptom      slow, failing, busier, quieter (truth values)
@@ -23,19 +24,22 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeline.records import Direction, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pipeline.advise.frames import Frame, OpenAnomaly
     from pipeline.advise.history import Trend
     from pipeline.advise.rules import SettingEntry
+    from pipeline.records import RunsOut
 
+BUDGET: Final = "error_budget"
+"""Name of the error budget among the signals of `until`."""
 BUSIER: Final = 1.3
 """Request rate over the usual one from which a service counts as busier; its inverse as quieter."""
 PLACEHOLDERS: Final = frozenset(
     {"service", "system", "current", "recommended", "lower", "upper", "unit", "version", "previous_version"}
 )
 """Names that every template may use, beside the rule's own values."""
-_LATENCY: Final = frozenset({"http.latency.p50", "http.latency.p95", "http.latency.p99"})
+_LATENCY: Final = frozenset({"http.latency.mean", "http.latency.p50", "http.latency.p95", "http.latency.p99"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class Facts:
     callees_failing: bool = False
     latest: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     before: Mapping[str, float] = field(default_factory=dict)
+    until: Mapping[str, float] = field(default_factory=dict)
+    runs_out: Sequence[RunsOut] = ()
 
     def signals(self) -> dict[str, float]:
         """Value by signal, where there is one."""
@@ -78,6 +84,7 @@ class Facts:
             "callees": {"slow": self.callees_slow, "failing": self.callees_failing},
             "latest": dict(self.latest),
             "before": dict(self.before),
+            "until": dict(self.until),
         }
 
 
@@ -128,6 +135,7 @@ def sample_variables(signals: Iterable[str], settings: Iterable[str]) -> dict[st
     kinds = ("deploy", "config", "scale", "restart", "other")
     return {
         **dict.fromkeys(("signals", "expected", "usual", "slope", "steadiness", "peak", "before"), ones),
+        "until": {**ones, BUDGET: 1.0},
         "settings": dict.fromkeys(settings, 1.0),
         "rising": names,
         "falling": names,

@@ -54,6 +54,14 @@ class Source(msgspec.Struct, gc=False):
     offset: int
 
 
+class Calls(msgspec.Struct, gc=False):
+    """How often one service calls another, per second."""
+
+    client: str
+    server: str
+    rps: float
+
+
 class Frame(msgspec.Struct):
     """One service in one frame interval. `ends` is `end` in ms since the epoch, filled in after decoding."""
 
@@ -65,6 +73,7 @@ class Frame(msgspec.Struct):
     source: Source
     system: str = "default"
     anomalies: list[OpenAnomaly] = []
+    calls: list[Calls] = []
     ends: int = 0
 
 
@@ -84,7 +93,14 @@ class Tick(msgspec.Struct):
 
 
 Message = (
-    Frame | Watermark | Tick | records.SourceIdle | records.ChangeEvent | records.Feedback | records.MaintenanceWindow
+    Frame
+    | Watermark
+    | Tick
+    | records.SourceIdle
+    | records.ChangeEvent
+    | records.Feedback
+    | records.MaintenanceWindow
+    | records.Muting
 )
 """What may stand on `duri.frames`."""
 
@@ -98,6 +114,7 @@ _CAREFUL: Final[Mapping[bytes, Callable[[bytes], Message]]] = {
     records.ChangeEvent.event_type().encode(): records.ChangeEvent.model_validate_json,
     records.Feedback.event_type().encode(): records.Feedback.model_validate_json,
     records.MaintenanceWindow.event_type().encode(): records.MaintenanceWindow.model_validate_json,
+    records.Muting.event_type().encode(): records.Muting.model_validate_json,
 }
 
 

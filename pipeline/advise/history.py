@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
+from models.daily import DailyProfile
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -26,6 +28,8 @@ PEAK_AGE_MS: Final = 7 * 86_400_000
 MIN_POINTS: Final = 5
 """Fewer values than this say nothing about what is usual, or where it goes."""
 _FIRST_ROWS: Final = 16
+_DAYS: Final = 7
+"""Days that an hour's usual value remembers."""
 
 
 class Trend(NamedTuple):
@@ -38,8 +42,13 @@ class Trend(NamedTuple):
 class History:
     """Recent values by service, interval and signal; `signals` fixes the columns."""
 
-    def __init__(self, signals: Sequence[str], frame_ms: int, slots: int, max_services: int) -> None:
+    def __init__(
+        self, signals: Sequence[str], frame_ms: int, slots: int, max_services: int, seasonal: Sequence[str] = ()
+    ) -> None:
         self.signals = tuple(signals)
+        self._seasonal = {name: place for place, name in enumerate(seasonal)}
+        self._seasonal_columns = np.array([self.signals.index(name) for name in seasonal], dtype=np.int64)
+        self._daily = DailyProfile(len(seasonal), max(1, _DAYS * 3_600_000 // frame_ms))
         self.frame_ms = frame_ms
         self.slots = max(slots, 2 * MIN_POINTS)
         self._max = max_services
@@ -57,6 +66,7 @@ class History:
         self._turn(number)
         page = self._pages[number % self.slots]
         names = self.signals
+        healthy: list[int] = []
         for frame in frames:
             row = self._row(frame.service, number)
             if row >= len(page):
@@ -67,6 +77,9 @@ class History:
                 for name in names
             ]
             self._seen[row] = number
+            if not frame.anomalies:
+                healthy.append(row)
+        self._learn_season(end_ms, page, healthy)
         self._learn_peaks(end_ms, page)
 
     def usual(self, service: str, before_ms: int) -> dict[str, float]:
@@ -77,6 +90,29 @@ class History:
             float(np.median(kept)) if len(kept) >= MIN_POINTS else None
             for kept in (column[~np.isnan(column)] for column in values.T)
         )
+
+    def values(self, service: str, signals: Sequence[str]) -> tuple[Float64s, npt.NDArray[np.int64]]:
+        """Values float64[slots, signals], oldest first, NaN where unknown; ends of the intervals int64[slots], ms."""
+        values, ends = self._series(service)
+        return values[:, [self.signals.index(name) for name in signals]], ends
+
+    def matrix(self, signal: str) -> tuple[Float32s, Float64s, list[str]]:
+        """One signal of all services: float32[slots, services], seconds float64[slots], their names."""
+        numbers = np.arange(self._newest - self.slots + 1, self._newest + 1, dtype=np.int64)
+        names = sorted(self._rows, key=self._rows.__getitem__)
+        values: Float32s = self._pages[numbers % self.slots][:, : len(names), self.signals.index(signal)]
+        return values, numbers * self.frame_ms / 1000.0, names
+
+    def seasonless(
+        self, service: str, signals: Sequence[str], reference_ms: int
+    ) -> tuple[Float64s, npt.NDArray[np.int64]]:
+        """As `values`, as if all had been measured at the reference's hour of the day."""
+        values, ends = self.values(service, signals)
+        row = self._rows.get(service)
+        for column, name in enumerate(signals):
+            if row is not None and name in self._seasonal:
+                values[:, column] /= self._daily.factors(row, self._seasonal[name], ends, reference_ms)
+        return values, ends
 
     def peaks(self, service: str) -> dict[str, float]:
         """Highest value of each signal within the last one to two weeks."""
@@ -107,6 +143,8 @@ class History:
             "pages": self._pages[:, :rows].copy(),
             "peaks": self._peaks[:, :rows].copy(),
             "seen": self._seen[:rows].copy(),
+            "seasonal": msgspec.msgpack.encode(list(self._seasonal)),
+            **self._daily.snapshot(rows),
             "times": np.array([self.frame_ms, self._newest, self._peaks_since], dtype=np.int64),
         }
 
@@ -123,6 +161,11 @@ class History:
         self._allocate(max(len(services), _FIRST_ROWS))
         self._peaks_since = peaks_since
         rows = len(services)
+        seasonal = msgspec.msgpack.decode(bytes(state["seasonal"]), type=list[str])
+        self._daily.restore(
+            state, {ours: seasonal.index(name) for name, ours in self._seasonal.items() if name in seasonal}
+        )
+        self._daily.grow(len(self._seen))
         same = frame_ms == self.frame_ms and len(pages) == self.slots
         self._newest = newest if same else -1
         if same:
@@ -138,6 +181,7 @@ class History:
         self._pages = np.full((self.slots, rows, len(self.signals)), np.nan, dtype=np.float32)
         self._peaks = np.full((2, rows, len(self.signals)), np.nan, dtype=np.float32)
         self._seen = np.full(rows, -1, dtype=np.int64)
+        self._daily.grow(rows)
 
     def _row(self, service: str, number: int) -> int:
         row = self._rows.get(service)
@@ -154,6 +198,7 @@ class History:
             self._rows = {service: at for service, at in self._rows.items() if at != row}
             self._pages[:, row] = np.nan
             self._peaks[:, row] = np.nan
+            self._daily.evict(row)
         elif row >= len(self._seen):
             old = self._pages, self._peaks, self._seen
             self._allocate(min(2 * row, self._max))
@@ -166,6 +211,11 @@ class History:
         for skipped in range(max(self._newest + 1, number - self.slots + 1), number + 1):
             self._pages[skipped % self.slots] = np.nan
         self._newest = number
+
+    def _learn_season(self, end_ms: int, page: Float32s, rows: list[int]) -> None:
+        if rows and self._seasonal:
+            chosen = np.array(rows, dtype=np.int64)
+            self._daily.learn(end_ms - self.frame_ms // 2, chosen, page[chosen][:, self._seasonal_columns])
 
     def _learn_peaks(self, end_ms: int, page: Float32s) -> None:
         if end_ms - self._peaks_since > PEAK_AGE_MS:

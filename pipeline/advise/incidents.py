@@ -3,21 +3,22 @@
 1. Services with an open anomaly of at least warning severity that call one another make a group.
 2. A group joins the open incident of one of its services or their neighbours (the oldest, and others are merged into
    it); where there is none it opens one.
-3. Harm is summed from the first complaint (slower or failing requests) on. After `decide_after_frames` windows the
+3. Harm is summed from the last new complaint (slower or failing requests) on. After `decide_after_frames` windows the
    cause is decided, and looked at again whenever the window has doubled: first samples mislead, and a cause that
    changes each minute helps nobody. Without a complaint it is the service with the most severe anomalies.
-4. An incident only grows while it is open (services, severity), and closes after `incident_gap_s` without an anomaly.
+4. Incidents whose complaints begin within those windows of each other, in services that hang together over others,
+   are one: a call between them is missing from the graph, and certainty is capped.
+5. An incident only grows while it is open (services, severity), and closes after `incident_gap_s` without an anomaly.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from pipeline.advise.cause import Harm, rank_causes
-from pipeline.advise.facts import qualifying, symptoms, values_of
+from pipeline.advise.cause import HARM_SIGNALS, Harm, measure, rank_causes
+from pipeline.advise.facts import qualifying, symptoms
 from pipeline.advise.frames import milliseconds
+from pipeline.advise.incident import GUESS, IncidentLog, OpenIncident
 from pipeline.records import Severity, content_id
 
 if TYPE_CHECKING:
@@ -34,53 +35,12 @@ MAX_ANOMALIES: Final = 200
 """Anomalies that an incident names."""
 MAX_REACH: Final = 200
 """Services among which the cause of one incident is looked for."""
-SUSPECT: Final = 0.25
-"""Share of the unexplained harm that makes a service suspect."""
-_GUESS: Final = 0.7
-"""Certainty of a cause that no harm tells, among several services."""
-
-
-class OpenIncident(msgspec.Struct):
-    """An incident while it is open; times in ms."""
-
-    id: str
-    system: str
-    opened: int
-    last: int
-    """End of the last interval with an anomaly."""
-    heard: int
-    """End of the last interval with a frame of one of its services."""
-    severity: Severity
-    cause: str
-    services: list[str] = []
-    anomalies: list[str] = []
-    headline: str = ""
-    certainty: float = _GUESS
-    complaining: list[str] = []
-    """Services whose requests got slower or failed: harm is measured from there on, along their calls."""
-    suspects: list[str] = []
-    """Services with so much unexplained harm that they may be at fault beside the cause."""
-    windows: int = 0
-    """Intervals since a service joined or began to complain."""
-    decided: bool = False
-    usual: dict[str, dict[str, float]] = {}
-    """By service, what was usual before the incident."""
-    harms: dict[str, Harm] = {}
-    streaks: dict[str, int] = {}
-    """Intervals in a row in which a rule matched, by service and rule."""
-    explained: list[str] = []
-    """Services of which something more specific than symptoms was found."""
-    recommendations: list[str] = []
-    announced: bool = False
-    changed: bool = True
-    """Whether there is something that its last record does not say."""
-
-
-class IncidentLog(msgspec.Struct):
-    """The open incidents, by id; and the incident of each service."""
-
-    open: dict[str, OpenIncident] = {}
-    by_service: dict[str, str] = {}
+MAX_SUSPECTS: Final = 10
+"""Services that an incident names as possible causes."""
+MAX_WINDOWS: Final = 8
+"""Intervals over which harm is summed at most: what came before tells of an earlier state."""
+DOWN_CERTAINTY: Final = 0.9
+"""Certainty that a service that is down causes what its callers suffer."""
 
 
 class Incidents:
@@ -93,23 +53,28 @@ class Incidents:
         self.merged: list[tuple[OpenIncident, OpenIncident]] = []
         """Incidents that became part of an older one in this interval, with that one."""
         self.dropped = 0
+        self._down: Mapping[str, str] = {}
         self.opened: dict[Severity, int] = dict.fromkeys(Severity, 0)
         self._settings = settings
         self._topology = topology
-        self._history = history
+        self.history = history
         self._baseline = baseline
 
-    def observe(self, end_ms: int, frames: Mapping[str, Frame], active: Anomalies) -> None:
-        """Take one interval: all its frames, and the anomalies that count, by service."""
+    def observe(self, end_ms: int, frames: Mapping[str, Frame], active: Anomalies, down: Mapping[str, str]) -> None:
+        """Take one interval: all its frames, the anomalies that count by service, and what is down for what reason."""
         self.merged = []
+        self._down = down
         for group in self._topology.groups(active):
             incident = self._incident_for(group, end_ms, active)
             if incident is not None:
                 self._extend(incident, group, end_ms, active)
+        self._join_in_time(end_ms)
         for incident in self.log.open.values():
-            self._measure(incident, end_ms, frames)
+            if any(service in frames for service in incident.services):
+                incident.heard = end_ms
+                incident.windows += 1
             if incident.windows in self._decisions():
-                self._decide(incident, active)
+                self._decide(incident, end_ms, frames, active)
 
     def close(self, end_ms: int) -> list[OpenIncident]:
         """Take out and give the incidents that are over."""
@@ -124,7 +89,7 @@ class Incidents:
         known = incident.usual.get(service)
         if known is None:
             expected = {name: signal.expected for name, signal in frame.signals.items() if signal.expected is not None}
-            known = {**self._baseline, **expected, **self._history.usual(service, incident.opened)}
+            known = {**self._baseline, **expected, **self.history.usual(service, incident.opened)}
             incident.usual[service] = known
         return known
 
@@ -156,7 +121,7 @@ class Incidents:
             heard=end_ms,
             severity=_worst(anomalies),
             cause=_loudest(group, active),
-            certainty=1.0 if len(group) == 1 else _GUESS,
+            certainty=1.0 if len(group) == 1 else GUESS,
         )
         self.log.open[incident.id] = incident
         self.opened[incident.severity] += 1
@@ -176,12 +141,31 @@ class Incidents:
         complaining = [service for service in group if any(symptoms(active[service]))]
         if not set(complaining) <= set(incident.complaining):
             incident.complaining = sorted({*incident.complaining, *complaining})
+            incident.complained = end_ms
             incident.windows = 0
         named = dict.fromkeys([*incident.anomalies, *(anomaly.id for anomaly in anomalies)])
         incident.anomalies = list(named)[:MAX_ANOMALIES]
         incident.last = end_ms
         told = active.get(incident.cause) or active[_loudest(group, active)]
         incident.headline = _headline(told)
+
+    def _join_in_time(self, end_ms: int) -> None:
+        """Merge what began to complain in this interval with what did shortly before, over a call nobody knows."""
+        patience = self._settings.decide_after_frames * self.history.frame_ms
+        fresh = [each for each in self.log.open.values() if each.complained == end_ms]
+        recent = [
+            each
+            for each in self.log.open.values()
+            if each.complained is not None and end_ms - each.complained < patience
+        ]
+        for newcomer in fresh:
+            part = self._topology.component(newcomer.complaining[0])
+            for other in recent:
+                apart = other.id != newcomer.id and {other.id, newcomer.id} <= self.log.open.keys()
+                if apart and part is not None and part == self._topology.component(other.complaining[0]):
+                    older, younger = sorted((other, newcomer), key=lambda each: (each.opened, each.id))
+                    self._merge(older, younger)
+                    older.patched = True
 
     def _merge(self, older: OpenIncident, younger: OpenIncident) -> None:
         self._remove(younger)
@@ -190,8 +174,9 @@ class Incidents:
         older.explained = sorted({*older.explained, *younger.explained})
         older.recommendations += younger.recommendations
         older.complaining = sorted({*older.complaining, *younger.complaining})
+        older.complained = max((at for at in (older.complained, younger.complained) if at is not None), default=None)
+        older.patched |= younger.patched
         older.usual = {**younger.usual, **older.usual}
-        older.harms = {**younger.harms, **older.harms}
         older.streaks = {**younger.streaks, **older.streaks}
         older.severity = max(older.severity, younger.severity, key=lambda severity: severity.rank)
         older.windows = 0
@@ -204,30 +189,39 @@ class Incidents:
         for service in incident.services:
             del self.log.by_service[service]
 
-    def _measure(self, incident: OpenIncident, end_ms: int, frames: Mapping[str, Frame]) -> None:
-        if any(service in frames for service in incident.services):
-            incident.heard = end_ms
-            incident.windows += 1
-        frame_s = self._history.frame_ms / 1000.0
+    def _measure(self, incident: OpenIncident, end_ms: int, frames: Mapping[str, Frame]) -> dict[str, Harm]:
+        """Harm of the services that complain and of all they call, over the newest windows of the incident."""
+        frame_ms = self.history.frame_ms
+        since = end_ms - min(incident.windows, MAX_WINDOWS) * frame_ms
+        harms = {}
         for service in self._topology.reach(incident.complaining, MAX_REACH):
+            values, ends = self.history.values(service, HARM_SIGNALS)
             frame = frames.get(service)
-            if frame is not None:
-                harm = incident.harms.setdefault(service, Harm())
-                harm.add(values_of(frame), self.usual(incident, service, frame), frame_s)
+            usual = self._baseline if frame is None else self.usual(incident, service, frame)
+            window, healthy = values[ends > since], values[ends <= incident.opened]
+            harms[service] = measure(window, healthy, usual, frame_ms / 1000.0)
+        return harms
 
     def _decisions(self) -> set[int]:
         first = self._settings.decide_after_frames
         return {first << doubling for doubling in range(12)}
 
-    def _decide(self, incident: OpenIncident, active: Anomalies) -> None:
-        ranked = rank_causes(incident.harms, self._topology)
+    def _decide(self, incident: OpenIncident, end_ms: int, frames: Mapping[str, Frame], active: Anomalies) -> None:
+        dead = self._topology.deepest(service for service in incident.services if service in self._down)
+        if dead:
+            incident.changed |= not incident.decided or dead != incident.cause
+            incident.cause, incident.certainty, incident.decided = dead, DOWN_CERTAINTY, True
+            incident.headline = f"it is down: {self._down[dead]}"
+            return
+        harms = self._measure(incident, end_ms, frames)
+        ranked = rank_causes(harms, self._topology, complete=not incident.patched)
         if ranked:
             cause, certainty = ranked[0].service, ranked[0].certainty
         else:
             here = [service for service in incident.services if service in active]
             cause = _loudest(here, active) if here else incident.cause
-            certainty = 1.0 if len(incident.services) == 1 else _GUESS
-        incident.suspects = [other.service for other in ranked if other.share >= SUSPECT]
+            certainty = 1.0 if len(incident.services) == 1 else GUESS
+        incident.shares = {other.service: round(other.share, 4) for other in ranked[:MAX_SUSPECTS]}
         incident.changed |= not incident.decided or cause != incident.cause
         incident.cause, incident.certainty, incident.decided = cause, certainty, True
         if active.get(cause):

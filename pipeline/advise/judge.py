@@ -1,8 +1,9 @@
 """Which rules match one service, how sure that is, and what each would change.
 
-Confidence = prior · tier · fit · certainty of the cause · place, all in [0, 1]:
+Score = efficacy · tier · fit · certainty of the cause · place, all in [0, 1]; confidence is the score calibrated by
+what came of recommendations with such a score (models/efficacy.py):
 
-1. prior: how often the rule is right where its conditions hold (the catalogue's; later learned from outcomes)
+1. efficacy: how often the rule helps on this service; the catalogue's prior until outcomes and answers tell
 2. tier: a mechanism seen at work 1, a change just before 0.85, symptoms alone 0.5
 3. fit: 0.75 where the required conditions alone hold, up to 1 with all supporting observations
 4. certainty: how clearly this service is the cause (1 where an incident has one service)
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipeline.advise.expressions import Evaluator, references, spoken_of
+from pipeline.advise.lessons import Lessons
 from pipeline.advise.rules import Tier
 from pipeline.records import Change
 
@@ -50,7 +52,10 @@ class Match:
 
     entry: CompiledRule
     facts: Facts
+    score: float
     confidence: float
+    weakest: str
+    """What holds the confidence down most, in words."""
     change: Change
     weights: Mapping[str, float]
     """Share of the confidence by signal; they add up to 1."""
@@ -72,8 +77,9 @@ def standing_key(service: str, component: str, resource: str, parameter: str) ->
 class Judge:
     """Asks the catalogue about one service at a time."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, lessons: Lessons | None = None) -> None:
         self.catalogue = catalogue
+        self._lessons = lessons or Lessons()
         self.evaluator = Evaluator()
 
     def matches(self, facts: Facts, place: Place) -> list[Match]:
@@ -92,13 +98,24 @@ class Judge:
         if change is None:
             return None
         supported = [evaluator.holds(program) for program, _ in entry.supports]
-        confidence = rule.prior * rule.tier.weight * _fit(entry, supported) * _certainty(facts, place)
-        if rule.change.current is not None and facts.assumed & _settings_of(rule.change.current):
-            confidence *= _ASSUMED
+        efficacy = self._lessons.efficacy
+        factors = {
+            f"the rule helps in {{:.0%}} of such cases on {facts.service}": efficacy.probability(
+                rule.id, facts.service, rule.prior
+            ),
+            rule.tier.words: rule.tier.weight,
+            "not all that would support it shows": _fit(entry, supported),
+            "another service is as likely the cause": _certainty(facts, place),
+            "its present value is assumed, no gauge tells it": _assumed(entry, facts),
+        }
+        score = math.prod(factors.values())
+        weakest = min(factors, key=factors.__getitem__)
         return Match(
             entry=entry,
             facts=facts,
-            confidence=round(confidence, 4),
+            score=score,
+            confidence=round(efficacy.confidence(score), 4),
+            weakest=weakest.format(factors[weakest]),
             change=change,
             weights=_weights(entry, facts, supported),
             values=self._values(entry, facts, change),
@@ -192,6 +209,11 @@ def _certainty(facts: Facts, place: Place) -> float:
     if place.is_cause:
         return place.certainty
     return _ELSEWHERE if "http.rps" in facts.frame.signals else _BACKEND
+
+
+def _assumed(entry: CompiledRule, facts: Facts) -> float:
+    current = entry.rule.change.current
+    return _ASSUMED if current is not None and facts.assumed & _settings_of(current) else 1.0
 
 
 def _settings_of(text: str) -> set[str]:

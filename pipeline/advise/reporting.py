@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.records import (
     Incident,
     IncidentState,
+    Muting,
     Outcome,
     Recommendation,
+    Suspect,
     cloudevent_headers,
     content_id,
     from_ms,
@@ -16,8 +18,19 @@ from pipeline.records import (
 from pipeline.stage import Output, Topic
 
 if TYPE_CHECKING:
-    from pipeline.advise.incidents import OpenIncident
+    from collections.abc import Sequence
+
+    from pipeline.advise.incident import OpenIncident
     from pipeline.advise.standing import Board
+    from pipeline.records import RunsOut
+
+
+class Around(NamedTuple):
+    """What an incident's record says beside the incident."""
+
+    changes: Sequence[str] = ()
+    """Ids of change events shortly before it."""
+    runs_out: Sequence[RunsOut] = ()
 
 
 class Reporter:
@@ -36,31 +49,29 @@ class Reporter:
 
     def drain(self, board: Board) -> None:
         """Take what the board has to write."""
-        services = {}
         for now, record in board.outbox:
             if isinstance(record, Recommendation):
-                services[record.id] = record.target.service
                 self._write(Topic.RECOMMENDATIONS, record, record.target.service, now)
+            elif isinstance(record, Muting):
+                self._write(Topic.OUTCOMES, record, record.service, now)
             else:
                 self.outcomes[record.result] = self.outcomes.get(record.result, 0) + 1
-                self._write(Topic.OUTCOMES, record, services.get(record.recommendation, ""), now)
+                self._write(Topic.OUTCOMES, record, record.service, now)
         board.outbox.clear()
 
-    def incident(self, incident: OpenIncident, changes: list[str], now: int, *, over: bool) -> None:
+    def incident(self, incident: OpenIncident, around: Around, now: int, *, over: bool) -> None:
         """Write the incident as it is now."""
         state = IncidentState.UPDATED if incident.announced else IncidentState.OPENED
         if over:
             state = IncidentState.CLOSED
-        self._incident(incident, state, changes, now, _summary(incident, over=over))
+        self._incident(incident, state, around, now, _summary(incident, over=over))
         incident.announced, incident.changed = True, False
 
     def merged(self, younger: OpenIncident, older: OpenIncident, now: int) -> None:
         """Write that an incident became part of another."""
-        self._incident(younger, IncidentState.CLOSED, [], now, f"Part of incident {older.id} now")
+        self._incident(younger, IncidentState.CLOSED, Around(), now, f"Part of incident {older.id} now")
 
-    def _incident(
-        self, incident: OpenIncident, state: IncidentState, changes: list[str], now: int, summary: str
-    ) -> None:
+    def _incident(self, incident: OpenIncident, state: IncidentState, around: Around, now: int, summary: str) -> None:
         record = Incident(
             id=incident.id,
             state=state,
@@ -68,17 +79,21 @@ class Reporter:
             system=incident.system,
             services=incident.services,
             cause=incident.cause,
+            certainty=round(incident.certainty, 4),
+            suspects=[Suspect(service=service, share=share) for service, share in incident.shares.items()],
             summary=summary,
             opened_at=from_ms(incident.opened),
             last_at=from_ms(incident.last),
             closed_at=from_ms(now) if state is IncidentState.CLOSED else None,
             anomalies=incident.anomalies,
-            changes=changes,
+            changes=list(around.changes),
+            runs_out=list(around.runs_out),
             recommendations=incident.recommendations,
+            known_reasons=incident.known,
         )
         self._write(Topic.INCIDENTS, record, incident.system, now)
 
-    def _write(self, topic: Topic, record: Incident | Recommendation | Outcome, key: str, now: int) -> None:
+    def _write(self, topic: Topic, record: Incident | Recommendation | Outcome | Muting, key: str, now: int) -> None:
         value = record.model_dump_json().encode()
         identity = content_id(record.id, now, value)
         self._outputs.append(

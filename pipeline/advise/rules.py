@@ -52,6 +52,15 @@ class Tier(enum.StrEnum):
         """Factor on the confidence: symptoms alone convince less than a mechanism seen at work."""
         return {Tier.MECHANISM: 1.0, Tier.CHANGE: 0.85, Tier.GENERIC: 0.5}[self]
 
+    @property
+    def words(self) -> str:
+        """What it rests on, for people."""
+        return {
+            Tier.MECHANISM: "it rests on the mechanism itself",
+            Tier.CHANGE: "it rests on a change just before",
+            Tier.GENERIC: "it rests on symptoms alone",
+        }[self]
+
 
 class LookAlike(Part):
     """A state that has the same symptoms and another remedy."""
@@ -82,6 +91,10 @@ class ChangeFormula(Part):
     recommended: Expression
     lower: Expression | None = Field(default=None, description="Least sensible value")
     upper: Expression | None = Field(default=None, description="Greatest sensible value")
+    applied_if: Expression | None = Field(
+        default=None,
+        description="Holds once it was changed, for what is no number; numbers are compared with `current`'s gauge",
+    )
     step: Annotated[float, Field(gt=0)] | None = Field(default=None, description="Rounded up to a multiple of this")
     unit: str = ""
     observed_peak: Expression | None = Field(
@@ -122,7 +135,45 @@ class Check(Part):
     signal: Text
     condition: Expression
     after_s: Annotated[float, Field(gt=0, le=604_800)]
+    settle_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        default=0.0, description="How long after the change nothing counts yet: a cache must warm up first"
+    )
     abort_if: Expression | None = None
+
+
+class Ramp(Part):
+    """A value that changes by the minute."""
+
+    start: float
+    per_minute: float
+
+    def at(self, minute: int) -> float:
+        """The value so many minutes after the trouble began."""
+        return self.start + self.per_minute * minute
+
+
+class RuleTest(Part):
+    """Frames in, recommendation out: what differs from the healthy state, and what the rule makes of it."""
+
+    name: Text = "finds its fault"
+    signals: dict[str, float | Ramp] = Field(default_factory=dict, description="Values in trouble")
+    settings: dict[str, float] = Field(default_factory=dict, description="Settings gauges in trouble")
+    rising: list[Text] = Field(default_factory=list, description="Signals with an open anomaly upwards")
+    falling: list[Text] = Field(default_factory=list, description="Signals with an open anomaly downwards")
+    without: list[Text] = Field(default_factory=list, description="Signals and gauges that nobody measures")
+    change: Literal["deploy", "config", "scale", "restart", "other"] | None = Field(
+        default=None, description="Kind of a change two minutes before the trouble"
+    )
+    minutes: Annotated[int, Field(ge=1, le=180)] = 6
+    expect: Literal["first", "proposed", "absent"] = Field(
+        default="first", description="Whether the rule is the first choice, one of them, or none"
+    )
+    recommended: float | str | None = Field(default=None, description="The value that it recommends")
+
+    def ramps(self) -> Iterator[tuple[str, Ramp]]:
+        """The signals, each as a value by the minute."""
+        for name, value in self.signals.items():
+            yield name, value if isinstance(value, Ramp) else Ramp(start=value, per_minute=0.0)
 
 
 class Rule(Part):
@@ -155,6 +206,7 @@ class Rule(Part):
     undo: list[CommandTemplate] = Field(min_length=1)
     verification: Check
     links: list[Annotated[str, Field(pattern=r"^https://")]] = Field(default_factory=list)
+    tests: list[RuleTest] = Field(default_factory=list, description="Run by `duri catalogue check`")
 
     def expressions(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Every expression with its place in the rule."""
@@ -165,7 +217,7 @@ class Rule(Part):
                 yield ("unless", index, "if"), other.condition
         for index, support in enumerate(self.supports):
             yield ("supports", index, "if"), support.condition
-        for name in ("current", "recommended", "lower", "upper", "observed_peak"):
+        for name in ("current", "recommended", "lower", "upper", "observed_peak", "applied_if"):
             if (formula := getattr(self.change, name)) is not None:
                 yield ("change", name), formula
         for name, text in self.values.items():
@@ -206,10 +258,20 @@ class SettingEntry(Part):
     zero_is_none: bool = Field(default=False, description="Zero or less says that there is no such limit")
 
 
+class ForecastEntry(Part):
+    """A utilisation that must not reach its limit."""
+
+    limit: float = Field(description="What it must not reach, in the signal's unit")
+    horizon_s: Annotated[float, Field(gt=0, le=2_592_000)] = Field(description="How far ahead it matters")
+    least: float = Field(default=0.0, description="Below this nothing is said: there is room enough")
+
+
 class CatalogueFile(Part):
     """One file of `config/catalogue/`: rules, and what is assumed about the signals and gauges of signals.yaml."""
 
     settings: dict[str, SettingEntry] = Field(default_factory=dict, description="What to assume, by settings gauge")
+    forecasts: dict[str, ForecastEntry] = Field(default_factory=dict, description="What may run out, by signal")
+    healthy: dict[str, float] = Field(default_factory=dict, description="The state that rules' tests start from")
     baseline: dict[str, float] = Field(default_factory=dict, description="What is usual before anything was learned")
     look_alikes: dict[str, LookAlike] = Field(
         default_factory=dict, description="States that several rules must be told apart from, by name"

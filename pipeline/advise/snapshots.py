@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from pydantic import BaseModel
 
+from models.efficacy import Efficacy
 from pipeline.advise.control import ControlLog
-from pipeline.advise.incidents import IncidentLog
+from pipeline.advise.deploys import DeployTrial
+from pipeline.advise.forecasts import Budget
+from pipeline.advise.incident import IncidentLog
 from pipeline.advise.intervals import QueueState
 from pipeline.advise.standing import BoardState
+from pipeline.advise.topology import LearnedCalls
 from pipeline.errors import StateError
 
 if TYPE_CHECKING:
     from pipeline.advise.history import History
     from pipeline.stage import SnapshotState
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Layout of the state; another one is refused."""
 
 
@@ -28,6 +32,12 @@ class Parts(msgspec.Struct):
     incidents: IncidentLog
     board: BoardState
     control: ControlLog
+    calls: LearnedCalls
+    deploys: dict[str, DeployTrial]
+    efficacy: Efficacy
+    budgets: dict[str, Budget]
+    calls_learned: int = 0
+    """When calls that are no longer seen were last dropped, ms."""
     version: int = VERSION
 
 

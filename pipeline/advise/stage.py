@@ -14,31 +14,37 @@ Everything follows from the log. Feedback is taken where it stands in it: it ans
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from pipeline.advise import snapshots
 from pipeline.advise.advisor import Advisor
+from pipeline.advise.answers import Answers
 from pipeline.advise.control import ControlLog
-from pipeline.advise.facts import Facts, symptoms, with_defaults
+from pipeline.advise.credibility import Credibility
+from pipeline.advise.deploys import Deploys
+from pipeline.advise.forecasts import Forecasts
 from pipeline.advise.frames import Frame, Message, Tick, Watermark, milliseconds, read
 from pipeline.advise.history import History
 from pipeline.advise.incidents import Incidents, count_anomalies
+from pipeline.advise.inquiry import Inquiry
 from pipeline.advise.intervals import IntervalQueue
-from pipeline.advise.judge import Judge, Place
-from pipeline.advise.reporting import Reporter
+from pipeline.advise.judge import Judge
+from pipeline.advise.lessons import Lessons
+from pipeline.advise.reporting import Around, Reporter
+from pipeline.advise.silence import Silence
 from pipeline.advise.standing import Board
-from pipeline.advise.verification import Verifier
+from pipeline.advise.verification import Pace, Verifier
+from pipeline.advise.windows import Windows
 from pipeline.errors import SettingsError
-from pipeline.records import ChangeEvent, Feedback, MaintenanceWindow, SourceIdle
+from pipeline.records import ChangeEvent, Feedback, MaintenanceWindow, Muting, SourceIdle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipeline.advise.catalogue import Catalogue
-    from pipeline.advise.incidents import OpenIncident
-    from pipeline.advise.judge import Match
+    from pipeline.advise.incident import OpenIncident
     from pipeline.advise.topology import Topology
     from pipeline.settings import AdviseSettings
     from pipeline.stage import InputRecord, Output, SnapshotState
@@ -46,6 +52,7 @@ if TYPE_CHECKING:
 MAX_SLOTS: Final = 720
 """Intervals of history at most: an hour at 5 s."""
 _USUAL_HISTORY_S: Final = 3600.0
+_FORGET_EVERY_MS: Final = 3_600_000
 
 
 def history_slots(settings: AdviseSettings, frame_s: float) -> int:
@@ -84,24 +91,36 @@ class AdviseStage:
     ) -> None:
         frame_ms = round(frame_s * 1000)
         self._settings = settings
-        self._catalogue = catalogue
-        self._topology = topology
+        self._topology = topology.copy()
+        self._calls_learned = 0
         self._frame_ms = frame_ms
         self._change_window_ms = round(settings.change_window_s * 1000)
         self._queue = IntervalQueue(
             frame_ms, round(settings.source_timeout_s * 1000), settings.max_pending_frames, sources
         )
         slots = history_slots(settings, frame_s)
-        self._history = History(catalogue.history_signals(), frame_ms, slots, settings.max_services)
-        self._trending = catalogue.trend_signals()
+        self._history = History(
+            catalogue.history_signals(), frame_ms, slots, settings.max_services, catalogue.verified_signals()
+        )
         self._control = ControlLog()
-        self._incidents = Incidents(settings, topology, self._history, catalogue.baseline)
-        self._board = Board(round(settings.cooldown_s * 1000), round(settings.expiry_s * 1000))
+        self._silence = Silence(self._control, self._topology, frame_ms)
+        self._incidents = Incidents(settings, self._topology, self._history, catalogue.baseline)
+        self._credibility = Credibility(self._history, catalogue.baseline)
+        self._lessons = Lessons()
+        self._board = Board(self._lessons, round(settings.cooldown_s * 1000), round(settings.expiry_s * 1000))
         self._advisor = Advisor(settings, catalogue, self._board)
-        self._judge = Judge(catalogue)
-        self._verifier = Verifier(catalogue, self._judge.evaluator, self._board, settings.decide_after_frames)
+        self._judge = Judge(catalogue, self._lessons)
+        windows = Windows(self._history, catalogue.shapes)
+        pace = Pace(settings.decide_after_frames, frame_ms)
+        self._verifier = Verifier(catalogue, self._judge.evaluator, self._board, windows, pace, self._silence.disturbed)
+        self._deploys = Deploys(settings, windows, catalogue.signals, frame_ms, self._silence.disturbed)
+        self._forecasts = Forecasts(self._history, catalogue)
+        self._inquiry = Inquiry(
+            self._judge, self._incidents, self._topology, self._forecasts, self._silence, self._change_window_ms
+        )
+        self._answers = Answers(settings, self._judge, self._board, self._control, frame_ms)
         self._reporter = Reporter(f"/duri/advise/{input_topic}/{partition}")
-        self._counts = {"frames": 0, "intervals": 0, "malformed": 0, "ignored": 0, "silenced": 0}
+        self._counts = {"frames": 0, "intervals": 0, "malformed": 0, "ignored": 0}
 
     def step(self, records: Sequence[InputRecord]) -> list[Output]:
         """Take the next records, in log order. Those that cannot be read are counted and left out."""
@@ -122,7 +141,17 @@ class AdviseStage:
 
     def snapshot(self) -> SnapshotState:
         """Copy of the whole state."""
-        parts = snapshots.Parts(self._queue.state, self._incidents.log, self._board.state, self._control)
+        parts = snapshots.Parts(
+            queue=self._queue.state,
+            incidents=self._incidents.log,
+            board=self._board.state,
+            control=self._control,
+            calls=self._topology.learned,
+            calls_learned=self._calls_learned,
+            deploys=self._deploys.trials,
+            efficacy=self._lessons.efficacy,
+            budgets=self._forecasts.budgets,
+        )
         return {"state": snapshots.pack(parts), **self._history.snapshot()}
 
     def restore(self, state: SnapshotState) -> None:
@@ -131,7 +160,12 @@ class AdviseStage:
         self._queue.restore(parts.queue)
         self._incidents.log = parts.incidents
         self._board.restore(parts.board)
-        self._control = parts.control
+        self._control = self._answers.control = self._silence.control = parts.control
+        self._topology.restore(parts.calls)
+        self._calls_learned = parts.calls_learned
+        self._deploys.trials = parts.deploys
+        self._lessons.efficacy = parts.efficacy
+        self._forecasts.budgets = parts.budgets
 
     def tick(self, elapsed_ms: int) -> Sequence[Output]:  # noqa: ARG002  the contract's signature
         """Nothing: detect's partitions tick while they are idle and send their watermarks here, which moves time."""
@@ -147,11 +181,13 @@ class AdviseStage:
             "forced_intervals_total": self._queue.forced,
             "advise_malformed_records_total": counts["malformed"],
             "ignored_records_total": counts["ignored"],
-            "silenced_frames_total": counts["silenced"],
+            "silenced_frames_total": self._silence.silenced,
+            "doubted_anomalies_total": self._credibility.doubted,
             "incidents_dropped_total": self._incidents.dropped,
             "recommendations_dropped_total": self._advisor.dropped,
-            "feedback_unknown_total": self._advisor.feedback_unknown,
-            "feedback_illegal_total": self._advisor.feedback_illegal,
+            "feedback_unknown_total": self._answers.unknown,
+            "feedback_illegal_total": self._answers.illegal,
+            "muted_anomalies_total": self._silence.muted,
             "pending_frames": self._queue.held,
             "silent_sources": self._queue.silent,
             "advise_services": len(self._history),
@@ -161,6 +197,7 @@ class AdviseStage:
             **{
                 f'recommendations_total{{rule="{name}"}}': count for name, count in sorted(self._advisor.opened.items())
             },
+            **self._lessons.statistics(),
             **{f'outcomes_total{{result="{name}"}}': count for name, count in sorted(self._reporter.outcomes.items())},
         }
 
@@ -178,30 +215,39 @@ class AdviseStage:
             case SourceIdle():
                 self._queue.rest(int(message.source.rpartition("/")[2]))
             case ChangeEvent():
-                self._control.note_change(message, limit)
+                self._deploys.note(self._control.note_change(message, limit))
+            case Muting():
+                self._control.note_mute(message, limit)
             case MaintenanceWindow():
                 self._control.note_window(message, limit)
             case Feedback():
-                self._advisor.answer(message, self._queue.now)
+                self._answers.take(message, self._queue.now)
                 self._reporter.drain(self._board)
             case None:
                 self._counts["ignored"] += 1
 
     def _idle(self) -> bool:
         """Whether passing time changes nothing."""
-        return not self._incidents.log.open and not len(self._board)
+        return not self._incidents.log.open and not len(self._board) and not self._deploys.trials
 
     def _interval(self, end_ms: int, ordered: list[Frame]) -> None:
         self._counts["intervals"] += 1
         frames = {frame.service: frame for frame in ordered}
         self._history.learn(end_ms, ordered)
-        self._incidents.observe(end_ms, frames, self._active(end_ms, frames))
+        self._learn_calls(ordered, end_ms)
+        self._credibility.sift(frames, end_ms)
+        self._silence.sift(frames, end_ms)
+        self._forecasts.follow(frames, end_ms)
+        self._deploys.follow(frames, end_ms, self._board.write)
+        down = self._silence.down(frames)
+        self._incidents.observe(end_ms, frames, count_anomalies(frames), down)
         for younger, older in self._incidents.merged:
             self._advisor.adopt(younger, older)
             if younger.announced:
                 self._reporter.merged(younger, older, end_ms)
         for incident in list(self._incidents.log.open.values()):
-            self._advise(incident, frames, end_ms)
+            self._advise(incident, frames, down, end_ms)
+        self._answers.watch(frames, end_ms)
         self._verifier.follow(frames, end_ms)
         self._advisor.expire(end_ms)
         closed = self._incidents.close(end_ms)
@@ -209,50 +255,23 @@ class AdviseStage:
             self._advisor.close(incident, end_ms)
         self._report(closed, end_ms)
 
-    def _active(self, end_ms: int, frames: Mapping[str, Frame]) -> dict[str, list[Any]]:
-        """The anomalies that count, maintenance aside."""
-        active = count_anomalies(frames)
-        if active and self._control.windows:
-            start_ms = end_ms - self._frame_ms
-            silent = [service for service in active if self._control.silenced(service, start_ms, end_ms)]
-            self._counts["silenced"] += len(silent)
-            for service in silent:
-                del active[service]
-        return active
+    def _learn_calls(self, frames: list[Frame], end_ms: int) -> None:
+        """Keep the service graph in line with the span metrics."""
+        calls = [(call.client, call.server) for frame in frames for call in frame.calls]
+        if calls:
+            self._topology.learn(calls, end_ms, self._settings.max_services)
+        if end_ms - self._calls_learned >= _FORGET_EVERY_MS:
+            self._topology.forget(end_ms - round(self._settings.calls_memory_s * 1000))
+            self._calls_learned = end_ms
 
-    def _advise(self, incident: OpenIncident, frames: Mapping[str, Frame], end_ms: int) -> None:
-        matches: list[Match] = []
-        heard = False
-        for service in sorted({*incident.services, incident.cause}):
-            frame = frames.get(service)
-            if frame is None or self._control.silenced(service, end_ms - self._frame_ms, end_ms):
-                continue
-            heard = True
-            if frame.anomalies or service == incident.cause:
-                place = Place(service == incident.cause, incident.certainty, service in incident.suspects)
-                matches += self._judge.matches(self._facts(incident, frame, frames), place)
-        if heard:
+    def _advise(
+        self, incident: OpenIncident, frames: Mapping[str, Frame], down: Mapping[str, str], end_ms: int
+    ) -> None:
+        matches = self._inquiry.matches(incident, frames, down, end_ms)
+        if matches is not None:
             steady = self._advisor.steady(incident, matches)
             if incident.decided:
                 self._advisor.advise(incident, steady, end_ms)
-
-    def _facts(self, incident: OpenIncident, frame: Frame, frames: Mapping[str, Frame]) -> Facts:
-        service = frame.service
-        settings, assumed = with_defaults(frame.settings, self._catalogue.settings)
-        onset = _onset_of(incident, frame)
-        callees = [symptoms(frames[callee].anomalies) for callee in self._topology.callees(service) if callee in frames]
-        return Facts(
-            service=service,
-            frame=frame,
-            settings=settings,
-            assumed=assumed,
-            usual=self._incidents.usual(incident, service, frame),
-            trends=self._history.trends(service, self._trending),
-            peaks=self._history.peaks(service),
-            callees_slow=any(slow for slow, _ in callees),
-            callees_failing=any(failing for _, failing in callees),
-            latest=self._control.latest(service, onset - self._change_window_ms, onset, onset + self._frame_ms),
-        )
 
     def _onset(self, incident: OpenIncident) -> int:
         """From when on (ms) a change may be the incident's cause."""
@@ -270,12 +289,7 @@ class AdviseStage:
             over = incident.id not in self._incidents.log.open
             if incident.changed or over:
                 changes = self._control.between(incident.services, self._onset(incident), self._until(incident))
-                self._reporter.incident(incident, [change.id for change in changes], end_ms, over=over)
+                around = Around([each.id for each in changes], self._forecasts.records(incident.cause, end_ms))
+                self._reporter.incident(incident, around, end_ms, over=over)
         oldest = min((incident.opened for incident in open_now), default=end_ms)
         self._control.forget(min(oldest, end_ms) - 2 * self._change_window_ms)
-
-
-def _onset_of(incident: OpenIncident, frame: Frame) -> int:
-    """When the service's own trouble began (ms): one that joins an incident late may have a cause of its own."""
-    began = min((milliseconds(anomaly.opened_at) for anomaly in frame.anomalies), default=incident.opened)
-    return max(began, incident.opened)

@@ -9,17 +9,20 @@ What ended is not proposed again before its cool-down is over. `Board` holds the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
 
 from pipeline.advise.judge import standing_key
+from pipeline.advise.windows import Trial
 from pipeline.records import Outcome, Recommendation, RecommendationState, check_move, content_id, from_ms, to_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pipeline.advise.judge import Match
+    from pipeline.advise.lessons import Lessons
+    from pipeline.records import Comparison, Muting
 
 WAITING: Final = frozenset({RecommendationState.PROPOSED, RecommendationState.ACKNOWLEDGED})
 """States in which nobody has done anything yet."""
@@ -47,17 +50,32 @@ class Standing(msgspec.Struct):
     usual: dict[str, float] = {}
     before: dict[str, float] = {}
     """Signals when its rule last held: what a verification compares with."""
+    score: float = 0.0
+    """Confidence before calibration, when its rule last held."""
+    signals: list[str] = []
+    """Signals whose anomalies stood behind it when its rule last held."""
+    weakest: str = ""
+    """What holds its confidence down most, in words."""
+    onset: int = 0
+    """When the incident opened that it is about."""
     applied: int | None = None
     held: int = 0
     """Until when it is snoozed."""
+    trial: Trial | None = None
+    """What was before it was applied; opened with the first interval that reaches that moment."""
+    held_back: list[bool] = []
+    """Whether the verification's condition held, in the newest undisturbed intervals after the change."""
     aborts: int = 0
-    """Intervals in a row in which the verification's abort condition held."""
+    """Intervals in a row in which something that must not get worse was worse."""
+    undoes: str = ""
+    """Id of the recommendation that this one takes back."""
 
     @property
     def key(self) -> str:
         """What it would change."""
         target = self.record.target
-        return standing_key(target.service, target.component, target.resource, self.record.change.parameter)
+        key = standing_key(target.service, target.component, target.resource, self.record.change.parameter)
+        return f"undo\x1f{key}" if self.undoes else key
 
     @property
     def waiting(self) -> bool:
@@ -67,14 +85,28 @@ class Standing(msgspec.Struct):
     def see(self, match: Match, now: int) -> None:
         """Take note that its rule holds."""
         self.matched = now
+        self.score = match.score
+        self.weakest = match.weakest
+        self.signals = sorted({anomaly.signal for anomaly in match.facts.frame.anomalies})
         self.before = match.facts.signals()
         self.usual = dict(match.facts.usual)
+
+
+class Found(NamedTuple):
+    """What a verification measured."""
+
+    compared: Sequence[Comparison] = ()
+    disturbed: int = 0
+    answer: str = ""
+    """The verdict of whoever ended it, where it says more than the state."""
 
 
 class BoardState(msgspec.Struct):
     """What the board must remember."""
 
     standing: dict[str, Standing] = {}
+    doubts: dict[str, list[float]] = {}
+    """By service and signal: how often it was called noise, and when last (ms)."""
     cooling: dict[str, int] = {}
     """Until when (ms) a thing is not proposed again, by key."""
 
@@ -82,9 +114,10 @@ class BoardState(msgspec.Struct):
 class Board:
     """The open recommendations, by id and by what they would change."""
 
-    def __init__(self, cooldown_ms: int, rejected_ms: int) -> None:
+    def __init__(self, lessons: Lessons, cooldown_ms: int, rejected_ms: int) -> None:
         self.state = BoardState()
-        self.outbox: list[tuple[int, Recommendation | Outcome]] = []
+        self._lessons = lessons
+        self.outbox: list[tuple[int, Recommendation | Outcome | Muting]] = []
         """Records to write, each with its time; the stage empties it."""
         self._by_key: dict[str, str] = {}
         self._by_incident: dict[str, set[str]] = {}
@@ -132,6 +165,10 @@ class Board:
         standing.emitted = now
         self.outbox.append((now, standing.record))
 
+    def write(self, now: int, record: Outcome | Muting) -> None:
+        """Write what came of a change that nobody recommended, or that a signal is quietened."""
+        self.outbox.append((now, record))
+
     def move(self, standing: Standing, state: RecommendationState, now: int) -> None:
         """Change its state and write it. Raises LifecycleError where the move is not legal."""
         check_move(standing.record.state, state)
@@ -139,7 +176,7 @@ class Board:
         self.emit(standing, now)
 
     def end(
-        self, standing: Standing, state: RecommendationState, now: int, note: str = "", after: float | None = None
+        self, standing: Standing, state: RecommendationState, now: int, note: str = "", found: Found | None = None
     ) -> None:
         """Move it to a final state, write what came of it, and let its subject cool down."""
         self.move(standing, state, now)
@@ -149,7 +186,10 @@ class Board:
         rejected = state is RecommendationState.REJECTED
         self.state.cooling[standing.key] = now + (self._rejected_ms if rejected else self._cooldown_ms)
         if state in RESULTS:
-            self.outbox.append((now, _outcome(standing, now, note, after)))
+            found = found or Found()
+            self._lessons.take(standing, found.answer or RESULTS[state])
+            rate = self._lessons.efficacy.hit_rate(record.provenance.rule)
+            self.outbox.append((now, _outcome(standing, now, note, found, rate)))
 
     def forget(self, now: int) -> None:
         """Drop cool-downs that are over."""
@@ -179,7 +219,7 @@ class Board:
             del self._by_incident[standing.incident]
 
 
-def _outcome(standing: Standing, now: int, note: str, after: float | None) -> Outcome:
+def _outcome(standing: Standing, now: int, note: str, found: Found, rate: tuple[int, int]) -> Outcome:
     record = standing.record
     signal = record.verification.signal
     return Outcome(
@@ -188,8 +228,13 @@ def _outcome(standing: Standing, now: int, note: str, after: float | None) -> Ou
         rule=record.provenance.rule,
         at=from_ms(now),
         result=RESULTS[record.state],
+        service=record.target.service,
         signal=signal,
-        before=standing.before.get(signal),
-        after=after,
+        before=found.compared[0].before if found.compared else standing.before.get(signal),
+        after=found.compared[0].after if found.compared else None,
+        compared=list(found.compared),
+        disturbed=found.disturbed,
+        rule_verified=rate[0],
+        rule_applied=rate[1],
         note=note,
     )

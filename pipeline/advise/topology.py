@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.configfile import load_model
@@ -35,22 +36,76 @@ class TopologyFile(BaseModel):
     services: dict[str, ServiceEntry] = Field(default_factory=dict)
 
 
+class LearnedCalls(msgspec.Struct):
+    """Calls that span metrics told of, by caller and callee, with when they were last seen (ms)."""
+
+    seen: dict[str, dict[str, int]] = {}
+
+
 class Topology:
-    """The service graph. Services that it does not know have no neighbours and belong to the default system."""
+    """The service graph: what the file says, and what was learned since.
+
+    Services that it does not know have no neighbours and belong to the default system.
+    """
 
     def __init__(
         self, calls: Mapping[str, Iterable[str]] | None = None, systems: Mapping[str, str] | None = None
     ) -> None:
-        self._callees: dict[str, tuple[str, ...]] = {}
+        self.learned = LearnedCalls()
+        self._told = {caller: tuple(callees) for caller, callees in (calls or {}).items()}
+        self._systems = dict(systems or {})
+        self._build()
+
+    def copy(self) -> Topology:
+        """A graph of its own that knows what the file says."""
+        return Topology(self._told, self._systems)
+
+    def learn(self, calls: Iterable[tuple[str, str]], at_ms: int, limit: int) -> None:
+        """Take note of calls that were seen; new ones beyond `limit` callers are not taken in."""
+        seen = self.learned.seen
+        fresh = False
+        for client, server in calls:
+            callees = seen.get(client)
+            if callees is None:
+                if len(seen) >= limit:
+                    continue
+                callees = seen[client] = {}
+            fresh |= server not in callees and server not in self._callees.get(client, ())
+            if server in callees or len(callees) < limit:
+                callees[server] = at_ms
+        if fresh:
+            self._build()
+
+    def forget(self, before_ms: int) -> None:
+        """Drop learned calls that were not seen since then."""
+        kept = {
+            client: {server: at for server, at in callees.items() if at >= before_ms}
+            for client, callees in self.learned.seen.items()
+        }
+        kept = {client: callees for client, callees in kept.items() if callees}
+        if kept != self.learned.seen:
+            self.learned.seen = kept
+            self._build()
+
+    def restore(self, learned: LearnedCalls) -> None:
+        """Go on from what was learned before."""
+        self.learned = learned
+        self._build()
+
+    def _build(self) -> None:
+        calls = {
+            caller: {*self._told.get(caller, ()), *self.learned.seen.get(caller, ())}
+            for caller in [*self._told, *self.learned.seen]
+        }
+        self._callees = {caller: tuple(sorted(callees - {caller})) for caller, callees in calls.items()}
         neighbours: dict[str, set[str]] = {}
-        for caller, callees in (calls or {}).items():
-            others = tuple(sorted(set(callees) - {caller}))
-            self._callees[caller] = others
+        for caller, others in self._callees.items():
             neighbours.setdefault(caller, set()).update(others)
             for callee in others:
                 neighbours.setdefault(callee, set()).add(caller)
         self._neighbours = {name: tuple(sorted(others)) for name, others in neighbours.items()}
-        self._systems = dict(systems or {})
+        parts = self.groups(self._neighbours)
+        self._components = {service: number for number, part in enumerate(parts) for service in part if len(part) > 1}
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -68,6 +123,16 @@ class Topology:
     def system_of(self, service: str) -> str:
         """System that the service belongs to: the key of its frames."""
         return self._systems.get(service, DEFAULT_SYSTEM)
+
+    def component(self, service: str) -> int | None:
+        """Number of the part of the graph that hangs together with this service; None where it stands alone."""
+        return self._components.get(service)
+
+    def deepest(self, services: Iterable[str]) -> str | None:
+        """The first by name of these services that calls none of the others; None where there are none."""
+        names = sorted(services)
+        behind = [name for name in names if not set(names).intersection(self.callees(name))]
+        return next(iter(behind or names), None)
 
     def reach(self, services: Iterable[str], limit: int) -> list[str]:
         """These services and all that they call, directly or not: nearest first, `limit` at most."""

@@ -1,60 +1,122 @@
-"""Did it work? After somebody says `applied`, the rule's own conditions are asked again on later frames.
+"""Did it work? After somebody says `applied`, windows before and after are compared (LAB-NOTES: what held).
 
-1. The abort condition holds `decide_after_frames` intervals in a row: regressed, at once, with the undo in the note.
-2. `after_s` have passed and the condition on the target signal holds: verified; it is known not to hold: no_effect.
-3. No data that could tell, until twice `after_s`: no_effect, and the note says why.
+For each interval that began after the change, and that nothing else disturbed:
 
-Windows, season and a rank test (LAB-NOTES) belong to the fuller advisor; this is the seam for them.
+1. Something that must not get worse is worse `decide_after_frames` intervals in a row (the rule's `abort_if`; a
+   percentage point more errors than chance brings; slower by rank test and effect size without more requests):
+   regressed, at once, and the undo is proposed.
+2. The rule's own condition is asked; it speaks of the mechanism's own signal. Before `settle_s` nothing
+   counts.
+3. `after_s` later, with five intervals or more: the condition holds in most of them and the target moved (it left
+   its window before, or is back at what was healthy): verified. The target got worse: regressed. Else: no_effect.
+4. No data that could tell, until twice `after_s` and five intervals more: no_effect, and the note says why.
+
+Disturbed: maintenance, another change to the service, a callee whose own trouble began after the change.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
+from models.comparison import Verdict
+from pipeline.advise.catalogue import GUARDS
 from pipeline.advise.drafting import undo_text
+from pipeline.advise.expressions import compile_expression, references
 from pipeline.advise.facts import Facts, with_defaults
+from pipeline.advise.harm import Harmed, harmed_by
+from pipeline.advise.standing import Found
+from pipeline.advise.undo import propose_undo
+from pipeline.advise.windows import MIN_INTERVALS, Trial
 from pipeline.records import RecommendationState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pipeline.advise.catalogue import Catalogue, CompiledRule
-    from pipeline.advise.expressions import Evaluator
+    from pipeline.advise.catalogue import Catalogue
+    from pipeline.advise.expressions import Evaluator, Program
     from pipeline.advise.frames import Frame
     from pipeline.advise.standing import Board, Standing
+    from pipeline.advise.windows import Windows
+
+Disturbed = Callable[[Trial, Mapping[str, "Frame"], int], bool]
+"""Whether something else was going on in the interval that ends then."""
+_MAX_ANSWERS: Final = 30
+
+
+class Pace(NamedTuple):
+    """How time is counted."""
+
+    patience: int
+    """Intervals in a row that harm must show."""
+    frame_ms: int
 
 
 class Verifier:
     """Follows the applied recommendations."""
 
-    def __init__(self, catalogue: Catalogue, evaluator: Evaluator, board: Board, patience: int) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        evaluator: Evaluator,
+        board: Board,
+        windows: Windows,
+        pace: Pace,
+        disturbed: Disturbed,
+    ) -> None:
         self._catalogue = catalogue
         self._evaluator = evaluator
         self._board = board
-        self._patience = patience
+        self._windows = windows
+        self._patience = pace.patience
+        self._frame_ms = pace.frame_ms
+        self._disturbed = disturbed
+        self._programs: dict[str, Program] = {}
 
     def follow(self, frames: Mapping[str, Frame], now: int) -> None:
         """Look at each applied recommendation with the frames of the interval that ends now."""
         for standing in self._board:
-            if standing.applied is not None and standing.applied < now:
-                self._look(standing, standing.applied, frames.get(standing.record.target.service), now)
+            if standing.applied is not None and standing.applied <= now:
+                self._look(standing, standing.applied, frames, now)
 
-    def _look(self, standing: Standing, applied: int, frame: Frame | None, now: int) -> None:
-        entry = self._catalogue.by_id.get(standing.record.provenance.rule)
-        waited = (now - applied) / 1000.0
-        after_s = standing.record.verification.after_s
-        if entry is not None and frame is not None:
-            self._load(standing, frame)
-            if self._aborts(standing, entry):
-                self._end(standing, RecommendationState.REGRESSED, frame, now)
+    def _look(self, standing: Standing, applied: int, frames: Mapping[str, Frame], now: int) -> None:
+        frame = frames.get(standing.record.target.service)
+        if standing.trial is None:
+            signals = dict.fromkeys([standing.record.verification.signal, *GUARDS])
+            known = [name for name in signals if name in self._catalogue.signals]
+            service = standing.record.target.service
+            standing.trial = self._windows.open(service, applied, known, standing.onset, standing.onset)
+        trial = standing.trial
+        if frame is not None and now - self._frame_ms >= applied:
+            if self._disturbed(trial, frames, now):
+                trial.disturb(now)
+            elif self._judged(standing, trial, frame, now):
                 return
-            verdict = self._evaluator.value(entry.condition)
-            if waited >= after_s and isinstance(verdict, bool):
-                state = RecommendationState.VERIFIED if verdict else RecommendationState.NO_EFFECT
-                self._end(standing, state, frame, now)
-                return
-        if waited >= 2 * after_s:
-            self._end(standing, RecommendationState.NO_EFFECT, None, now)
+        check = standing.record.verification
+        patience = 1000.0 * (check.settle_s + 2 * check.after_s) + MIN_INTERVALS * self._frame_ms
+        if now - applied >= patience:
+            self._end_untold(standing, trial, now)
+
+    def _judged(self, standing: Standing, trial: Trial, frame: Frame, now: int) -> bool:
+        """Take one undisturbed interval; whether it ended the verification."""
+        check = standing.record.verification
+        self._load(standing, frame)
+        harmed = self._harmed(standing, trial)
+        standing.aborts = standing.aborts + 1 if harmed else 0
+        if harmed and standing.aborts >= self._patience:
+            self._regress(standing, trial, harmed, now)
+            return True
+        settled = trial.at + round(check.settle_s * 1000)
+        if now - self._frame_ms < settled:
+            return False
+        answer = self._evaluator.value(self._program(check.condition))
+        if isinstance(answer, bool):
+            standing.held_back = [*standing.held_back, answer][-_MAX_ANSWERS:]
+        enough = not harmed and len(standing.held_back) >= MIN_INTERVALS
+        if enough and now - settled >= check.after_s * 1000:
+            self._conclude(standing, trial, settled, now)
+            return True
+        return False
 
     def _load(self, standing: Standing, frame: Frame) -> None:
         settings, assumed = with_defaults(frame.settings, self._catalogue.settings)
@@ -70,28 +132,95 @@ class Verifier:
         )
         self._evaluator.load(facts.variables())
 
-    def _aborts(self, standing: Standing, entry: CompiledRule) -> bool:
-        if entry.abort_if is None:
-            return False
-        standing.aborts = standing.aborts + 1 if self._evaluator.holds(entry.abort_if) else 0
-        return standing.aborts >= self._patience
+    def _harmed(self, standing: Standing, trial: Trial) -> Harmed | None:
+        """What is worse than before the change although it must not be."""
+        harmed = harmed_by(self._windows, trial, self._frame_ms)
+        abort_if = standing.record.verification.abort_if
+        if harmed is None and abort_if and self._evaluator.holds(self._program(abort_if)):
+            named = sorted(key for mapping, key in references(abort_if) if mapping == "signals")
+            signal = named[0] if named else standing.record.verification.signal
+            return Harmed(signal, f"`{abort_if}` holds", f"!({abort_if})")
+        return harmed
 
-    def _end(self, standing: Standing, state: RecommendationState, frame: Frame | None, now: int) -> None:
+    def _conclude(self, standing: Standing, trial: Trial, settled: int, now: int) -> None:
         check = standing.record.verification
-        signal = frame.signals.get(check.signal) if frame is not None else None
-        if frame is None:
-            note = f"nothing was measured that could tell within {2 * check.after_s:.0f} s"
-        elif state is RecommendationState.REGRESSED:
-            note = f"`{check.abort_if}` holds; undo it: {undo_text(standing.record)}"
-        else:
-            said = "holds" if state is RecommendationState.VERIFIED else "does not hold"
-            note = f"`{check.condition}` {said} {(now - (standing.applied or now)) / 1000.0:.0f} s after the change"
-        self._board.end(standing, state, now, note, None if signal is None else signal.value)
-        if state is RecommendationState.VERIFIED:
+        before, healthy = trial.before.get(check.signal, []), trial.healthy.get(check.signal, [])
+        after = self._windows.after(trial, check.signal, settled)
+        usual = standing.usual.get(check.signal)
+        verdict = self._windows.verdict(check.signal, before, after, usual)
+        answers = standing.held_back[-max(MIN_INTERVALS, len(after) // 2) :]
+        cleared = 2 * sum(answers) > len(answers)
+        waited = f"{(now - trial.at) / 1000.0:.0f} s after the change"
+        if cleared and self._moved(standing, trial, after):
+            self._end(standing, trial, RecommendationState.VERIFIED, now, f"`{check.condition}` holds {waited}")
             self._settle(standing.incident, now)
+        elif cleared:
+            note = f"`{check.condition}` holds {waited}, but {check.signal} did not move: it held before the change too"
+            self._end(standing, trial, RecommendationState.NO_EFFECT, now, note)
+        elif verdict is Verdict.WORSE and self._windows.verdict(check.signal, healthy, after, usual) is Verdict.WORSE:
+            gone = f'{check.condition} || signals["{check.signal}"] == usual["{check.signal}"]'
+            self._regress(standing, trial, Harmed(check.signal, f"{check.signal} is worse than before", gone), now)
+        else:
+            better = ", though it is better than before" if verdict is Verdict.BETTER else ""
+            note = f"`{check.condition}` does not hold {waited}{better}"
+            self._end(standing, trial, RecommendationState.NO_EFFECT, now, note)
+
+    def _moved(self, standing: Standing, trial: Trial, after: np.ndarray) -> bool:
+        """Whether the target left where it was before the change, or is back at what was healthy."""
+        signal = standing.record.verification.signal
+        before, healthy = trial.before.get(signal), trial.healthy.get(signal)
+        usual = standing.usual.get(signal)
+        if not before or not len(after):
+            return True  # nothing to compare with: the mechanism's own condition alone tells
+        if self._windows.separated(signal, before, after, usual):
+            return True
+        if not healthy:
+            return False
+        back = self._windows.verdict(signal, healthy, after, usual) is not Verdict.WORSE
+        return back and self._windows.verdict(signal, healthy, before, usual) is Verdict.WORSE
+
+    def _regress(self, standing: Standing, trial: Trial, harmed: Harmed, now: int) -> None:
+        self._end(
+            standing,
+            trial,
+            RecommendationState.REGRESSED,
+            now,
+            f"{harmed.text}; undo it: {undo_text(standing.record)}",
+            harmed.signal,
+        )
+        if not standing.undoes:
+            after = self._windows.after(trial, harmed.signal, trial.at)
+            observed = float(np.median(after)) if len(after) else None
+            propose_undo(self._board, standing, harmed, observed, now)
+
+    def _end_untold(self, standing: Standing, trial: Trial, now: int) -> None:
+        check = standing.record.verification
+        others = f" ({len(trial.disturbed)} intervals were disturbed by something else)" if trial.disturbed else ""
+        what = f"too little was measured of {check.signal} to tell" if standing.held_back else "nothing was measured"
+        if not standing.held_back:
+            what += f" that could tell within {(now - trial.at) / 1000.0:.0f} s"
+        self._end(standing, trial, RecommendationState.NO_EFFECT, now, f"{what}{others}")
+
+    def _end(
+        self, standing: Standing, trial: Trial, state: RecommendationState, now: int, note: str, also: str = ""
+    ) -> None:
+        check = standing.record.verification
+        settled = trial.at + round(check.settle_s * 1000)
+        compared = [
+            self._windows.compared(signal, trial.before.get(signal, []), self._windows.after(trial, signal, settled))
+            for signal in dict.fromkeys(name for name in (check.signal, also, *GUARDS) if name)
+            if signal in self._catalogue.signals
+        ]
+        told = [each for each in compared if each.intervals_after or each.signal == check.signal]
+        self._board.end(standing, state, now, note, Found(told, len(trial.disturbed)))
 
     def _settle(self, incident: str, now: int) -> None:
         """Take back the alternatives: the problem is mended."""
         for other in self._board.of(incident):
             if other.waiting:
                 self._board.end(other, RecommendationState.SUPERSEDED, now)
+
+    def _program(self, text: str) -> Program:
+        if text not in self._programs:
+            self._programs[text] = compile_expression(text)
+        return self._programs[text]

@@ -47,6 +47,7 @@ def _register() -> None:
     from pipeline.cli.deadletter import deadletter  # noqa: PLC0415
     from pipeline.cli.demo import demo  # noqa: PLC0415
     from pipeline.cli.doctor import doctor  # noqa: PLC0415
+    from pipeline.cli.feedback import feedback  # noqa: PLC0415
     from pipeline.cli.replay import replay  # noqa: PLC0415
     from pipeline.cli.run import run  # noqa: PLC0415
     from pipeline.cli.schema import schema  # noqa: PLC0415
@@ -54,7 +55,7 @@ def _register() -> None:
     from pipeline.cli.topics import topics  # noqa: PLC0415
     from pipeline.cli.watch import watch  # noqa: PLC0415
 
-    for command in (demo, run, replay, watch, score, backtest, doctor, schema, broker):
+    for command in (demo, run, replay, watch, feedback, score, backtest, doctor, schema, broker):
         app.command()(command)
     groups = {
         "bridge": bridge,

@@ -1,7 +1,8 @@
-"""`duri catalogue`: the tuning rules: list them, show one, check a folder of them."""
+"""`duri catalogue`: the tuning rules: list, show, check, try them, and what came of them."""
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import json
 from pathlib import Path  # typer reads the annotations
@@ -12,15 +13,29 @@ import yaml
 from rich.console import Console
 from rich.table import Column, Table
 
-from pipeline.advise.catalogue import load_catalogue
+from pipeline.advise.catalogue import load_catalogue, locate
+from pipeline.advise.ruletests import run_tests
 from pipeline.advise.topology import load_topology
+from pipeline.advise.tryout import try_frames
+from pipeline.errors import FileError, SettingsError
+from pipeline.records import Outcome
+from pipeline.runtime.bounded import read_all
 from pipeline.settings import load_settings
 from pipeline.signals.definitions import load_definitions
+from pipeline.stage import Topic
+from pipeline.views.words import change
 
 if TYPE_CHECKING:
-    from pipeline.advise.rules import Rule
+    from collections.abc import Iterable
 
-catalogue = typer.Typer(help="The tuning rules: list them, show one, check a folder of them.", no_args_is_help=True)
+    from pipeline.advise.rules import Rule
+    from pipeline.settings import Settings
+
+RESULTS = ("verified", "no_effect", "regressed", "rejected", "expired", "fine")
+
+catalogue = typer.Typer(
+    help="The tuning rules: list, show, check, try them, and what came of them.", no_args_is_help=True
+)
 
 Config = Annotated[Path | None, typer.Option(help="Settings file; its config_dir holds the catalogue.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -68,14 +83,108 @@ def check(
         Path | None, typer.Argument(metavar="[DIR]", help="Folder of rule files; left out, the worker's own.")
     ] = None,
     *,
+    tests: Annotated[bool, typer.Option(help="Run the rules' own tests too.")] = True,
     config: Config = None,
 ) -> None:
-    """Check rule files, and without DIR the service graph too; exit status 2 names file and line of each mistake."""
+    """Check rule files and run their tests, and without DIR check the service graph too.
+
+    Exit status 2 names file and line of each mistake and of each test that fails.
+    """
     folder = load_settings(config).config_dir
-    found = load_catalogue(directory or folder / "catalogue", load_definitions(folder))
+    rules = directory or folder / "catalogue"
+    found = load_catalogue(rules, load_definitions(folder))
     typer.echo(f"{len(found.rules)} rules are in order")
+    if tests:
+        count, failures = run_tests(found)
+        if failures:
+            lines = (f"{locate(rules, one.rule, 'tests', one.number)}: rule {one.rule}: {one.text}" for one in failures)
+            raise SettingsError("\n".join(lines))
+        typer.echo(f"{count} tests of rules pass")
     if directory is None:
         typer.echo(f"{len(load_topology(folder / 'topology.yaml').services)} services are in the topology")
+
+
+@catalogue.command(name="try")
+def try_rules(
+    *,
+    frames: Annotated[Path, typer.Option(help="JSON lines as on duri.frames: frames, and changes among them.")],
+    rules: Annotated[Path | None, typer.Option(help="Folder of rule files; left out, the worker's own.")] = None,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Show what the rules would have recommended for recorded frames."""
+    folder = load_settings(config).config_dir
+    known = load_catalogue(rules or folder / "catalogue", load_definitions(folder))
+    tried = try_frames(frames, known, load_topology(folder / "topology.yaml"))
+    if as_json:
+        for record in tried.recommendations:
+            typer.echo(record.model_dump_json())
+        return
+    if tried.recommendations:
+        table = Table("service", "rank", "rule", "change", "sure", "state", "why")
+        for record in tried.recommendations:
+            sure = f"{record.confidence:.0%}"
+            row = (record.target.service, str(record.rank), record.provenance.rule, change(record), sure)
+            table.add_row(*row, record.state.value, record.why.reason)
+        Console().print(table)
+    summary = f"{tried.frames} frames of {tried.services} services: {len(tried.recommendations)} recommendations"
+    typer.echo(summary)
+
+
+@catalogue.command()
+def stats(
+    *,
+    outcomes: Annotated[
+        Path | None, typer.Option(help="JSON lines of outcomes, as `duri backtest` writes; left out, the topic's.")
+    ] = None,
+    as_json: AsJson = False,
+    bootstrap: Annotated[str | None, typer.Option(help="host:port of the broker.")] = None,
+    config: Config = None,
+) -> None:
+    """Show what came of each rule's recommendations, and how often it was right."""
+    settings = load_settings(config, overrides={"kafka.bootstrap": bootstrap})
+    lines = _lines_of(outcomes) if outcomes else asyncio.run(_lines_on(settings))
+    counted = tally(lines)
+    if as_json:
+        typer.echo(json.dumps(counted))
+        return
+    if not counted:
+        typer.echo("no outcomes yet")
+        return
+    table = Table("rule", *RESULTS, "hit rate")
+    for rule, results in counted.items():
+        rate = results["hit_rate"]
+        shown = "-" if rate is None else f"{rate:.0%}"
+        table.add_row(rule, *(str(results[name]) for name in RESULTS), shown)
+    Console().print(table)
+
+
+def tally(lines: Iterable[bytes | str]) -> dict[str, dict[str, Any]]:
+    """Outcomes by rule and result, and the share of the judged that were verified; other records are passed over."""
+    counted: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        try:
+            outcome = Outcome.model_validate_json(line)
+        except ValueError:
+            continue
+        results = counted.setdefault(outcome.rule, dict.fromkeys(RESULTS, 0))
+        results[outcome.result] += 1
+    for results in counted.values():
+        good = results["verified"] + results["fine"]
+        judged = good + results["no_effect"] + results["regressed"]
+        results["hit_rate"] = round(good / judged, 4) if judged else None
+    return dict(sorted(counted.items()))
+
+
+def _lines_of(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"{path}: cannot be read ({error})") from error
+
+
+async def _lines_on(settings: Settings) -> list[bytes]:
+    return [record.value or b"" async for record in read_all(settings, Topic.OUTCOMES)]
 
 
 def _rules(config: Path | None) -> list[Rule]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.detect.absent import AbsentData
+from pipeline.detect.burn_rate import BurnRates
 from pipeline.detect.frame import (
     TOGETHER,
     TOGETHER_SIGNAL,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pipeline.detect.configuration import DetectConfiguration
     from pipeline.detect.registry import SeriesRegistry
     from pipeline.records import Anomaly
+    from pipeline.signals.calls import CallRate
     from pipeline.signals.table import FrameValues
     from pipeline.stage import Output
 
@@ -55,11 +57,13 @@ class FrameCloser:
         self._units = [signal.unit for signal in definitions.signals.values()]
         self._writer = FrameWriter(signals, list(definitions.settings))
         self._static = StaticRules(configuration.thresholds.rules, signals, patience)
+        self._burn_rates = BurnRates(configuration.thresholds.objectives, signals, configuration.frame_ms)
         self._learned = LearnedSignals(list(definitions.signals.values()), configuration.bank)
         self._recent = RecentValues(len(signals), configuration.frame_ms)
         self._parts: dict[str, Any] = {
             "static": self._static,
             "regression": RegressionRules(configuration.thresholds.regression, signals, configuration.frame_ms),
+            "burn_rate": self._burn_rates,
             "absent": AbsentData(len(signals), patience),
             "learned": self._learned,
         }
@@ -76,6 +80,7 @@ class FrameCloser:
         if not len(services):
             return
         values = self._registry.table.evaluate(self._registry.store.rows, services.rows)
+        calls = self._registry.table.calls.evaluate(self._registry.store.rows)
         frame = ClosedFrame(
             start=start,
             end=end,
@@ -92,8 +97,9 @@ class FrameCloser:
         for service, row in services.by_name():
             yield from self._live(service, row, frame, flags.get(row, {}), source)
             # A service of raw series alone has a frame only while something is wrong with it.
-            if has_content[row] or self._anomalies.of(service):
-                yield self._writer.output(self._service_frame(service, row, values), start, end, source)
+            if has_content[row] or row in calls or self._anomalies.of(service):
+                content = self._service_frame(service, row, values, calls.get(row, ()))
+                yield self._writer.output(content, start, end, source)
         self._recent.keep(frame)
 
     def forget(self, rows: Sequence[int]) -> None:
@@ -113,6 +119,7 @@ class FrameCloser:
         for row, service in new:
             if self._registry.services.row(service) == row:
                 self._static.attach(row, service)
+                self._burn_rates.attach(row, service)
 
     def _live(
         self,
@@ -160,7 +167,7 @@ class FrameCloser:
         recent = self._recent.of(row, column, end)
         return About(unit=self._units[column], labels={}, provenance=provenance, recent=recent)
 
-    def _service_frame(self, service: str, row: int, values: FrameValues) -> ServiceFrame:
+    def _service_frame(self, service: str, row: int, values: FrameValues, calls: Sequence[CallRate]) -> ServiceFrame:
         learned = self._learned
         return ServiceFrame(
             service=service,
@@ -172,6 +179,7 @@ class FrameCloser:
             settings=values.settings[row],
             anomalies=self._anomalies.of(service),
             together=None if self._together is None else float(self._together.score[row]),
+            calls=calls,
         )
 
     def statistics(self) -> dict[str, float]:

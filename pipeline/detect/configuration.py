@@ -44,6 +44,10 @@ class DetectConfiguration:
             "signals": list(self.definitions.signals),
             "rules": _rule_plan(self.thresholds.rules),
             "regression rules": _rule_plan(self.thresholds.regression),
+            "objectives": [
+                f"{name}({each.signal} of {each.services}, {','.join(alert.name for alert in each.alerts)})"
+                for name, each in self.thresholds.objectives.items()
+            ],
         }
 
     @property

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pipeline.detect.opened import Open
+    from pipeline.signals.calls import CallRate
 
 _encoder = msgspec.json.Encoder()
 
@@ -45,6 +46,7 @@ class ServiceFrame(NamedTuple):
     settings: npt.NDArray[np.float64]
     anomalies: Sequence[Open]
     together: float | None = None
+    calls: Sequence[CallRate] = ()
 
 
 class FrameWriter:
@@ -70,6 +72,7 @@ class FrameWriter:
                 if value == value  # noqa: PLR0124  NaN is the number that differs from itself
             },
             "anomalies": [_open_entry(anomaly) for anomaly in frame.anomalies],
+            "calls": [call._asdict() for call in frame.calls],
             "source": {"topic": source.topic, "partition": source.partition, "offset": source.offset},
         }
         if frame.together is not None:

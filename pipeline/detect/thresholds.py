@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -98,6 +98,47 @@ class RegressionRule(_Rule):
         return 1 if self.worse == "up" else -1
 
 
+class BurnAlert(BaseModel):
+    """An error budget that is used up so many times faster than allowed, over a long and a short window."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+    burn: Annotated[float, Field(ge=1)]
+    long_ms: Duration = Field(alias="long")
+    short_ms: Duration = Field(alias="short")
+    severity: Severity
+
+    @property
+    def name(self) -> str:
+        """The alert within its objective, for instance `14.4x`."""
+        return f"{self.burn:g}x"
+
+
+BURN_ALERTS: Final = (
+    BurnAlert.model_validate({"burn": 14.4, "long": "1h", "short": "5m", "severity": "critical"}),
+    BurnAlert.model_validate({"burn": 6, "long": "6h", "short": "30m", "severity": "warning"}),
+    BurnAlert.model_validate({"burn": 1, "long": "3d", "short": "6h", "severity": "info"}),
+)
+"""The workbook's: 2 % of a month's budget in an hour, 5 % in six hours, 10 % in three days."""
+
+
+class Objective(BaseModel):
+    """A share of requests that must succeed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    signal: str = "http.availability"
+    requests: str = "http.rps"
+    objective: Annotated[float, Field(gt=0, lt=1)]
+    services: Pattern = ".*"
+    source: str = ""
+    alerts: list[BurnAlert] = Field(default_factory=lambda: list(BURN_ALERTS), max_length=10)
+
+    def concerns(self, service: str) -> bool:
+        """Whether it is this service's."""
+        return re.fullmatch(self.services, service) is not None
+
+
 class Thresholds(BaseModel):
     """The whole file."""
 
@@ -105,6 +146,7 @@ class Thresholds(BaseModel):
 
     rules: dict[str, StaticRule]
     regression: dict[str, RegressionRule] = Field(default_factory=dict)
+    objectives: dict[str, Objective] = Field(default_factory=dict)
 
 
 def load_thresholds(config_dir: Path, definitions: Definitions) -> Thresholds:
@@ -126,3 +168,9 @@ def _unknown_signals(thresholds: Thresholds, definitions: Definitions) -> Iterat
             if rule.signal not in definitions.signals:
                 hint = nearest(rule.signal, definitions.signals)
                 yield (section, rule_id, "signal"), f"{rule.signal!r} is no signal of signals.yaml{hint}"
+    for name, objective in thresholds.objectives.items():
+        for key in ("signal", "requests"):
+            signal = getattr(objective, key)
+            if signal not in definitions.signals:
+                hint = nearest(signal, definitions.signals)
+                yield ("objectives", name, key), f"{signal!r} is no signal of signals.yaml{hint}"

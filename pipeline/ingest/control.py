@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import DecodeError, StateError
 from pipeline.ingest.deadletters import dead_letter
-from pipeline.records import ChangeEvent, Feedback, MaintenanceWindow, Record, cloudevent_headers, to_ms
+from pipeline.records import ChangeEvent, Feedback, MaintenanceWindow, Muting, Record, cloudevent_headers, to_ms
 from pipeline.stage import Output, Topic, header
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Route(NamedTuple):
-    record: type[ChangeEvent | Feedback | MaintenanceWindow]
+    record: type[ChangeEvent | Feedback | MaintenanceWindow | Muting]
     topics: tuple[Topic, ...]
 
 
@@ -29,6 +29,7 @@ _ROUTES = {
         _Route(ChangeEvent, (Topic.FRAMES,)),
         _Route(Feedback, (Topic.SAMPLES, Topic.FRAMES)),
         _Route(MaintenanceWindow, (Topic.SAMPLES, Topic.FRAMES)),
+        _Route(Muting, (Topic.FRAMES,)),
     )
 }
 

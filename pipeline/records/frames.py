@@ -54,6 +54,16 @@ class OpenAnomaly(Record):
     )
 
 
+class Calls(Record):
+    """How often one service calls another."""
+
+    kind_name: ClassVar[str] = "calls"
+
+    client: str
+    server: str
+    rps: float = Field(description="Requests per second")
+
+
 class Frame(Record):
     """One service in one frame interval: every signal, every settings gauge, every open anomaly."""
 
@@ -67,6 +77,7 @@ class Frame(Record):
     signals: dict[str, SignalFrame]
     settings: dict[str, float] = Field(description="Configured limits seen as metrics: pool size, maxmemory, …")
     anomalies: list[OpenAnomaly] = Field(default_factory=list)
+    calls: list[Calls] = Field(default_factory=list, description="Who calls whom, where span metrics tell it")
     together: Share | None = Field(
         default=None, exclude_if=_none, description="How odd all signals are together; 0.5 and more is an anomaly"
     )

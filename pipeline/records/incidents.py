@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import AwareDatetime, Field
 
-from pipeline.records.base import SCHEMA_VERSION, Record, Severity
+from pipeline.records.base import SCHEMA_VERSION, Record, Severity, Share
 
 
 class IncidentState(enum.StrEnum):
@@ -16,6 +16,26 @@ class IncidentState(enum.StrEnum):
     OPENED = "opened"
     UPDATED = "updated"
     CLOSED = "closed"
+
+
+class Suspect(Record):
+    """A service that may cause an incident."""
+
+    kind_name: ClassVar[str] = "suspect"
+
+    service: str
+    share: Share = Field(description="Its share of the harm that the services it calls do not explain")
+
+
+class RunsOut(Record):
+    """When something is used up, if it goes on like this."""
+
+    kind_name: ClassVar[str] = "runs_out"
+
+    what: str = Field(description="Signal that reaches its limit, or error_budget")
+    expected_at: AwareDatetime
+    earliest_at: AwareDatetime
+    latest_at: AwareDatetime
 
 
 class Incident(Record):
@@ -30,6 +50,10 @@ class Incident(Record):
     system: str
     services: list[str]
     cause: str = Field(description="Service that most likely causes it")
+    certainty: Share = Field(default=1.0, description="How sure that cause is; capped where calls are missing")
+    suspects: list[Suspect] = Field(
+        default_factory=list, max_length=10, description="Services by unexplained harm, the most first"
+    )
     summary: str
     opened_at: AwareDatetime
     last_at: AwareDatetime
@@ -37,3 +61,9 @@ class Incident(Record):
     anomalies: list[str]
     changes: list[str] = Field(default_factory=list, description="Ids of change events shortly before it")
     recommendations: list[str] = Field(default_factory=list)
+    runs_out: list[RunsOut] = Field(
+        default_factory=list, description="What of the cause's is used up when: memory, disk, connections, error budget"
+    )
+    known_reasons: list[str] = Field(
+        default_factory=list, description="Why services of it are not advised on: maintenance, dependencies down"
+    )

@@ -56,6 +56,24 @@ class Feedback(Record):
     note: str = ""
 
 
+class Muting(Record):
+    """Until then deviations of these signals are not worth advice, unless they are critical.
+
+    People publish it on `duri.control`; the advisor itself, on `duri.outcomes`, when recommendations about them were
+    repeatedly called false alarms.
+    """
+
+    kind_name: ClassVar[str] = "muting"
+
+    id: str
+    at: AwareDatetime
+    service: str = Field(default="", description="Empty: all")
+    signals: list[str] = Field(min_length=1, description="Signals that are quietened")
+    until: AwareDatetime
+    reason: str = ""
+    by: str = ""
+
+
 class MaintenanceWindow(Record):
     """From `start` to `end` deviations of these services are expected. Published on `duri.control`."""
 

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, Field
 from pipeline.errors import LifecycleError
 from pipeline.records.anomalies import Provenance
 from pipeline.records.base import SCHEMA_VERSION, Record, Severity, Share
+from pipeline.records.incidents import RunsOut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,6 +86,7 @@ class Why(Record):
     anomalies: list[str] = Field(default_factory=list)
     changes: list[str] = Field(default_factory=list)
     incident: str | None = None
+    runs_out: list[RunsOut] = Field(default_factory=list, description="What is used up when, if nothing is done")
 
 
 class Change(Record):
@@ -137,6 +139,7 @@ class Verification(Record):
     signal: str
     condition: str
     after_s: float
+    settle_s: float = Field(default=0.0, description="How long after the change nothing counts yet")
     abort_if: str = ""
 
 
@@ -168,6 +171,7 @@ class Recommendation(Record):
     severity: Severity
     rank: Annotated[int, Field(ge=1, description="1 is the first choice within its incident")]
     confidence: Share
+    rank_reason: str = Field(default="", description="Why it is not the first choice")
     why: Why
     change: Change
     how: How
@@ -178,20 +182,43 @@ class Recommendation(Record):
     verification: Verification
     provenance: RecommendationProvenance
     links: list[str] = Field(default_factory=list)
+    answer: str = Field(default="", description="What somebody last said of it, or did without saying")
+
+
+class Comparison(Record):
+    """Windows of a signal before and after a change, the season taken out."""
+
+    kind_name: ClassVar[str] = "comparison"
+
+    signal: str
+    before: float | None = Field(description="Median before the change")
+    after: float | None = Field(description="Median after it")
+    intervals_before: int
+    intervals_after: int
+    p: Share = Field(description="Mann-Whitney: how likely such ranks are where nothing changed")
+    delta: Annotated[float, Field(ge=-1, le=1)] = Field(
+        description="Cliff's delta: 1 where every interval after is higher than every one before"
+    )
 
 
 class Outcome(Record):
-    """What came of a recommendation."""
+    """What came of a recommendation, or of a change that somebody made."""
 
     kind_name: ClassVar[str] = "outcome"
 
     id: str
     schema_version: str = SCHEMA_VERSION
-    recommendation: str
+    recommendation: str = Field(description="Id; empty for a change that nobody recommended")
+    change: str = Field(default="", description="Id of the change event, for a deploy")
     rule: str
+    service: str = ""
     at: AwareDatetime
-    result: Literal["verified", "no_effect", "regressed", "rejected", "expired"]
+    result: Literal["verified", "no_effect", "regressed", "rejected", "expired", "fine"]
     signal: str
     before: float | None
     after: float | None
+    compared: list[Comparison] = Field(default_factory=list, description="What the result rests on, the target first")
+    rule_verified: int = Field(default=0, description="How many applied recommendations of this rule were verified")
+    rule_applied: int = Field(default=0, description="How many have been applied and judged so far")
+    disturbed: int = Field(default=0, description="Intervals left out, because something else was going on")
     note: str = ""

@@ -98,6 +98,14 @@ class Signal(_Part):
         return [self.quantile.buckets()]
 
 
+class CallTerm(_Part):
+    """A counter of calls between two services that are named by its labels."""
+
+    of: str = Field(min_length=1, description="Metric name")
+    client: str = Field(default="client", min_length=1, description="Label that names the caller")
+    server: str = Field(default="server", min_length=1, description="Label that names the callee")
+
+
 class Definitions(_Part):
     """The whole file."""
 
@@ -106,6 +114,9 @@ class Definitions(_Part):
     aliases: dict[str, list[Spelling]] = Field(
         default_factory=dict,
         description="For a name that signals use, other spellings of it; the first ones count first",
+    )
+    calls: list[CallTerm] = Field(
+        default_factory=list, description="Counters that tell who calls whom: the service graph is learned from them"
     )
     unwatched: list[Pattern] = Field(
         default_factory=list, description="Regular expressions of raw series' names that no learner watches"

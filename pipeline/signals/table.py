@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pipeline.signals.aliases import Aliases
+from pipeline.signals.calls import CallRates
 from pipeline.signals.members import Members
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class SignalTable:
         self.signals = list(definitions.signals)
         self.settings = list(definitions.settings)
         self.aliases = Aliases(definitions.aliases)
+        self.calls = CallRates(definitions.calls)
         self._members: dict[str, Members] = {}
         self._by_name: dict[str, list[Members]] = {}
         self._plan = [(signal, [self._of(term) for term in signal.terms()]) for signal in definitions.signals.values()]
@@ -54,7 +56,7 @@ class SignalTable:
 
     def add(self, slot: int, series: Series, service: int) -> bool:
         """Let a new series take part, under whatever name signals know it; whether any signal or setting uses it."""
-        used = False
+        used = self.calls.add(slot, series, service)
         for reading in self.aliases.readings(series):
             for members in self._by_name.get(reading.series.name, ()):
                 if members.term.selects(reading.series):
@@ -65,12 +67,14 @@ class SignalTable:
     def remove(self, slots: npt.NDArray[np.int32]) -> None:
         """These series are gone."""
         gone = set(slots.tolist())
+        self.calls.remove(gone)
         for members in self._members.values():
             members.remove(gone)
 
     def compact(self, keep: npt.NDArray[np.int32]) -> None:
         """The series in slot `keep[i]` has slot i now."""
         slots = {old: new for new, old in enumerate(keep.tolist())}
+        self.calls.renumber(slots)
         for members in self._members.values():
             members.renumber(slots)
 

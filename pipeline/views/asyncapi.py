@@ -23,6 +23,7 @@ from pipeline.records import (
     Frame,
     Incident,
     MaintenanceWindow,
+    Muting,
     Outcome,
     Recommendation,
     Sample,
@@ -47,7 +48,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SETTINGS = "settings"
 
 _BINDING_VERSION = "0.5.0"
-_PRODUCED_BY_OTHERS: tuple[type[Record], ...] = (Sample, ChangeEvent, Feedback, MaintenanceWindow)
+_PRODUCED_BY_OTHERS: tuple[type[Record], ...] = (Sample, ChangeEvent, Feedback, MaintenanceWindow, Muting)
 
 
 class _Channel(NamedTuple):
@@ -72,8 +73,8 @@ _CHANNELS: Mapping[Topic, _Channel] = {
         (),
     ),
     Topic.CONTROL: _Channel(
-        "What people and tools say: changes, feedback, maintenance windows",
-        (ChangeEvent, Feedback, MaintenanceWindow),
+        "What people and tools say: changes, feedback, maintenance windows, mutes",
+        (ChangeEvent, Feedback, MaintenanceWindow, Muting),
         (),
         "free",
         ("ingest",),
@@ -89,7 +90,7 @@ _CHANNELS: Mapping[Topic, _Channel] = {
     ),
     Topic.FRAMES: _Channel(
         "One service in one frame interval, and how far each source partition is",
-        (Frame, Watermark, Tick, ChangeEvent, Feedback, MaintenanceWindow),
+        (Frame, Watermark, Tick, ChangeEvent, Feedback, MaintenanceWindow, Muting),
         (),
         "the system",
         ("advise",),
@@ -100,7 +101,14 @@ _CHANNELS: Mapping[Topic, _Channel] = {
     Topic.RECOMMENDATIONS: _Channel(
         "Recommendations, a record a change", (Recommendation,), (), "the service", (), ("advise",)
     ),
-    Topic.OUTCOMES: _Channel("What came of recommendations", (Outcome,), (), "the service", (), ("advise",)),
+    Topic.OUTCOMES: _Channel(
+        "What came of recommendations and deploys; signals that were quietened",
+        (Outcome, Muting),
+        (),
+        "the service",
+        (),
+        ("advise",),
+    ),
     Topic.DEADLETTER: _Channel(
         "What could not be read, byte for byte, with the reason", (), ("deadletter",), "the original's", (), ("ingest",)
     ),

@@ -22,6 +22,7 @@ START = datetime(2026, 3, 2, tzinfo=UTC)
 GIB = 1024.0**3
 
 HEALTHY: dict[str, float] = {
+    "http.latency.mean": 0.07,
     "http.latency.p50": 0.05,
     "http.latency.p95": 0.15,
     "http.latency.p99": 0.3,
@@ -126,10 +127,11 @@ class Story:
         self.put(records.ChangeEvent(at=moment, service=service, **event))
         return self
 
-    def maintenance(self, minutes: float, services: Iterable[str] = ()) -> Story:
+    def maintenance(self, minutes: float, services: Iterable[str] = (), reason: str = "") -> Story:
         """A window from now on."""
         start, end = self._at(self.minute), at(self.minute * self.frame_s / 60.0 + minutes)
-        self.put(records.MaintenanceWindow(id="window", at=start, start=start, end=end, services=list(services)))
+        names = list(services)
+        self.put(records.MaintenanceWindow(id="window", at=start, start=start, end=end, services=names, reason=reason))
         return self
 
     def feedback(self, recommendation: str, verdict: str, identity: str = "f1") -> Story:
@@ -217,7 +219,7 @@ class Fault:
         return [*self.rising, *self.falling]
 
 
-SLOW = {"http.latency.p50": 0.3, "http.latency.p95": 0.9, "http.latency.p99": 1.5}
+SLOW = {"http.latency.mean": 0.4, "http.latency.p50": 0.3, "http.latency.p95": 0.9, "http.latency.p99": 1.5}
 """Signals of a service whose requests take longer."""
 
 

@@ -18,12 +18,13 @@ from pipeline.advise.facts import Facts
 from pipeline.advise.frames import Frame, SignalValue, Source
 from pipeline.advise.judge import Judge, Place, shown
 from pipeline.advise.rules import fill, placeholders
+from pipeline.advise.ruletests import run_tests
 from pipeline.cli.catalogue import catalogue as command
 from pipeline.configfile import shipped_config
 from pipeline.detect.stage import MODEL_VERSION
 from pipeline.errors import SettingsError
 from pipeline.signals.definitions import load_definitions
-from tests.advise.helpers import at, shipped
+from tests.advise.helpers import SLOW, Fault, Story, at, shipped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,6 +152,14 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("effect: {signal: http.rps", "effect: {signal: http.rpm", "unknown signal 'http.rpm'"),
     ("evidence: [http.rps]", "evidence: [http.rps]\n    unless: [busier]", "unknown look-alike 'busier'"),
     ("parameter: size", "parameter: size\n      lowers: limit", "may only be lowered where"),
+    (
+        "      after_s: 60",
+        "      after_s: 60\n    tests: [{rising: [http.rpm]}]",
+        "unknown signal or settings gauge 'http.rpm'",
+    ),
+    ("      after_s: 60", "      after_s: 60\n    tests: [{expect: last}]", "'first', 'proposed' or 'absent'"),
+    ("settings: {", "forecasts: {http.rpm: {limit: 1, horizon_s: 9}}\nsettings: {", "unknown signal 'http.rpm'"),
+    ('signals["http.rps"] > 10.0\n', 'until["http.rps"] > 10.0\n', "nothing says when 'http.rps' runs out"),
     ("    tier: mechanism", "    teir: mechanism", "Extra inputs are not permitted"),
 ]
 
@@ -273,3 +282,85 @@ def test_check(tmp_path: Path) -> None:
     result = CliRunner().invoke(command, ["check", str(tmp_path)])
     assert isinstance(result.exception, SettingsError)
     assert result.exception.exit_status == 2
+
+
+def test_check_runs_the_tests_of_ones_own_rules(tmp_path: Path) -> None:
+    """A rule that does not find what its test describes is a mistake with the test's line."""
+    tested = (
+        RULE + "    tests:\n      - {signals: {http.rps: 20}, rising: [http.rps]}\n      - {signals: {http.rps: 5}}\n"
+    )
+    result = CliRunner().invoke(command, ["check", str(written(tmp_path, tested))])
+    assert isinstance(result.exception, SettingsError)
+    place = f"{tmp_path / 'rules.yaml'}:{line_with(tested, 'http.rps: 5')}"
+    assert str(result.exception) == f"{place}: rule one: test 'finds its fault': it is not proposed (proposed: none)"
+    assert CliRunner().invoke(command, ["check", str(tmp_path), "--no-tests"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("test", "told"),
+    [
+        ({"expect": "absent"}, "it is proposed, and should not be (proposed: one)"),
+        ({"recommended": 30}, "it recommends 40.0, and should 30.0"),
+        ({"recommended": 40}, ""),
+    ],
+)
+def test_what_a_rules_test_may_expect(tmp_path: Path, test: dict[str, Any], told: str) -> None:
+    """Absent, or a value: and what is said where it comes out otherwise."""
+    own = {"signals": {"http.rps": 20}, "rising": ["http.rps"], **test}
+    catalogue = load_catalogue(written(tmp_path, f"{RULE}    tests: [{json.dumps(own)}]\n"), DEFINITIONS)
+    _, failures = run_tests(catalogue)
+    assert [failure.text for failure in failures] == ([f"test 'finds its fault': {told}"] if told else [])
+
+
+# --- try and stats ----------------------------------------------------------------------------------------------
+
+
+def recorded(path: Path) -> Path:
+    """Frames of a service that is healthy, then out of connections, as one would consume them."""
+    fault = Fault({**SLOW, "app.pool.utilisation": 1.0, "app.pool.acquire.p95": 0.2}, rising=["http.latency.p95"])
+    log = Story().healthy(40).deploy().troubled(5, {"duri_core": fault}).take()
+    path.write_bytes(b"\n".join(record.value or b"" for record in log))
+    return path
+
+
+def test_try_shows_what_would_have_been_recommended(tmp_path: Path) -> None:
+    """Recorded frames in, recommendations out, for people and as JSON; one's own rules where they are named."""
+    path = recorded(tmp_path / "frames.jsonl")
+    shown = CliRunner().invoke(command, ["try", "--frames", str(path)], env={"COLUMNS": "250"})
+    assert "app-pool-size" in shown.stdout
+    assert "45 frames of 1 services" in shown.stdout
+    lines = CliRunner().invoke(command, ["try", "--frames", str(path), "--json"]).stdout.splitlines()
+    assert json.loads(lines[0])["provenance"]["rule"] == "app-pool-size"
+    (tmp_path / "rules").mkdir()
+    own = ["try", "--frames", str(path), "--rules", str(written(tmp_path / "rules", RULE)), "--json"]
+    assert json.loads(CliRunner().invoke(command, own).stdout.splitlines()[0])["provenance"]["rule"] == "one"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "holds no frame"),
+        ('{"x": 1}', "frames.jsonl:1: is neither"),
+        ("\n{", "frames.jsonl:2: is no JSON"),
+        ('{"signals": {}}', "frames.jsonl:1: service: Field required"),
+    ],
+)
+def test_try_names_the_line_that_cannot_be_read(tmp_path: Path, text: str, told: str) -> None:
+    """File, line and what is wrong."""
+    (tmp_path / "frames.jsonl").write_text(text, encoding="utf-8")
+    result = CliRunner().invoke(command, ["try", "--frames", str(tmp_path / "frames.jsonl")])
+    assert told in str(result.exception)
+
+
+def test_stats_of_outcomes(tmp_path: Path) -> None:
+    """By rule and result, with the hit rate of what was judged; what is no outcome is passed over."""
+    common = {"id": "o", "recommendation": "r", "at": "2026-03-02T00:00:00Z", "signal": "s", "before": 1, "after": 2}
+    results = ["verified", "verified", "no_effect", "regressed", "rejected"]
+    lines = [json.dumps({**common, "rule": "one", "result": result}) for result in results]
+    lines += ["nonsense", json.dumps({**common, "rule": "two", "result": "expired"})]
+    path = tmp_path / "outcomes.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    counted = json.loads(CliRunner().invoke(command, ["stats", "--outcomes", str(path), "--json"]).stdout)
+    assert (counted["one"]["verified"], counted["one"]["hit_rate"]) == (2, 0.5)
+    assert counted["two"]["hit_rate"] is None
+    assert "50%" in CliRunner().invoke(command, ["stats", "--outcomes", str(path)]).stdout

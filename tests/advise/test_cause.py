@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.advise.cause import Cause, Harm, rank_causes, unexplained
+from pipeline.advise.cause import HARM_SIGNALS, Harm, credible, measure, rank_causes, unexplained
 from pipeline.advise.frames import Frame, SignalValue, Source
 from pipeline.advise.history import History
 from pipeline.advise.topology import Topology, load_topology
@@ -61,23 +61,71 @@ def test_unexplained_harm_is_the_notes_formula() -> None:
     assert unexplained(added, CHAIN) == {"front": 10.0, "middle": 5.0, "back": 85.0}
 
 
+def harm_of(
+    window: list[dict[str, float]], healthy: list[dict[str, float]], usual: dict[str, float] | None = None
+) -> Harm:
+    """Harm of a service with these intervals."""
+
+    def columns(rows: list[dict[str, float]]) -> np.ndarray:
+        return np.array([[row.get(name, np.nan) for name in HARM_SIGNALS] for row in rows]).reshape(
+            -1, len(HARM_SIGNALS)
+        )
+
+    return measure(columns(window), columns(healthy), usual or {}, 60.0)
+
+
+HEALTHY = {"http.latency.mean": 0.2, "http.rps": 10.0, "http.error_ratio": 0.0}
+
+
 def test_harm_is_weighed_by_requests() -> None:
-    """Seconds added and calls failed, each times the requests of the frame."""
-    harm = Harm()
-    harm.add(
-        {"http.latency.p95": 0.5, "http.rps": 10.0, "http.availability": 0.9},
-        {"http.latency.p95": 0.2, "http.availability": 1.0},
-        60.0,
-    )
+    """Seconds added and calls failed, each times the requests of the window."""
+    harm = harm_of([{**HEALTHY, "http.latency.mean": 0.5, "http.error_ratio": 0.1}], [HEALTHY] * 10)
     assert harm.seconds == pytest.approx(180.0)
     assert harm.failures == pytest.approx(60.0)
+    assert harm.lost == pytest.approx(240.0)
+    assert not harm.guessed
+
+
+def test_mean_latency_goes_before_quantiles() -> None:
+    """The mean adds up along calls; a quantile stands in where there is no mean."""
+    both = {**HEALTHY, "http.latency.p95": 1.0}
+    assert harm_of([{**both, "http.latency.p95": 9.0}], [both] * 10).seconds == 0.0
+    only = {"http.latency.p95": 1.0, "http.rps": 10.0}
+    assert harm_of([{**only, "http.latency.p95": 2.0}], [only] * 10).seconds == pytest.approx(600.0)
 
 
 def test_without_requests_there_is_no_harm() -> None:
-    """Latency without a rate weighs nothing."""
-    harm = Harm()
-    harm.add({"http.latency.p95": 5.0}, {"http.latency.p95": 0.1}, 60.0)
-    assert harm == Harm()
+    """Latency without any rate weighs nothing."""
+    slow, fast = {"http.latency.mean": 5.0}, {"http.latency.mean": 0.1}
+    assert harm_of([slow], [fast] * 10).lost == 0.0
+
+
+def test_usual_requests_stand_in_and_cap_certainty() -> None:
+    """Where the count of this window is missing the usual one is taken, and that is said."""
+    harm = harm_of([{"http.latency.mean": 0.5}], [HEALTHY] * 10)
+    assert harm.seconds == pytest.approx(180.0)
+    assert harm.guessed
+    assert rank_causes({"front": harm}, CHAIN)[0].certainty == pytest.approx(0.6)
+
+
+def test_little_history_compares_with_what_was_expected() -> None:
+    """A service that is new has no healthy hours; the expectation stands in."""
+    harm = harm_of([{**HEALTHY, "http.latency.mean": 0.5}], [HEALTHY], {"http.latency.mean": 0.2})
+    assert harm.seconds == pytest.approx(180.0)
+
+
+def test_excess_within_its_own_scatter_is_noise() -> None:
+    """A service that swings by a third every minute does no harm by swinging."""
+    swinging = [{**HEALTHY, "http.latency.mean": 0.2 + 0.1 * (-1) ** minute} for minute in range(20)]
+    assert harm_of([{**HEALTHY, "http.latency.mean": 0.35}], swinging).lost == 0.0
+
+
+@pytest.mark.parametrize(
+    ("failed", "requests", "real"), [(1, 20, False), (2, 20, True), (1, 200, False), (12, 2000, True)]
+)
+def test_failures_of_few_calls_are_tested_as_counts(failed: int, requests: int, real: bool) -> None:
+    """One of twenty may be chance where one of a thousand fails; two of twenty are not."""
+    assert credible(failed, requests, 0.001) is real
 
 
 def test_forwarding_service_ties_and_loses() -> None:
@@ -86,15 +134,33 @@ def test_forwarding_service_ties_and_loses() -> None:
     assert rank_causes(harms, CHAIN)[0].service == "back"
 
 
+def test_caller_that_gives_up_on_a_slow_callee_is_explained() -> None:
+    """Failures upstream of a service that hangs are not the caller's own."""
+    harms = {"middle": Harm(failures=50.0), "back": Harm(seconds=80.0)}
+    assert rank_causes(harms, CHAIN)[0].service == "back"
+
+
+def test_tie_over_an_unknown_call_goes_to_who_is_slowed_more() -> None:
+    """Where the graph lacks a call, caller and callee count the same harm; it weighs more on the callee."""
+    harms = {"back": Harm(seconds=100.0, severity=0.5), "side": Harm(seconds=80.0, severity=3.0)}
+    ranked = rank_causes(harms, CHAIN, complete=False)
+    assert [cause.service for cause in ranked] == ["side", "back"]
+    assert ranked[0].certainty <= 0.6
+    assert rank_causes(harms, CHAIN)[0].service == "back"
+
+
 def test_no_harm_ranks_nobody() -> None:
     """Where no request suffers, the ranking has no opinion."""
     assert rank_causes({"front": Harm()}, CHAIN) == []
 
 
-@pytest.mark.parametrize(("share", "certainty"), [(0.2, 0.5), (0.4, 0.5), (0.6, 0.75), (0.9, 1.0)])
-def test_certainty_follows_the_share(share: float, certainty: float) -> None:
-    """Up to a share of 0.4 a cause is a coin toss; from 0.8 it is taken as sure."""
-    assert Cause("a", share).certainty == pytest.approx(certainty)
+@pytest.mark.parametrize(("others", "certainty"), [([], 1.0), ([25.0], 1.0), ([100.0], 0.4688), ([90.0] * 3, 0.3889)])
+def test_certainty_follows_share_and_margin(others: list[float], certainty: float) -> None:
+    """A cause with most of the unexplained harm is sure; one of several that are as bad is a coin toss."""
+    harms = {f"other-{number}": Harm(seconds=seconds) for number, seconds in enumerate(others)}
+    ranked = rank_causes({"front": Harm(seconds=100.0, severity=9.0), **harms}, CHAIN)
+    assert ranked[0].service == "front"
+    assert ranked[0].certainty == pytest.approx(certainty, abs=1e-3)
 
 
 @given(st.integers(2, 12), st.integers(0, 2**32 - 1))

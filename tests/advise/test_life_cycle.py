@@ -206,7 +206,7 @@ def test_incidents_that_meet_are_merged() -> None:
     services = ("duri_control", "duri_core", "duri_brain")
     slow = Fault(SLOW, rising=["http.latency.p95"])
     story, stage = Story(services).healthy(40), make_stage()
-    story.troubled(3, {"duri_control": slow, "duri_brain": POOL})
+    story.troubled(3, {"duri_control": slow}).troubled(3, {"duri_control": slow, "duri_brain": POOL})
     outputs = stage.step(story.take())
     assert len({record["id"] for record in of(outputs, Topic.INCIDENTS)}) == 2
     outputs = stage.step(story.troubled(3, {"duri_control": slow, "duri_core": slow, "duri_brain": POOL}).take())
@@ -215,6 +215,32 @@ def test_incidents_that_meet_are_merged() -> None:
     assert closed[0]["summary"].startswith("Part of incident")
     assert stage.statistics()["incidents_open"] == 1
     assert of(outputs, Topic.INCIDENTS)[-1]["cause"] == "duri_brain"
+
+
+def test_complaints_at_the_same_time_are_one_incident() -> None:
+    """Two that hang together over a healthy service, and complain at once, share an incident; certainty is capped."""
+    services = ("duri_control", "duri_core", "duri_brain")
+    slow = Fault(SLOW, rising=["http.latency.p95"])
+    story = Story(services).healthy(40).troubled(5, {"duri_control": slow, "duri_brain": POOL})
+    found = of(make_stage().step(story.take()), Topic.INCIDENTS)
+    assert len({record["id"] for record in found}) == 1
+    assert found[-1]["services"] == ["duri_brain", "duri_control"]
+    assert found[-1]["certainty"] <= 0.6
+    assert {suspect["service"] for suspect in found[-1]["suspects"]} == {"duri_brain", "duri_control"}
+
+
+@pytest.mark.parametrize(("share", "speaks"), [(0.05, False), (0.1, True)])
+def test_failures_of_few_calls_need_more_than_chance(share: float, speaks: bool) -> None:
+    """One of twenty calls that fails, every tenth minute, is nothing; two of twenty are."""
+    story, stage = Story().healthy(40), make_stage()
+    failing = Fault(
+        {"http.rps": 1 / 3, "http.error_ratio": share, "http.availability": 1 - share}, rising=["http.error_ratio"]
+    )
+    calm = Fault({"http.rps": 1 / 3})
+    story.troubled(1, {"duri_core": failing}).troubled(9, {"duri_core": calm})
+    outputs = stage.step(story.take())
+    assert bool(of(outputs, Topic.INCIDENTS)) is speaks
+    assert stage.statistics()["doubted_anomalies_total"] == (0 if speaks else 1)
 
 
 def test_strangers_have_incidents_of_their_own() -> None:
@@ -244,9 +270,12 @@ def test_three_choices_at_most() -> None:
 
 
 def test_maintenance_silences() -> None:
-    """Within a window nothing is said of its services; after it, a problem that stands is."""
-    story, stage = Story().healthy(40).maintenance(30), make_stage()
-    assert stage.step(story.troubled(30, TROUBLE).take()) == []
+    """Within a window nothing is advised, and the incident names the reason; after it, a problem that stands is."""
+    story, stage = Story().healthy(40).maintenance(30, reason="load test"), make_stage()
+    outputs = stage.step(story.troubled(30, TROUBLE).take())
+    assert advice(outputs) == []
+    [reason] = of(outputs, Topic.INCIDENTS)[-1]["known_reasons"]
+    assert reason == "maintenance of duri_core: load test, until 2026-03-02 01:10 UTC"
     assert stage.statistics()["silenced_frames_total"] == 30
     assert rules(advice(stage.step(story.troubled(5, TROUBLE).take()))) == ["app-pool-size"]
 
@@ -270,10 +299,10 @@ def test_silence_is_not_recovery() -> None:
 def test_settings_that_change_renew_the_advice() -> None:
     """When the knob was turned without a word and it is not enough, the standing advice speaks of the new value."""
     story, stage, first = standing()
-    turned = Fault(POOL.signals, {"app.pool_size": 20.0}, rising=POOL.rising)
+    turned = Fault(POOL.signals, {"app.pool_size": 15.0}, rising=POOL.rising)
     found = advice(stage.step(story.troubled(40, {"duri_core": turned}).take()))
     assert found[-1]["id"] == first["id"]
-    assert (found[-1]["change"]["current"], found[-1]["change"]["recommended"]) == (20.0, 40.0)
+    assert (found[-1]["change"]["current"], found[-1]["change"]["recommended"]) == (15.0, 30.0)
 
 
 def test_graver_incident_raises_the_advice() -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from pipeline import records
+from pipeline.advise.ruletests import judge, recommend, records_of
 from tests.advise.helpers import GIB, SLOW, Fault, Story, advice, advise_on, make_stage, rules, shipped
+
+if TYPE_CHECKING:
+    from pipeline.advise.rules import Rule, RuleTest
 
 P95 = "http.latency.p95"
 ERRORS = {"http.error_ratio": 0.15, "http.availability": 0.85}
@@ -21,108 +27,31 @@ def leaking(minute: int) -> float:
 
 
 LEAK = {"container.memory.bytes": leaking, "container.memory.utilisation": lambda minute: leaking(minute) / GIB}
-
-CASES: dict[str, Fault] = {
-    "app-pool-size": Fault({**SLOW, **POOL}, rising=[P95]),
-    "app-pool-overflow": Fault(
-        {**SLOW, **POOL, "http.rps": 200.0}, {"app.pool_size": 20.0, "app.max_overflow": 5.0}, rising=[P95]
-    ),
-    "app-cache-off": Fault(
-        {**SLOW, "app.cache.hit_ratio": 0.0, "pg.tup_fetched.rate": 30_000.0}, {"app.cache_enabled": 0.0}, rising=[P95]
-    ),
-    "app-cache-hit-ratio": Fault({"app.cache.hit_ratio": 0.2}, falling=["app.cache.hit_ratio"]),
-    "app-blocking-handler": Fault({**SLOW, "app.event_loop.lag": 0.16}, rising=[P95, "app.event_loop.lag"]),
-    "pg-missing-index": Fault(
-        {**SLOW, "pg.seq_tup_read.rate": 9.9e6, "pg.tup_returned.rate": 9.9e6}, rising=[P95, "pg.seq_tup_read.rate"]
-    ),
-    "pg-work-mem": Fault({**SLOW, "pg.temp_bytes.rate": 5e6}, rising=[P95, "pg.temp_bytes.rate"]),
-    "pg-shared-buffers": Fault({**SLOW, "pg.cache_hit_ratio": 0.8}, rising=[P95], falling=["pg.cache_hit_ratio"]),
-    "pg-max-connections": Fault(
-        {
-            **ERRORS,
-            **BUSY,
-            "pg.connections.utilisation": 0.98,
-            "pg.connections": 196.0,
-            "app.pool.utilisation": 0.95,
-            "container.cpu.utilisation": 0.6,
-        },
-        rising=FAILING,
-    ),
-    "pg-connection-leak": Fault(
-        {**ERRORS, "pg.connections.utilisation": 0.98, "pg.connections": 196.0}, rising=FAILING
-    ),
-    "pg-idle-in-transaction": Fault({**SLOW, **LOCKS, **POOL}, rising=[P95, "pg.locks.waiting"]),
-    "pg-vacuum": Fault({**SLOW, "pg.dead_tuples": 1.3e6}, rising=[P95]),
-    "pg-deadlocks": Fault({**ERRORS, "pg.deadlocks.rate": 0.4}, rising=[*FAILING, "pg.deadlocks.rate"]),
-    "redis-maxmemory": Fault(
-        {**SLOW, "redis.evictions.rate": 214.0, "redis.hit_ratio": 0.3, "redis.memory.utilisation": 1.0},
-        rising=[P95, "redis.evictions.rate"],
-        falling=["redis.hit_ratio"],
-    ),
-    "redis-maxmemory-policy": Fault(
-        {**ERRORS, "redis.oom_errors.rate": 107.0, "redis.memory.utilisation": 1.0},
-        {"redis.policy_noeviction": 1.0},
-        rising=FAILING,
-    ),
-    "redis-appendfsync": Fault(
-        {**SLOW, "redis.aof_delayed.rate": 2.0}, {"redis.appendfsync_always": 1.0}, rising=[P95]
-    ),
-    "redis-restart-persistence": Fault(
-        {**SLOW, "redis.memory.bytes": 0.01 * GIB, "redis.memory.utilisation": 0.02, "redis.hit_ratio": 0.1},
-        rising=[P95],
-        falling=["redis.hit_ratio"],
-    ),
-    "redis-client-timeout": Fault(
-        {"redis.connected_clients": 9500.0, "redis.clients.utilisation": 0.95, "redis.rejected.rate": 3.0, **ERRORS},
-        {"redis.timeout": 0.0},
-        rising=FAILING,
-    ),
-    "redis-tcp-keepalive": Fault(
-        {"redis.connected_clients": 8500.0, "redis.clients.utilisation": 0.85},
-        {"redis.tcp_keepalive": 0.0},
-        rising=["redis.connected_clients"],
-    ),
-    "redis-maxclients": Fault(
-        {
-            **ERRORS,
-            "http.rps": 260.0,
-            "redis.clients.utilisation": 0.99,
-            "redis.connected_clients": 9900.0,
-            "redis.rejected.rate": 5.0,
-        },
-        rising=FAILING,
-    ),
-    "container-cpu-limit": Fault({**SLOW, "container.cpu.throttled_ratio": 0.9}, {"container.cpu_limit": 0.25}, [P95]),
-    "container-memory-limit": Fault(
-        {"container.memory.utilisation": 0.93, "container.memory.bytes": 0.93 * GIB},
-        rising=["container.memory.utilisation"],
-    ),
-    "container-memory-leak": Fault(LEAK, rising=["container.memory.utilisation"]),
-    "container-replicas": Fault({**SLOW, **BUSY}, rising=[P95, "container.cpu.utilisation"]),
-    "node-disk-filling": Fault({"node.filesystem.utilisation": 0.92}, rising=["node.filesystem.utilisation"]),
-    "node-cpu-contention": Fault({"node.cpu.utilisation": 0.97}, rising=["node.cpu.utilisation"]),
-    "node-memory-pressure": Fault({"node.memory.utilisation": 0.95}, rising=["node.memory.utilisation"]),
-    "unexplained-regression": Fault(SLOW, rising=[P95]),
-}
-"""Rule by fault that it finds first, on a service of its own."""
+OWN_TESTS = [(entry.rule, test) for entry in shipped()[0].rules for test in entry.rule.tests]
 
 
-@pytest.mark.parametrize("rule", CASES)
-def test_rule_finds_its_fault(rule: str) -> None:
-    """The rule's own fault makes it the first choice, once, with everything that a person needs."""
-    found = advise_on(CASES[rule], minutes=25)
-    assert rules(found)[:1] == [rule]
-    first = next(record for record in found if record["provenance"]["rule"] == rule)
-    assert first["rank"] == 1
-    assert len({record["id"] for record in found if record["provenance"]["rule"] == rule}) == 1
-    assert first["change"]["recommended"] != first["change"]["current"]
-    assert first["undo"]
-    assert first["why"]["evidence"]
-    assert first["why"]["incident"]
-    assert sum(item["contribution"] for item in first["why"]["evidence"]) == pytest.approx(1.0, abs=0.01)
-    text = str(first["how"]) + str(first["undo"]) + first["why"]["reason"]
+@pytest.mark.parametrize(("rule", "test"), OWN_TESTS, ids=[f"{rule.id}-{test.name}" for rule, test in OWN_TESTS])
+def test_rule_passes_its_own_test(rule: Rule, test: RuleTest) -> None:
+    """The test next to the rule, and everything that a person needs in the recommendation."""
+    found = recommend(shipped()[0], records_of(test, shipped()[0]))
+    assert judge(rule, test, found) == ""
+    mine = [record for record in found if record.provenance.rule == rule.id]
+    if test.expect == "absent":
+        return
+    assert len(mine) == 1
+    [first] = mine
+    assert first.change.recommended != first.change.current
+    assert first.undo
+    assert first.why.incident
+    assert sum(item.contribution for item in first.why.evidence) == pytest.approx(1.0, abs=0.01)
+    text = f"{first.how} {first.undo} {first.why.reason} {first.effect.text}"
     assert "unknown" not in text
     assert "{" + "service}" not in text
+
+
+def test_every_rule_has_a_test_of_its_own() -> None:
+    """No rule is shipped without."""
+    assert [entry.rule.id for entry in shipped()[0].rules if not entry.rule.tests] == []
 
 
 @pytest.mark.parametrize(("change", "rule"), [("deploy", "deploy-rollback"), ("config", "config-revert")])
@@ -132,11 +61,6 @@ def test_rule_finds_its_change(change: str, rule: str) -> None:
     found = advice(make_stage().step(story.troubled(5, {"duri_core": Fault(SLOW, rising=[P95])}).take()))
     assert rules(found) == [rule]
     assert found[0]["why"]["changes"] == ["deploy-7"]
-
-
-def test_every_rule_has_a_case() -> None:
-    """No rule is shipped without its test."""
-    assert {entry.rule.id for entry in shipped()[0].rules} == {*CASES, "deploy-rollback", "config-revert"}
 
 
 def test_rollback_names_the_versions() -> None:
@@ -253,7 +177,7 @@ def test_surge_or_throttling() -> None:
 
 def test_missing_gauge_uses_the_guides_value_and_says_so() -> None:
     """Without a pool-size gauge the guide's 20 is assumed, stated, and believed less."""
-    known = advise_on(CASES["app-pool-size"])[0]
+    known = advise_on(Fault({**SLOW, **POOL}, rising=[P95]))[0]
     fault = Fault({**SLOW, **POOL}, rising=[P95], without=["app.pool_size"])
     guessed = advise_on(fault)[0]
     assert guessed["change"]["current"] == 20.0
@@ -266,7 +190,10 @@ def test_limit_stays_above_the_observed_peak() -> None:
     """A new memory limit leaves a quarter above the highest use that was seen."""
     peak = 3.9 * GIB
     story = Story().healthy(20).troubled(1, {"duri_core": Fault({"container.memory.bytes": peak})}).healthy(30)
-    fault = CASES["container-memory-limit"]
+    fault = Fault(
+        {"container.memory.utilisation": 0.93, "container.memory.bytes": 0.93 * GIB},
+        rising=["container.memory.utilisation"],
+    )
     found = advice(make_stage().step(story.troubled(5, {"duri_core": fault}).take()))
     assert found[0]["change"]["recommended"] >= 1.25 * peak
 

@@ -38,6 +38,7 @@ EXAMPLES: dict[str, Record] = {
         records.ChangeEvent(id="c1", at=AT, service="duri_core", version="1.4.0"),
         records.Feedback(id="f1", at=AT, recommendation="r1", verdict="applied"),
         records.MaintenanceWindow(id="m1", at=AT, start=AT, end=AT),
+        records.Muting(id="q1", at=AT, signals=["http.rps"], until=AT),
         records.Tick(at=AT),
         records.Watermark(source_partition=1, until=AT),
         records.SourceIdle(source="duri.metrics/0"),

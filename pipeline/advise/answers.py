@@ -1,0 +1,152 @@
+"""What people say of recommendations, and what they did without saying.
+
+1. `applied` starts the verification; so does a settings gauge that leaves the present value for the recommended one.
+2. `rejected` and `false_alarm` end it. They count against its rule, and against the signals whose anomalies stood
+   behind it: a false alarm once, a rejection a half. From two on within `mute_s` the signals are quietened for so
+   long, with a record that says so; critical anomalies still speak.
+3. `snooze` holds it back for the cool-down.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pipeline.advise.facts import Facts, with_defaults
+from pipeline.advise.standing import Found
+from pipeline.errors import LifecycleError
+from pipeline.records import Muting, RecommendationState, content_id, from_ms, to_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.advise.control import ControlLog
+    from pipeline.advise.frames import Frame
+    from pipeline.advise.judge import Judge
+    from pipeline.advise.standing import Board, Standing
+    from pipeline.records import Feedback
+    from pipeline.settings import AdviseSettings
+
+CLOCKS_MS: Final = 3_600_000
+"""A person's `applied` may be so far from the newest interval; beyond it a clock is wrong."""
+ENOUGH: Final = 2.0
+"""Doubts from which on a signal is quietened."""
+_DOUBT: Final = {"false_alarm": 1.0, "rejected": 0.5}
+_MOST_DOUBTS: Final = 10_000
+_EQUAL: Final = 0.01
+
+
+class Answers:
+    """Takes feedback where it stands in the log, and watches the settings gauges."""
+
+    def __init__(
+        self, settings: AdviseSettings, judge: Judge, board: Board, control: ControlLog, frame_ms: int
+    ) -> None:
+        self.unknown = 0
+        self.illegal = 0
+        self.control = control
+        self._settings = settings
+        self._catalogue = judge.catalogue
+        self._evaluator = judge.evaluator
+        self._frame_ms = frame_ms
+        self._board = board
+
+    def take(self, feedback: Feedback, now: int) -> None:
+        """Take an answer; one that fits no open recommendation, or no legal move, is counted."""
+        standing = self._board.get(feedback.recommendation)
+        if standing is None:
+            self.unknown += 1
+            return
+        try:
+            self._take(standing, feedback, now)
+        except LifecycleError:
+            self.illegal += 1
+
+    def watch(self, frames: Mapping[str, Frame], now: int) -> None:
+        """Count as applied what the settings gauges of this interval show to be changed as recommended."""
+        for standing in self._board:
+            frame = frames.get(standing.record.target.service)
+            if not standing.waiting or standing.undoes or frame is None:
+                continue
+            seen = self._changed(standing, frame)
+            if seen:
+                self._say(standing, seen)
+                self._board.move(standing, RecommendationState.APPLIED, now)
+                # Some time in the frame that shows it: that one is neither before nor after.
+                standing.applied = now - self._frame_ms + 1
+
+    def _changed(self, standing: Standing, frame: Frame) -> str:
+        """What the gauges say, where they say that it was done; else nothing."""
+        entry = self._catalogue.by_id.get(standing.record.provenance.rule)
+        if entry is None:
+            return ""
+        change = standing.record.change
+        if entry.applied_if is not None:
+            settings, assumed = with_defaults(frame.settings, self._catalogue.settings)
+            facts = Facts(frame.service, frame, settings, assumed, standing.usual, {}, {})
+            self._evaluator.load(facts.variables())
+            return f"applied: `{entry.rule.change.applied_if}` holds" if self._evaluator.holds(entry.applied_if) else ""
+        value = None if entry.gauge is None else frame.settings.get(entry.gauge)
+        if value is None or not isinstance(change.current, float) or not isinstance(change.recommended, float):
+            return ""
+        if value == change.current or abs(value - change.recommended) > _EQUAL * abs(change.recommended):
+            return ""
+        return f"applied: the gauge {entry.gauge} went from {change.current:g} to {value:g}"
+
+    def _take(self, standing: Standing, feedback: Feedback, now: int) -> None:
+        said = f"{feedback.verdict} by {feedback.by or 'somebody'}" + (f": {feedback.note}" if feedback.note else "")
+        match feedback.verdict:
+            case "acknowledged":
+                self._say(standing, said)
+                self._board.move(standing, RecommendationState.ACKNOWLEDGED, now)
+            case "applied":
+                self._say(standing, said)
+                self._board.move(standing, RecommendationState.APPLIED, now)
+                at = to_ms(feedback.at)
+                standing.applied = at if abs(at - now) <= CLOCKS_MS else now
+            case "rejected" | "false_alarm":
+                self._say(standing, said)
+                found = Found(answer=feedback.verdict)
+                self._board.end(standing, RecommendationState.REJECTED, now, said, found)
+                self._doubt(standing, feedback, now)
+            case "snooze":
+                self._snooze(standing, said, now)
+
+    def _say(self, standing: Standing, said: str) -> None:
+        standing.record = standing.record.model_copy(update={"answer": said})
+
+    def _snooze(self, standing: Standing, said: str, now: int) -> None:
+        if not standing.waiting:
+            raise LifecycleError(f"a recommendation that is {standing.record.state} cannot be snoozed")
+        standing.held = now + round(self._settings.cooldown_s * 1000)
+        expires = from_ms(max(to_ms(standing.record.expires), standing.held))
+        self._say(standing, said)
+        standing.record = standing.record.model_copy(update={"expires": expires})
+        self._board.emit(standing, now)
+
+    def _doubt(self, standing: Standing, feedback: Feedback, now: int) -> None:
+        """Count the answer against the signals behind the recommendation; quieten those that it happens to again."""
+        doubts, service = self._board.state.doubts, standing.record.target.service
+        mute_ms = round(self._settings.mute_s * 1000)
+        quiet = []
+        for signal in standing.signals:
+            key = f"{service}\x1f{signal}"
+            count, last = doubts.pop(key, [0.0, 0.0])
+            count = _DOUBT[feedback.verdict] + (count if now - last <= mute_ms else 0.0)
+            if count >= ENOUGH:
+                quiet.append(signal)
+            else:
+                doubts[key] = [count, float(now)]
+        while len(doubts) > _MOST_DOUBTS:
+            del doubts[next(iter(doubts))]
+        if quiet:
+            muting = Muting(
+                id=content_id("muting", service, *quiet, now),
+                at=from_ms(now),
+                service=service,
+                signals=quiet,
+                until=from_ms(now + mute_ms),
+                reason=f"recommendations about it were refused repeatedly, last: {standing.record.answer}",
+                by="duri",
+            )
+            self.control.note_mute(muting, self._settings.max_control_records)
+            self._board.write(now, muting)

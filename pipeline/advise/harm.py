@@ -1,0 +1,55 @@
+"""What no change may make worse, whatever it is meant to mend: errors, and latency without more requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from models.comparison import NOTABLE_RATIO, Verdict
+from pipeline.advise.cause import credible
+from pipeline.advise.facts import BUSIER
+from pipeline.advise.windows import MIN_INTERVALS
+
+if TYPE_CHECKING:
+    from pipeline.advise.windows import Trial, Windows
+
+_ERRORS: Final = "http.error_ratio"
+_RATE: Final = "http.rps"
+_LATENCIES: Final = ("http.latency.mean", "http.latency.p95")
+_POINT: Final = 0.01
+_LATENCY_MS: Final = 120_000
+"""Neighbouring intervals are alike: fewer than two minutes of them are one observation, however many they are."""
+
+
+class Harmed(NamedTuple):
+    """A signal that must not get worse and did."""
+
+    signal: str
+    text: str
+    gone: str
+    """CEL: holds where it is mended; `usual` has the signals as they were before the change."""
+
+
+def harmed_by(windows: Windows, trial: Trial, frame_ms: int) -> Harmed | None:
+    """Whether requests fail more, or take longer without being more, than before the change."""
+    failing, before = windows.after(trial, _ERRORS, trial.at), trial.before.get(_ERRORS)
+    rates, rates_before = windows.after(trial, _RATE, trial.at), trial.before.get(_RATE)
+    if before and len(failing):
+        newest, usual = float(failing[-1]), float(np.mean(before))
+        requests = float(rates[-1]) * frame_ms / 1000.0 if len(rates) else 0.0
+        if newest >= usual + max(_POINT, (NOTABLE_RATIO - 1.0) * usual) and (
+            not requests or credible(newest * requests, requests, usual)
+        ):
+            text = f"{newest:.1%} of the requests fail, {usual:.1%} did before"
+            return Harmed(_ERRORS, text, f'signals["{_ERRORS}"] < usual["{_ERRORS}"] + {_POINT}')
+    if rates_before and len(rates) and np.median(rates) > BUSIER * np.median(rates_before):
+        return None
+    least = max(MIN_INTERVALS, round(_LATENCY_MS / frame_ms))
+    for signal in _LATENCIES:
+        earlier = trial.before.get(signal, [])
+        after = windows.after(trial, signal, trial.at)
+        if len(after) >= least and windows.verdict(signal, earlier, after, None) is Verdict.WORSE:
+            text = f"{signal} rose from {np.median(earlier):.3g} to {np.median(after):.3g} s"
+            return Harmed(signal, text, f'signals["{signal}"] <= 1.3 * usual["{signal}"]')
+    return None

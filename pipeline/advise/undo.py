@@ -1,0 +1,97 @@
+"""The undo of a change that made things worse, as a recommendation of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pipeline.advise.standing import Standing
+from pipeline.records import (
+    Change,
+    Effect,
+    Evidence,
+    How,
+    Recommendation,
+    RecommendationState,
+    Severity,
+    Verification,
+    Why,
+    content_id,
+    from_ms,
+    to_ms,
+)
+
+if TYPE_CHECKING:
+    from pipeline.advise.harm import Harmed
+    from pipeline.advise.standing import Board
+
+_CONFIDENCE: Final = 0.95
+"""The harm was measured, right after the change, by a test that is wrong in one healthy pair of thirteen at most."""
+_AFTER_S: Final = 300.0
+
+
+def propose_undo(board: Board, regressed: Standing, harmed: Harmed, observed: float | None, now: int) -> None:
+    """Put up the undo of a recommendation that regressed; it stands until somebody answers or it expires."""
+    record = regressed.record
+    standing = Standing(
+        record=_undo_of(regressed, harmed, observed, now),
+        incident=regressed.incident,
+        onset=regressed.applied or now,
+        matched=now,
+        emitted=now,
+        usual=dict(regressed.before),
+        before=dict(regressed.before),
+        undoes=record.id,
+    )
+    board.open(standing)
+    board.emit(standing, now)
+
+
+def _undo_of(regressed: Standing, harmed: Harmed, observed: float | None, now: int) -> Recommendation:
+    record = regressed.record
+    lifetime = to_ms(record.expires) - to_ms(record.created)
+    change = record.change
+    return Recommendation(
+        id=content_id("undo", record.id, now),
+        kind=f"{record.kind}.undo",
+        category="rollback",
+        created=from_ms(now),
+        updated=from_ms(now),
+        expires=from_ms(now + lifetime),
+        target=record.target,
+        state=RecommendationState.PROPOSED,
+        severity=max(record.severity, Severity.WARNING, key=lambda severity: severity.rank),
+        rank=1,
+        confidence=_CONFIDENCE,
+        why=Why(
+            findings=["CHANGE_REGRESSED"],
+            reason=f"Since {change.parameter} was changed to {change.recommended} ({record.id}): {harmed.text}.",
+            evidence=[
+                Evidence(
+                    signal=harmed.signal,
+                    observed=observed,
+                    expected=regressed.before.get(harmed.signal),
+                    window_start=from_ms(regressed.applied or now),
+                    window_end=from_ms(now),
+                    contribution=1.0,
+                    note="expected is what was before the change; the outcome has both windows",
+                )
+            ],
+            incident=regressed.incident,
+        ),
+        change=Change(
+            parameter=change.parameter,
+            current=change.recommended,
+            recommended=change.current if change.current is not None else "as before",
+            unit=change.unit,
+        ),
+        how=How(commands=record.undo, restart_required=record.how.restart_required),
+        effect=Effect(
+            signal=harmed.signal, text="What the change brought goes again.", basis="measured after the change"
+        ),
+        risk="low",
+        risk_note="The problem that the change was to mend is back.",
+        undo=record.how.commands,
+        verification=Verification(signal=harmed.signal, condition=harmed.gone, after_s=_AFTER_S),
+        provenance=record.provenance,
+        links=record.links,
+    )

@@ -1,0 +1,128 @@
+"""Before and after a change: windows of a service's signals, the season taken out, disturbed intervals left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import numpy as np
+
+from models.comparison import compare, judge
+from pipeline.records import Comparison
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import numpy.typing as npt
+
+    from models.comparison import Verdict
+    from pipeline.advise.history import History
+    from pipeline.signals.definitions import Signal
+
+    Float64s = npt.NDArray[np.float64]
+
+MAX_INTERVALS: Final = 30
+"""Intervals of a window at most: the newest count."""
+MIN_INTERVALS: Final = 5
+"""Intervals after a change that a verdict needs."""
+_MAX_DISTURBED: Final = 720
+
+
+class Trial(msgspec.Struct):
+    """A change that was made to a service, with what was before it; times in ms."""
+
+    service: str
+    at: int
+    before: dict[str, list[float]]
+    """Newest values before the change, by signal."""
+    healthy: dict[str, list[float]] = {}
+    """Values before the trouble that the change was to end."""
+    disturbed: list[int] = []
+    """Ends of intervals that are left out."""
+
+    def disturb(self, end_ms: int) -> None:
+        """Leave this interval out."""
+        self.disturbed = [*self.disturbed, end_ms][-_MAX_DISTURBED:]
+
+
+class Windows:
+    """Cuts windows out of the history and compares them. Larger values of what it compares are worse."""
+
+    def __init__(self, history: History, signals: Mapping[str, Signal]) -> None:
+        self._history = history
+        self._signals = signals
+
+    def open(self, service: str, at: int, signals: Iterable[str], began: int, onset: int) -> Trial:
+        """A trial of a change made at `at`: what was from `began` on is before, what was until `onset` is healthy."""
+        names = list(signals)
+        values, ends = self._history.seasonless(service, names, at)
+        return Trial(
+            service=service,
+            at=at,
+            before=_columns(names, values[(ends > began) & (ends <= at)]),
+            healthy=_columns(names, values[ends <= min(onset, began)]),
+        )
+
+    def after(self, trial: Trial, signal: str, since: int) -> Float64s:
+        """The newest undisturbed values of intervals that began at or after `since`, as if at the change's hour."""
+        values, ends = self._history.seasonless(trial.service, [signal], trial.at)
+        kept = (ends - self._history.frame_ms >= since) & ~np.isin(ends, trial.disturbed)
+        column = values[kept, 0]
+        newest: Float64s = column[~np.isnan(column)][-MAX_INTERVALS:]
+        return newest
+
+    def verdict(self, signal: str, first: Iterable[float], second: Iterable[float], usual: float | None) -> Verdict:
+        """Whether the signal is better or worse in the second window."""
+        before, after = np.array([*first]), np.array([*second])
+        bad_before, bad_after = self._badness(signal, before, usual), self._badness(signal, after, usual)
+        floor = 0.0
+        if len(before) and self._is_plain(signal):
+            shape = self._signals[signal]
+            floor = max(shape.floor, shape.floor_share * abs(float(np.median(before))))
+        return judge(bad_before, bad_after, floor)
+
+    def compared(self, signal: str, first: Iterable[float], second: Iterable[float]) -> Comparison:
+        """The figures, for people."""
+        before, after = np.array([*first]), np.array([*second])
+        both = len(before) and len(after)
+        shift = compare(before, after) if both else None
+        return Comparison(
+            signal=signal,
+            before=float(f"{np.median(before):.7g}") if len(before) else None,
+            after=float(f"{np.median(after):.7g}") if len(after) else None,
+            intervals_before=len(before),
+            intervals_after=len(after),
+            p=1.0 if shift is None else float(f"{shift.p:.3g}"),
+            delta=0.0 if shift is None else round(shift.delta, 4),
+        )
+
+    def separated(self, signal: str, first: Iterable[float], second: Iterable[float], usual: float | None) -> bool:
+        """Whether nearly every value of the second window is better than nearly every one of the first."""
+        before, after = np.array([*first]), np.array([*second])
+        if not len(before) or not len(after):
+            return False
+        shift = compare(self._badness(signal, before, usual), self._badness(signal, after, usual))
+        return shift.delta < -0.8
+
+    def _is_plain(self, signal: str) -> bool:
+        shape = self._signals.get(signal)
+        return shape is not None and shape.worse == "up"
+
+    def _badness(self, signal: str, values: Float64s, usual: float | None) -> Float64s:
+        """Of which more is worse: misses of a hit ratio, the inverse of a rate, the distance from what is usual."""
+        shape = self._signals.get(signal)
+        if shape is None or shape.worse == "up":
+            return values
+        if shape.worse == "both":
+            return np.abs(values - (usual if usual is not None else 0.0))
+        result: Float64s = 1.0 - values if shape.unit == "1" else 1.0 / np.maximum(values, 1e-9)
+        return result
+
+
+def _columns(names: list[str], values: Float64s) -> dict[str, list[float]]:
+    found = {}
+    for name, column in zip(names, values.T, strict=True):
+        kept = column[~np.isnan(column)][-MAX_INTERVALS:]
+        if len(kept):
+            found[name] = kept.tolist()
+    return found

@@ -1,0 +1,38 @@
+"""Saying something on `duri.control`: feedback, changes, maintenance windows, mutes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+from pipeline.errors import BrokerError, BrokerUnavailableError
+from pipeline.records import cloudevent_headers, to_ms
+from pipeline.runtime.clients import connection
+from pipeline.stage import Topic
+
+if TYPE_CHECKING:
+    from pipeline.records import ChangeEvent, Feedback, MaintenanceWindow, Muting
+    from pipeline.settings import Settings
+
+
+async def say(settings: Settings, record: ChangeEvent | Feedback | MaintenanceWindow | Muting, source: str) -> None:
+    """Publish a control record and wait until the broker has it.
+
+    Raises BrokerUnavailableError where nobody answers, BrokerError where the broker refuses it.
+    """
+    topic, at = settings.topics.name(Topic.CONTROL), to_ms(record.at)
+    producer = AIOKafkaProducer(enable_idempotence=True, acks="all", **connection(settings.kafka))
+    try:
+        await producer.start()
+        headers = cloudevent_headers(record.event_type(), source, record.id, at)
+        await producer.send_and_wait(topic, record.model_dump_json().encode(), headers=headers)
+    except KafkaConnectionError as error:
+        raise BrokerUnavailableError(
+            f"no broker answers at {settings.kafka.bootstrap}; start one with `duri broker` or give --bootstrap"
+        ) from error
+    except KafkaError as error:
+        raise BrokerError(f"{settings.kafka.bootstrap}: {topic} does not take it: {error!r}") from error
+    finally:
+        await producer.stop()

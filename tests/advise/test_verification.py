@@ -1,0 +1,215 @@
+"""Before and after: applied recommendations and deploys, mended, not mended, made worse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipeline import records
+from pipeline.settings import AdviseSettings
+from pipeline.stage import Topic
+from tests.advise.helpers import GIB, SLOW, Fault, Story, advice, make_stage, of, rules
+
+if TYPE_CHECKING:
+    from pipeline.advise.stage import AdviseStage
+
+P95 = "http.latency.p95"
+POOL = Fault({**SLOW, "app.pool.utilisation": 1.0, "app.pool.acquire.p95": 0.2}, rising=[P95])
+FAILING = Fault({**POOL.signals, "http.error_ratio": 0.2, "http.availability": 0.8}, rising=[P95, "http.error_ratio"])
+SLOWER = Fault({name: 3 * value for name, value in SLOW.items()}, rising=[P95])
+
+
+def applied(fault: Fault = POOL, minutes: int = 8) -> tuple[Story, AdviseStage, dict[str, Any]]:
+    """A story whose first recommendation somebody has just applied, and the stage that made it."""
+    story, stage = Story(), make_stage()
+    found = advice(stage.step(story.healthy(40).troubled(minutes, {"duri_core": fault}).take()))
+    first = min(found, key=lambda record: record["rank"])
+    stage.step(story.feedback(first["id"], "applied").take())
+    return story, stage, first
+
+
+def outcomes(story: Story, stage: AdviseStage) -> list[dict[str, Any]]:
+    """What came of it, each validated by its model."""
+    found = of(stage.step(story.take()), Topic.OUTCOMES)
+    for record in found:
+        records.Outcome.model_validate(record)
+    return found
+
+
+def test_outcome_has_both_windows() -> None:
+    """Medians, counts, p and effect size of the target and of what must not get worse."""
+    story, stage, _ = applied()
+    [outcome] = outcomes(story.healthy(8), stage)
+    target = outcome["compared"][0]
+    assert (outcome["result"], target["signal"]) == ("verified", "app.pool.utilisation")
+    assert (target["before"], target["after"], target["delta"]) == (1.0, 0.3, -1.0)
+    assert target["intervals_before"] >= 7
+    assert target["intervals_after"] >= 5
+    assert target["p"] < 0.01
+    assert {P95, "http.error_ratio"} <= {each["signal"] for each in outcome["compared"]}
+
+
+def test_it_held_before_too_is_no_effect() -> None:
+    """A condition that was true all the time proves nothing."""
+    story, stage, _ = applied(Fault({**SLOW, "app.event_loop.lag": 0.16}, rising=[P95, "app.event_loop.lag"]))
+    still = Fault({**SLOW, "app.event_loop.lag": 0.15}, rising=[P95, "app.event_loop.lag"])
+    assert [each["result"] for each in outcomes(story.troubled(9, {"duri_core": still}), stage)] == ["no_effect"]
+
+
+def test_better_but_not_mended_is_no_effect_and_says_so() -> None:
+    """The pool is still too full: that is not what was promised."""
+    story, stage, _ = applied(Fault({**POOL.signals, "app.pool.utilisation": 1.6}, rising=[P95]))
+    half = Fault({**POOL.signals, "app.pool.utilisation": 0.95}, rising=[P95])
+    [outcome] = outcomes(story.troubled(9, {"duri_core": half}), stage)
+    assert outcome["result"] == "no_effect"
+    assert outcome["note"].endswith("though it is better than before")
+
+
+@pytest.mark.parametrize(("worse", "signal"), [(FAILING, "http.error_ratio"), (SLOWER, "http.latency.mean")])
+def test_worse_is_regressed_and_the_undo_is_proposed(worse: Fault, signal: str) -> None:
+    """Errors or latency rise after the change: regressed, and taking it back is the first choice."""
+    story, stage, first = applied()
+    outputs = stage.step(story.troubled(7, {"duri_core": worse}).take())
+    [outcome] = of(outputs, Topic.OUTCOMES)
+    assert outcome["result"] == "regressed"
+    [undo] = [record for record in advice(outputs) if record["kind"].endswith(".undo")]
+    assert (undo["state"], undo["rank"], undo["category"]) == ("proposed", 1, "rollback")
+    assert (undo["change"]["current"], undo["change"]["recommended"]) == (20.0, 10.0)
+    assert undo["how"]["commands"] == first["undo"]
+    assert undo["undo"] == first["how"]["commands"]
+    assert undo["verification"]["signal"] == signal
+    assert first["id"] in undo["why"]["reason"]
+
+
+def test_undo_is_verified_too() -> None:
+    """Once the undo is applied and errors are back where they were, it is verified."""
+    story, stage, _ = applied()
+    outputs = stage.step(story.troubled(4, {"duri_core": FAILING}).take())
+    undo = next(record for record in advice(outputs) if record["kind"].endswith(".undo"))
+    story.feedback(undo["id"], "applied", "f2").troubled(8, {"duri_core": POOL})
+    [outcome] = outcomes(story, stage)
+    assert (outcome["recommendation"], outcome["result"]) == (undo["id"], "verified")
+
+
+def test_undo_outlives_its_incident() -> None:
+    """Harm that was measured does not go away because the anomalies did."""
+    story, stage, _ = applied()
+    outputs = stage.step(story.troubled(4, {"duri_core": FAILING}).healthy(40).take())
+    states = [record["state"] for record in advice(outputs) if record["kind"].endswith(".undo")]
+    assert states == ["proposed"]
+
+
+def test_caches_may_warm_up_first() -> None:
+    """What evictions do within the settling time is not asked."""
+    cache = Fault(
+        {**SLOW, "redis.evictions.rate": 214.0, "redis.hit_ratio": 0.3, "redis.memory.utilisation": 1.0},
+        rising=[P95, "redis.evictions.rate"],
+        falling=["redis.hit_ratio"],
+    )
+    story, stage, first = applied(cache)
+    assert first["verification"]["settle_s"] == 80.0
+    [outcome] = outcomes(story.troubled(2, {"duri_core": cache}).healthy(8), stage)
+    assert outcome["result"] == "verified"
+
+
+def test_more_requests_are_not_the_changes_fault() -> None:
+    """Latency that rises with the load does not condemn the change."""
+    story, stage, _ = applied()
+    surge = Fault({**SLOWER.signals, "http.rps": 300.0}, rising=[P95])
+    assert [each["result"] for each in outcomes(story.troubled(9, {"duri_core": surge}), stage)] != ["regressed"]
+
+
+def test_maintenance_and_other_changes_are_left_out() -> None:
+    """Intervals within a window do not count; where too few are left the outcome says so."""
+    story, stage, _ = applied()
+    story.maintenance(6).troubled(6, {"duri_core": FAILING}).healthy(8)
+    [outcome] = outcomes(story, stage)
+    assert (outcome["result"], outcome["disturbed"]) == ("verified", 6)
+    story, stage, _ = applied()
+    story.troubled(3, {"duri_core": POOL}).deploy(minutes_ago=0.0).healthy(15)
+    told = [each for each in outcomes(story, stage) if each["recommendation"]]
+    assert [each["result"] for each in told] == ["no_effect"]
+    assert "disturbed by something else" in told[0]["note"]
+
+
+def test_trouble_of_a_callee_is_not_the_changes_fault() -> None:
+    """A callee that gets slow after the change is left out of the verdict."""
+    story, stage = Story(("duri_core", "duri_brain")), make_stage()
+    found = advice(stage.step(story.healthy(40).troubled(8, {"duri_core": POOL}).take()))
+    stage.step(story.feedback(found[0]["id"], "applied").healthy(1).take())
+    both = {"duri_core": SLOWER, "duri_brain": Fault(SLOW, rising=[P95])}
+    told = [
+        each for each in outcomes(story.troubled(5, both).healthy(7), stage) if each["recommendation"] == found[0]["id"]
+    ]
+    assert [each["result"] for each in told] == ["verified"]
+
+
+# --- deploys ------------------------------------------------------------------------------------------------------
+
+
+def deployed(fault: Fault, minutes: int = 20) -> list[Any]:
+    """Outputs after a deploy in a healthy system that is followed by this."""
+    story = Story().healthy(40).deploy(minutes_ago=0.0)
+    return make_stage().step(story.troubled(minutes, {"duri_core": fault}).take())
+
+
+def test_fine_deploy_closes_as_fine() -> None:
+    """Nothing got worse: one outcome says so, and nothing else is written."""
+    outputs = deployed(Fault())
+    [outcome] = of(outputs, Topic.OUTCOMES)
+    assert (outcome["result"], outcome["change"], outcome["service"]) == ("fine", "deploy-7", "duri_core")
+    assert {output.topic for output in outputs} == {Topic.OUTCOMES}
+    records.Outcome.model_validate(outcome)
+
+
+def test_regressed_deploy_proposes_the_rollback_although_nothing_else_flags_it() -> None:
+    """Half as slow again is below every threshold here, and above what a deploy may do."""
+    slower = {name: 1.5 * value for name, value in {P95: 0.15, "http.latency.mean": 0.07}.items()}
+    outputs = deployed(Fault(slower))
+    assert [each["result"] for each in of(outputs, Topic.OUTCOMES)] == ["regressed"]
+    found = advice(outputs)
+    assert rules(found) == ["deploy-rollback"]
+    assert (found[0]["change"]["current"], found[0]["change"]["recommended"]) == ("1.7", "1.6")
+
+
+def test_rolled_back_deploy_is_a_deploy_too() -> None:
+    """After the rollback the incident ends, and the rollback closes as fine."""
+    story, stage = Story().healthy(40).deploy(minutes_ago=0.0), make_stage()
+    story.troubled(10, {"duri_core": Fault({"http.error_ratio": 0.05, "http.availability": 0.95})})
+    stage.step(story.take())
+    story.deploy(minutes_ago=0.0, id="deploy-8", version="1.6", previous_version="1.7").healthy(40)
+    told = outcomes(story, stage)
+    assert ("fine", "deploy-8") in {(each["result"], each["change"]) for each in told}
+    assert stage.statistics()["incidents_open"] == 0
+
+
+@pytest.mark.parametrize("change", ["config", "restart"])
+def test_other_changes_are_not_judged(change: str) -> None:
+    """Only deploys close as fine."""
+    story = Story().healthy(40).deploy(change=change, minutes_ago=0.0).healthy(30)
+    assert make_stage().step(story.take()) == []
+
+
+def test_watched_deploys_are_bounded() -> None:
+    """No more deploys are under watch than services are known."""
+    story, stage = Story().healthy(10), make_stage(AdviseSettings(max_services=2))
+    for number in range(5):
+        story.deploy(f"service-{number}", minutes_ago=0.0, id=f"deploy-{number}")
+    stage.step(story.take())
+    assert len(stage._deploys.trials) == 2
+
+
+def test_memory_leak_restart_is_verified() -> None:
+    """Memory that starts from low again after a restart counts as mended."""
+
+    def leaking(minute: int) -> float:
+        return 0.5 * GIB + max(0, minute - 40) * 10 * 1024.0**2
+
+    leak = Fault(
+        {"container.memory.bytes": leaking, "container.memory.utilisation": lambda minute: leaking(minute) / GIB},
+        rising=["container.memory.utilisation"],
+    )
+    story, stage, first = applied(leak, minutes=25)
+    assert first["provenance"]["rule"] == "container-memory-leak"
+    assert [each["result"] for each in outcomes(story.healthy(9), stage)] == ["verified"]
