@@ -41,6 +41,7 @@ def _register() -> None:
     from pipeline.cli.bench import bench  # noqa: PLC0415
     from pipeline.cli.broker import broker  # noqa: PLC0415
     from pipeline.cli.catalogue import catalogue  # noqa: PLC0415
+    from pipeline.cli.dataset import dataset  # noqa: PLC0415
     from pipeline.cli.deadletter import deadletter  # noqa: PLC0415
     from pipeline.cli.demo import demo  # noqa: PLC0415
     from pipeline.cli.doctor import doctor  # noqa: PLC0415
@@ -53,7 +54,8 @@ def _register() -> None:
 
     for command in (demo, run, replay, watch, score, backtest, doctor, schema, broker):
         app.command()(command)
-    for group, name in ((topics, "topics"), (deadletter, "deadletter"), (catalogue, "catalogue"), (bench, "bench")):
+    groups = ((topics, "topics"), (deadletter, "deadletter"), (catalogue, "catalogue"), (bench, "bench"))
+    for group, name in (*groups, (dataset, "dataset")):
         app.add_typer(group, name=name)
 
 
