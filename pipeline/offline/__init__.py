@@ -13,9 +13,11 @@ _PLACES = {
     "Dataset": "pipeline.offline.dataset.reading",
     "Selection": "pipeline.offline.dataset.reading",
     "Span": "pipeline.offline.dataset.times",
+    "Workers": "pipeline.offline.backends",
+    "backtest": "pipeline.offline.dataset_backtest",
 }
 
-__all__ = ["Cube", "Dataset", "Selection", "Span"]
+__all__ = ["Cube", "Dataset", "Selection", "Span", "Workers", "backtest"]
 
 
 def __getattr__(name: str) -> Any:

@@ -43,11 +43,12 @@ class Cube:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rows of a table: of these services (None: all), from `start` up to, not including, `end` (None: open)."""
+    """Which rows of a table: of these services or buckets, from `start` up to, not including, `end`; None: all."""
 
     services: Collection[str] | None = None
     start: Moment | None = None
     end: Moment | None = None
+    buckets: Collection[int] | None = None
 
 
 class Dataset:
@@ -176,6 +177,8 @@ class Dataset:
         if selection.services is not None and "service" in SCHEMAS[table].names:
             buckets = {bucket_of(service, self.manifest.buckets) for service in selection.services}
             files = [file for file in files if file.bucket in buckets]
+        if selection.buckets is not None:
+            files = [file for file in files if file.bucket in selection.buckets]
         start = None if selection.start is None else moment(selection.start)
         end = None if selection.end is None else moment(selection.end)
         return [file for file in files if (start is None or file.last >= start) and (end is None or file.first < end)]

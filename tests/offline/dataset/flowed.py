@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 from aiokafka import AIOKafkaProducer
 
 from pipeline.offline.dataset import kafka
+from pipeline.offline.dataset.columns import Window
+from pipeline.offline.dataset.frame_rows import FrameRows
+from pipeline.offline.dataset.record_rows import RecordRows
+from pipeline.offline.dataset.sample_rows import SampleRows
 from pipeline.offline.dataset.staging import Request
+from pipeline.offline.dataset.writer import adding
 from pipeline.offline.flow import LocalFlow
 from pipeline.records import ChangeEvent, Feedback, MaintenanceWindow, cloudevent_headers, from_ms, to_ms
 from pipeline.runtime.admin import ClusterAdmin
@@ -18,7 +23,7 @@ from pipeline.runtime.topology import create_topics
 from pipeline.settings import Settings, load_settings
 from pipeline.sources.duri_faults import CacheEvicting
 from pipeline.sources.duri_system import DuriSystem, Plan
-from pipeline.stage import Output, Topic
+from pipeline.stage import LogRecord, Output, Topic
 from tests.offline.flows import changes, metrics
 
 if TYPE_CHECKING:
@@ -56,6 +61,22 @@ def export(past: Flowed, folder: Path, request: Request = ALL, **options: bool) 
     return asyncio.run(kafka.export(past.settings, folder, request, kafka.Options(**options)))
 
 
+def store(folder: Path, past: Flowed) -> None:
+    """The history as a dataset, without a Kafka between them."""
+    with adding(folder, ALL) as writer:
+        collectors = [kind(writer.buckets) for kind in (SampleRows, FrameRows, RecordRows)]
+        for offset, output in enumerate(past.outputs):
+            record = LogRecord("", 0, offset, output.timestamp, output.key, output.value, output.headers)
+            for collector in collectors:
+                if (output.topic is Topic.FRAMES) <= isinstance(collector, FrameRows):
+                    collector.add(record, Window())
+        for collector in collectors:
+            for rows in collector.take():
+                writer.write(rows)
+        writer.checkpoint(complete=True)
+        writer.publish()
+
+
 def said(record: Feedback | MaintenanceWindow | ChangeEvent) -> Output:
     """A control record as its author publishes it."""
     at = to_ms(record.at)
@@ -78,8 +99,8 @@ def history(prefix: str, bootstrap: str, hours: float = HOURS) -> Flowed:
         ),
     ]
     flow = LocalFlow(settings)
-    outputs = [output for message in metrics(generated, hours, 60.0) for output in flow.publish([message])]
-    return Flowed(settings, [*control, *outputs])
+    messages = [*control, *metrics(generated, hours, 60.0)]
+    return Flowed(settings, [*control, *(output for message in messages for output in flow.publish([message]))])
 
 
 def settings_of(bootstrap: str, prefix: str) -> Settings:
