@@ -4,7 +4,8 @@
     ├── SettingsError          a configuration file, variable or option is wrong      (exit 2)
     ├── InputError             data that cannot be read
     │   ├── DecodeError        one Kafka message; it goes to the dead letters
-    │   └── FileError          a file the user named                                  (exit 2)
+    │   ├── FileError          a file the user named                                  (exit 2)
+    │   └── ModelError         a trained model, or its registry
     ├── StateError             a snapshot that cannot be restored
     ├── MissingExtraError      an optional library is not installed                  (exit 2)
     ├── LifecycleError         a move that a state machine does not allow
@@ -52,6 +53,10 @@ class FileError(InputError):
     """A file that the user named cannot be read."""
 
     exit_status = 2
+
+
+class ModelError(InputError):
+    """A trained model, or the registry that holds it, cannot be used; what ran before goes on."""
 
 
 class StateError(DuriError):

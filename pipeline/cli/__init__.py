@@ -45,6 +45,7 @@ def _register() -> None:
     from pipeline.cli.deadletter import deadletter  # noqa: PLC0415
     from pipeline.cli.demo import demo  # noqa: PLC0415
     from pipeline.cli.doctor import doctor  # noqa: PLC0415
+    from pipeline.cli.models import models  # noqa: PLC0415
     from pipeline.cli.replay import replay  # noqa: PLC0415
     from pipeline.cli.run import run  # noqa: PLC0415
     from pipeline.cli.schema import schema  # noqa: PLC0415
@@ -55,7 +56,7 @@ def _register() -> None:
     for command in (demo, run, replay, watch, score, backtest, doctor, schema, broker):
         app.command()(command)
     groups = ((topics, "topics"), (deadletter, "deadletter"), (catalogue, "catalogue"), (bench, "bench"))
-    for group, name in (*groups, (dataset, "dataset")):
+    for group, name in (*groups, (dataset, "dataset"), (models, "models")):
         app.add_typer(group, name=name)
 
 
