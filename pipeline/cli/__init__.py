@@ -51,9 +51,10 @@ def _register() -> None:
     from pipeline.cli.schema import schema  # noqa: PLC0415
     from pipeline.cli.score import score  # noqa: PLC0415
     from pipeline.cli.topics import topics  # noqa: PLC0415
+    from pipeline.cli.train import train  # noqa: PLC0415
     from pipeline.cli.watch import watch  # noqa: PLC0415
 
-    for command in (demo, run, replay, watch, score, backtest, doctor, schema, broker):
+    for command in (demo, run, replay, watch, score, backtest, train, doctor, schema, broker):
         app.command()(command)
     groups = ((topics, "topics"), (deadletter, "deadletter"), (catalogue, "catalogue"), (bench, "bench"))
     for group, name in (*groups, (dataset, "dataset"), (models, "models")):

@@ -15,9 +15,10 @@ _PLACES = {
     "Span": "pipeline.offline.dataset.times",
     "Workers": "pipeline.offline.backends",
     "backtest": "pipeline.offline.dataset_backtest",
+    "train": "pipeline.offline.training.train",
 }
 
-__all__ = ["Cube", "Dataset", "Selection", "Span", "Workers", "backtest"]
+__all__ = ["Cube", "Dataset", "Selection", "Span", "Workers", "backtest", "train"]
 
 
 def __getattr__(name: str) -> Any:
