@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -41,7 +40,7 @@ class Workers:
         """How many run at once."""
         if self.backend is Backend.SERIAL:
             return 1
-        return self.jobs or len(os.sched_getaffinity(0))
+        return self.jobs or int(joblib.cpu_count())
 
     @contextmanager
     def parallel(self) -> Iterator[joblib.Parallel]:

@@ -96,14 +96,15 @@ async def _by_time(
     rules: Rules,
 ) -> dict[TopicPartition, int]:
     found = await consumer.offsets_for_times(dict.fromkeys(places, max(0, start - rules.ahead_ms)))
+    oldest = await consumer.offsets_for_times(dict.fromkeys(places, 0))
     starts = {}
     for place in places:
         at = found.get(place)
-        # Where nothing before the start is left, nobody can tell what else is gone.
-        if at is not None and 0 < at.offset == held[place].first and not rules.allow_missing:
+        # Where nothing before the start is left, nobody can tell what else is gone. The first offset may be a marker's.
+        if at is not None and held[place].first > 0 and at == oldest[place] and not rules.allow_missing:
             raise BrokerError(
-                f"{place.topic}/{place.partition}: Kafka holds it from offset {at.offset} on, which arrived at "
-                f"{from_ms(at.timestamp).isoformat()}; retention has removed what was before. Begin "
+                f"{place.topic}/{place.partition}: Kafka holds it from offset {held[place].first} on, which arrived at "
+                f"{from_ms(at.timestamp).isoformat()}; retention has removed what was before. Begin more than "
                 f"{rules.ahead_ms // 1000} s after that with --from, or give --allow-missing to export what is left"
             )
         starts[place] = held[place].end if at is None else at.offset

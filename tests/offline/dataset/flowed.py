@@ -11,9 +11,6 @@ from aiokafka import AIOKafkaProducer
 
 from pipeline.offline.dataset import kafka
 from pipeline.offline.dataset.columns import Window
-from pipeline.offline.dataset.frame_rows import FrameRows
-from pipeline.offline.dataset.record_rows import RecordRows
-from pipeline.offline.dataset.sample_rows import SampleRows
 from pipeline.offline.dataset.staging import Request
 from pipeline.offline.dataset.writer import adding
 from pipeline.offline.flow import LocalFlow
@@ -64,13 +61,11 @@ def export(past: Flowed, folder: Path, request: Request = ALL, **options: bool) 
 def store(folder: Path, past: Flowed) -> None:
     """The history as a dataset, without a Kafka between them."""
     with adding(folder, ALL) as writer:
-        collectors = [kind(writer.buckets) for kind in (SampleRows, FrameRows, RecordRows)]
+        collectors = {topic: kind(writer.buckets) for topic, kind in kafka._COLLECTORS.items()}
         for offset, output in enumerate(past.outputs):
             record = LogRecord("", 0, offset, output.timestamp, output.key, output.value, output.headers)
-            for collector in collectors:
-                if (output.topic is Topic.FRAMES) <= isinstance(collector, FrameRows):
-                    collector.add(record, Window())
-        for collector in collectors:
+            collectors[output.topic].add(record, Window())
+        for collector in collectors.values():
             for rows in collector.take():
                 writer.write(rows)
         writer.checkpoint(complete=True)
@@ -127,17 +122,18 @@ def create(settings: Settings) -> None:
 
 
 def publish(settings: Settings, outputs: Sequence[Output], transactions: int = 3) -> None:
-    """In so many transactions, which leave their markers in the log; services alternate between the partitions."""
+    """In so many transactions, which leave their markers in the log; samples alternate between their partitions."""
 
     async def run() -> None:
         async with AIOKafkaProducer(
             bootstrap_servers=settings.kafka.bootstrap, transactional_id=f"{settings.topics.prefix}test"
         ) as producer:
-            size = -(-len(outputs) // transactions)
+            size, samples = -(-len(outputs) // transactions), 0
             for begin in range(0, len(outputs), size):
                 async with producer.transaction():
-                    for number, output in enumerate(outputs[begin : begin + size]):
-                        partition = (begin + number) % 2 if output.topic is Topic.SAMPLES else 0
+                    for output in outputs[begin : begin + size]:
+                        samples += output.topic is Topic.SAMPLES
+                        partition = samples % 2 if output.topic is Topic.SAMPLES else 0
                         await producer.send(
                             settings.topics.name(output.topic),
                             output.value,

@@ -166,8 +166,8 @@ def test_records_that_cannot_be_read_are_counted(kafka: str, tmp_path: Path) -> 
     """Broken bytes on a topic are left out and counted; everything else is exported."""
     history = flowed.history(flowed.new_prefix(), kafka, hours=0.2)
     flowed.create(history.settings)
-    broken = [replace(output, value=b"{") for output in history.of(Topic.FRAMES)[:1]]
-    broken += [replace(output, value=b"\xff\xff\xff\xff") for output in history.of(Topic.SAMPLES)[:1]]
+    frame = next(output for output in history.of(Topic.FRAMES) if b"signals" in output.value)
+    broken = [replace(frame, value=b"{"), replace(history.of(Topic.SAMPLES)[-1], value=b"\xff\xff\xff\xff")]
     flowed.publish(history.settings, [*history.outputs, *broken])
     last = export(history, tmp_path / "data").exports[-1]
     assert last.unreadable == 2
