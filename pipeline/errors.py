@@ -5,8 +5,9 @@
     ├── InputError             data that cannot be read
     │   ├── DecodeError        one Kafka message; it goes to the dead letters
     │   ├── FileError          a file the user named                                  (exit 2)
-    │   └── SourceError        who is asked for samples (Prometheus, Docker) refuses
-    │       └── SourceUnavailableError  nobody answers there now                      (retry)
+    │   ├── SourceError        who is asked for samples (Prometheus, Docker) refuses
+    │   │   └── SourceUnavailableError  nobody answers there now                      (retry)
+    │   └── ModelError         a trained model, or its registry
     ├── StateError             a snapshot that cannot be restored
     ├── MissingExtraError      an optional library is not installed                  (exit 2)
     ├── LifecycleError         a move that a state machine does not allow
@@ -64,6 +65,10 @@ class SourceUnavailableError(SourceError):
     """Nobody answers there now, or it is too busy to."""
 
     retryable = True
+
+
+class ModelError(InputError):
+    """A trained model, or the registry that holds it, cannot be used; what ran before goes on."""
 
 
 class StateError(DuriError):

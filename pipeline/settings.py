@@ -287,6 +287,16 @@ class AdviseSettings(Section):
     max_control_records: Annotated[int, Field(ge=1, description="Changes and maintenance windows remembered")] = 10_000
 
 
+class ModelSettings(Section):
+    """Trained models."""
+
+    registry: str = Field(
+        default="models-registry",
+        min_length=1,
+        description="Where trained models lie: a folder, or a location that fsspec knows (s3://bucket/path, gs://…)",
+    )
+
+
 class RuntimeSettings(Section):
     """The worker process."""
 
@@ -316,6 +326,7 @@ class Settings(BaseSettings):
     ingest: IngestSettings = IngestSettings()
     detect: DetectSettings = DetectSettings()
     advise: AdviseSettings = AdviseSettings()
+    models: ModelSettings = ModelSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     config_dir: Path = Field(
         default_factory=shipped_config,

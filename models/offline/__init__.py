@@ -1,1 +1,1 @@
-"""Offline work on models: features, training, the registry."""
+"""What training a model needs beyond scikit-learn: features, injected anomalies, a bootstrap."""

@@ -44,18 +44,21 @@ def _register() -> None:
     from pipeline.cli.broker import broker  # noqa: PLC0415
     from pipeline.cli.catalogue import catalogue  # noqa: PLC0415
     from pipeline.cli.collect import collect  # noqa: PLC0415
+    from pipeline.cli.dataset import dataset  # noqa: PLC0415
     from pipeline.cli.deadletter import deadletter  # noqa: PLC0415
     from pipeline.cli.demo import demo  # noqa: PLC0415
     from pipeline.cli.doctor import doctor  # noqa: PLC0415
     from pipeline.cli.feedback import feedback  # noqa: PLC0415
+    from pipeline.cli.models import models  # noqa: PLC0415
     from pipeline.cli.replay import replay  # noqa: PLC0415
     from pipeline.cli.run import run  # noqa: PLC0415
     from pipeline.cli.schema import schema  # noqa: PLC0415
     from pipeline.cli.score import score  # noqa: PLC0415
     from pipeline.cli.topics import topics  # noqa: PLC0415
+    from pipeline.cli.train import train  # noqa: PLC0415
     from pipeline.cli.watch import watch  # noqa: PLC0415
 
-    for command in (demo, run, replay, watch, feedback, score, backtest, doctor, schema, broker):
+    for command in (demo, run, replay, watch, feedback, score, backtest, train, doctor, schema, broker):
         app.command()(command)
     groups = {
         "bridge": bridge,
@@ -65,6 +68,8 @@ def _register() -> None:
         "deadletter": deadletter,
         "catalogue": catalogue,
         "bench": bench,
+        "dataset": dataset,
+        "models": models,
     }
     for name, group in groups.items():
         app.add_typer(group, name=name)

@@ -1,1 +1,28 @@
-"""Offline: the live stages over recorded data, without Kafka."""
+"""Offline: datasets, and the live stages over recorded data, without Kafka.
+
+from pipeline.offline import Dataset, Selection
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_PLACES = {
+    "Cube": "pipeline.offline.dataset.reading",
+    "Dataset": "pipeline.offline.dataset.reading",
+    "Selection": "pipeline.offline.dataset.reading",
+    "Span": "pipeline.offline.dataset.times",
+    "Workers": "pipeline.offline.backends",
+    "backtest": "pipeline.offline.dataset_backtest",
+    "train": "pipeline.offline.training.train",
+}
+
+__all__ = ["Cube", "Dataset", "Selection", "Span", "Workers", "backtest", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """The interface is imported when it is asked for: commands that need none of it start quickly."""
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

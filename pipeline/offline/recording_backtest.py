@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.batch import ARROW_CONTENT_TYPE, encode_batch, make_batch
 from pipeline.errors import FileError
+from pipeline.offline.findings import Findings, Written
 from pipeline.offline.flow import LocalFlow
 from pipeline.records import from_ms
 from pipeline.sources.recording import Naming
@@ -18,21 +17,14 @@ from pipeline.sources.replay import read
 from pipeline.stage import Output, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-    from typing import BinaryIO
 
     from pipeline.settings import Settings
     from pipeline.sources.recording import Recording
 
 _ROWS = 16_384
 _HEADERS = (("content-type", ARROW_CONTENT_TYPE.encode()),)
-
-WRITTEN = (Topic.ANOMALIES, Topic.INCIDENTS, Topic.RECOMMENDATIONS, Topic.OUTCOMES)
-"""The topics whose records a backtest writes, one file of JSON lines each.
-
-Dead letters hold other people's bytes, which are no lines: the summary counts them.
-"""
 
 
 def recordings_in(folder: Path) -> list[Path]:
@@ -55,18 +47,12 @@ def backtest(
     `report` is told the number of samples taken. Returns the summary. Raises FileError where `out` cannot be written.
     """
     flow = LocalFlow(settings)
-    tally: Counter[str] = Counter()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            files = {topic: stack.enter_context((out / f"{topic}.jsonl").open("wb")) for topic in WRITTEN}
-            for done, outputs in _run(flow, recording):
-                _write(outputs, files, tally)
-                report(done)
-        summary = _summary(recording, flow, tally)
-        (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise FileError(f"{out}: cannot be written ({error.strerror})") from error
+    with Findings(out) as findings:
+        for done, outputs in _run(flow, recording):
+            findings.write(Written(output.topic.value, output.timestamp, b"", output.value) for output in outputs)
+            report(done)
+        summary = {**_summary(recording, flow), **findings.counts()}
+        findings.finish(json.dumps(summary, indent=2) + "\n")
     return summary
 
 
@@ -90,35 +76,13 @@ def message(recording: Recording, begin: int, end: int) -> Output:
     return Output(topic=Topic.METRICS, value=encode_batch(batch), timestamp=newest, headers=_HEADERS)
 
 
-def _write(outputs: Iterator[Output], files: Mapping[Topic, BinaryIO], tally: Counter[str]) -> None:
-    for output in outputs:
-        tally[output.topic] += 1
-        file = files.get(output.topic)
-        if file is None:
-            continue
-        file.write(output.value + b"\n")
-        _count(json.loads(output.value), output.topic, tally)
-
-
-def _count(record: dict[str, Any], topic: Topic, tally: Counter[str]) -> None:
-    if record.get("state") == "opened":
-        tally[f"{topic} opened"] += 1
-    elif topic is Topic.RECOMMENDATIONS and record["created"] == record["updated"]:
-        tally["recommendations proposed"] += 1
-
-
-def _summary(recording: Recording, flow: LocalFlow, tally: Counter[str]) -> dict[str, Any]:
+def _summary(recording: Recording, flow: LocalFlow) -> dict[str, Any]:
     return {
         "samples": len(recording),
         "series": len(recording.series),
         "missing_values": recording.missing,
-        "dead_letters": tally[Topic.DEADLETTER],
         "from": from_ms(int(recording.ts[0])).isoformat(),
         "to": from_ms(int(recording.ts[-1])).isoformat(),
-        "anomalies": tally["anomalies opened"],
-        "incidents": tally["incidents opened"],
-        "recommendations": tally["recommendations proposed"],
-        "records": {topic.value: tally[topic] for topic in WRITTEN},
         "statistics": flow.statistics(),
     }
 

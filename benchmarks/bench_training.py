@@ -1,0 +1,98 @@
+"""Training the shipped recipes on ten million frame rows: 30 days of 8 services with 29 signals.
+
+Of each recipe, in a process of its own: seconds of CPU and wall time, peak memory, and what the card says: F1
+on injected anomalies, where the interval of what it adds to the online learners begins, and its false alarms.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.export_once import peak_mb
+from benchmarks.harness import report
+from pipeline.configfile import shipped_config
+from pipeline.offline.dataset.staging import Request
+from pipeline.offline.dataset.tables import SCHEMAS, TIME, Table, bucket_of
+from pipeline.offline.dataset.writer import Rows, adding
+from pipeline.offline.training.recipe import load_recipe
+from pipeline.offline.training.train import train
+from pipeline.registry.store import Store
+
+RECIPES = ("isolation_forest", "pca")
+SERVICES, SIGNALS, DAYS = 8, 29, 30
+START = 1_767_225_600_000
+
+
+def generate(folder: Path) -> int:
+    """Signals that follow a service's daily load, each with its own noise; how many rows."""
+    rng = np.random.default_rng(0)
+    minutes = np.arange(DAYS * 1440)
+    start = START + minutes * 60_000
+    schema = SCHEMAS[Table.FRAMES]
+    nothing = pa.nulls(len(minutes), pa.float64())
+    with adding(folder, Request(source="csv")) as writer:
+        for service in range(SERVICES):
+            load = 1 + 0.4 * np.sin(2 * np.pi * minutes / 1440 + service)
+            for signal in range(SIGNALS):
+                noise = rng.standard_t(5, len(minutes)) * rng.uniform(0.01, 0.1)
+                value = load ** rng.uniform(0.2, 1.5) * rng.uniform(0.1, 1000) * (1 + noise)
+                words = (f"service-{service}", "default", f"signal.{signal:02d}")
+                columns = [
+                    pa.array(start).cast(TIME),
+                    pa.array(start + 60_000).cast(TIME),
+                    *(pa.array([word] * len(minutes)).dictionary_encode() for word in words),
+                    pa.array(value),
+                    *([nothing] * 4),
+                ]
+                bucket = np.full(len(minutes), bucket_of(words[0], writer.buckets), dtype=np.int32)
+                table = pa.table(columns, schema=schema)
+                writer.write(Rows(Table.FRAMES, table, bucket, np.zeros(len(minutes), dtype=np.int64)))
+        writer.checkpoint(complete=True)
+        writer.publish()
+    return SERVICES * SIGNALS * len(minutes)
+
+
+def measured(recipe: str, folder: str) -> dict[str, float]:
+    """One training."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    trained = train(folder, load_recipe(recipe, shipped_config()), Store(f"{folder}-registry"))
+    metrics = trained.manifest.metrics
+    return {
+        "cpu_s": time.process_time() - cpu,
+        "wall_s": time.perf_counter() - wall,
+        "peak_mb": peak_mb(),
+        "f1": metrics["f1"],
+        "f1_over_none_low": metrics["f1_over_none_low"],
+        "false_alarms_per_service_day": metrics["false_alarms_per_service_day"],
+    }
+
+
+def main() -> None:
+    """With a recipe and a folder: that training. Without: all of them, one after the other."""
+    if len(sys.argv) > 1:
+        sys.stdout.write(json.dumps(measured(*sys.argv[1:3])))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        figures: dict[str, object] = {"frame_rows": generate(data)}
+        for recipe in RECIPES:
+            done = subprocess.run(
+                [sys.executable, "-m", "benchmarks.bench_training", recipe, str(data)],
+                check=True,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            figures[recipe] = {name: round(value, 3) for name, value in json.loads(done.stdout).items()}
+    report("training", figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Anomalies put into real signals, of stated kind and size: for evaluation where nobody has labelled anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+KINDS: Final = ("spike", "shift", "trend")
+SIZES: Final = (2.0, 4.0, 8.0)
+"""In mean absolute deviations of the signal over the period."""
+_FRAMES: Final = {"spike": (1, 4), "shift": (15, 60), "trend": (30, 90)}
+_SHARE_OF_SIGNALS: Final = 0.25
+
+
+class Injected(NamedTuple):
+    """values float64[t, services, signals] with the anomalies; labels bool[t, services]: where they are."""
+
+    values: npt.NDArray[np.float64]
+    labels: npt.NDArray[np.bool_]
+
+
+def inject(values: npt.NDArray[np.float64], per_service: int, rng: np.random.Generator) -> Injected:
+    """Put so many anomalies into each service, of all kinds and sizes in turn, in a quarter of its signals at once.
+
+    values float64[t, services, signals], NaN where there is none. The period is divided evenly among the anomalies of a
+    service; each lies somewhere in the second half of its part, so that they stay apart.
+    """
+    changed, labels = values.copy(), np.zeros(values.shape[:2], dtype=bool)
+    part = len(values) // max(per_service, 1)
+    for service in range(values.shape[1]):
+        scale = _deviations(values[:, service])
+        live = np.flatnonzero(scale > 0)
+        for number in range(per_service if len(live) else 0):
+            kind, size = KINDS[number % len(KINDS)], SIZES[number // len(KINDS) % len(SIZES)]
+            low, high = _FRAMES[kind]
+            length = min(int(rng.integers(low, high)), max(part // 2, 1))
+            begin = number * part + part // 2 + int(rng.integers(0, max(part // 2 - length, 1)))
+            count = max(1, round(len(live) * _SHARE_OF_SIGNALS))
+            signals = rng.choice(live, size=count, replace=False)
+            shape = np.linspace(0.2, 1.0, length) if kind == "trend" else np.ones(length)
+            sign = rng.choice((-1.0, 1.0), size=count)
+            changed[begin : begin + length, service, signals] += size * shape[:, None] * (scale[signals] * sign)
+            labels[begin : begin + length, service] = True
+    return Injected(changed, labels)
+
+
+def _deviations(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Mean absolute deviation of each signal, float64[signals]; 0 where there is none."""
+    there = np.isfinite(values)
+    count = np.maximum(there.sum(axis=0), 1)
+    mean = np.where(there, values, 0.0).sum(axis=0) / count
+    found: npt.NDArray[np.float64] = np.where(there, np.abs(values - mean), 0.0).sum(axis=0) / count
+    return found

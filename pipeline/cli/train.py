@@ -1,0 +1,67 @@
+"""`duri train`: from a dataset and a recipe to a registered model with its card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path  # noqa: TC003  # typer reads the annotations
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from pipeline.detect.configuration import load_detection
+from pipeline.offline.training.blocks import Learners
+from pipeline.offline.training.recipe import load_recipe
+from pipeline.offline.training.train import train as run_training
+from pipeline.registry.gate import objections
+from pipeline.registry.pointers import PointerLog
+from pipeline.registry.store import Store
+from pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
+
+
+def _learners(settings: Settings) -> Learners:
+    """As detect runs them."""
+    detection = load_detection(settings.config_dir, settings.detect, partitions=1)
+    signals = detection.definitions.signals
+    return Learners(detection.bank, {name: (signal.floor, signal.floor_share) for name, signal in signals.items()})
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a YAML file.")],
+    *,
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A dataset with frames.")],
+    seed: Annotated[int, typer.Option(min=0, help="The same data, recipe and seed give the same model.")] = 0,
+    registry: Annotated[
+        str | None, typer.Option(metavar="PLACE", help="Folder or URL of the registry; left out, models.registry.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    config: Annotated[Path | None, typer.Option(help="Settings file.")] = None,
+) -> None:
+    """Train a model on a dataset, calibrate its threshold, evaluate it, and register it with its card.
+
+    Nothing runs differently afterwards: `duri models promote` makes a version live, if the gate agrees.
+    """
+    settings = load_settings(config)
+    store = Store(registry or settings.models.registry)
+    console = Console(stderr=True)
+    trained = run_training(
+        data,
+        load_recipe(recipe, settings.config_dir),
+        store,
+        seed=seed,
+        learners=_learners(settings),
+        report=lambda step: console.print(step, highlight=False),
+    )
+    manifest = trained.manifest
+    live = PointerLog(store, manifest.name).pointers().live
+    against = objections(manifest, store.manifest(manifest.name, live) if live else None, {})
+    if as_json:
+        plain = {"name": manifest.name, "version": trained.version, "card": trained.card, "metrics": manifest.metrics}
+        typer.echo(json.dumps({**plain, "gate": list(against)}))
+        return
+    typer.echo(f"{manifest.name} {trained.version}: F1 {manifest.metrics['f1']:.2f}; card: {trained.card}")
+    for reason in against:
+        typer.echo(f"  the gate: {reason}")

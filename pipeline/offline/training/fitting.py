@@ -1,0 +1,133 @@
+"""Fitting: parameters by time-series cross-validation, and an alarm threshold to a stated budget of false alarms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+from sklearn.metrics import average_precision_score
+from sklearn.model_selection import TimeSeriesSplit
+
+from models.evaluation import runs
+from pipeline.errors import FileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy.typing as npt
+
+    from pipeline.offline.dataset.times import Span
+    from pipeline.offline.training.blocks import Block, Blocks
+    from pipeline.offline.training.recipe import Recipe
+
+    Floats = npt.NDArray[np.float64]
+
+_FOLDS: Final = 3
+_FEWEST_ROWS: Final = 200
+EPISODE_GAP: Final = 15
+"""Alarms at most so many frames apart are one false alarm: a person is told once."""
+
+
+class Rows(NamedTuple):
+    """n rows, thinned evenly: frame int64[n], clean and dirty float64[n, features], injected bool[n]."""
+
+    frame: npt.NDArray[np.int64]
+    clean: Floats
+    dirty: Floats
+    injected: npt.NDArray[np.bool_]
+
+
+class Fitted(NamedTuple):
+    """An estimator, the parameters that the search chose, and the mean average precision of each candidate."""
+
+    estimator: Any
+    chosen: dict[str, Any]
+    tried: list[tuple[dict[str, Any], float]]
+
+
+def abnormality(estimator: Any, features: Floats) -> Floats:
+    """How abnormal each row is, float64[n]; NaN where a feature is NaN (warming up)."""
+    score = np.full(len(features), np.nan)
+    ready = np.isfinite(features).all(axis=1)
+    if ready.any():
+        score[ready] = -estimator.score_samples(features[ready])
+    return score
+
+
+def collect(blocks: Blocks, span: Span, limit: int) -> Rows:
+    """Normal rows of the span, at most `limit`. Raises FileError where too few are left."""
+    parts = [_normal_rows(block, span) for block in blocks]
+    rows = Rows(
+        np.concatenate([part.frame for part in parts]),
+        np.concatenate([part.clean for part in parts]),
+        np.concatenate([part.dirty for part in parts]),
+        np.concatenate([part.injected for part in parts]),
+    )
+    if len(rows.frame) < _FEWEST_ROWS:
+        raise FileError(
+            f"{span}: only {len(rows.frame)} frames of normal data are left after labelled trouble, maintenance "
+            f"windows and warm-up; {_FEWEST_ROWS} are needed: export a longer range"
+        )
+    order = np.argsort(rows.frame, kind="stable")
+    kept = order[np.unique(np.linspace(0, len(order) - 1, min(limit, len(order))).astype(np.int64))]
+    return Rows(rows.frame[kept], rows.clean[kept], rows.dirty[kept], rows.injected[kept])
+
+
+def _normal_rows(block: Block, span: Span) -> Rows:
+    part = block.within(span)
+    clean, dirty = block.clean[part], block.dirty[part]
+    normal = ~block.abnormal[part] & np.isfinite(clean).all(axis=2) & np.isfinite(dirty).all(axis=2)
+    frame, service = np.nonzero(normal)
+    return Rows(frame, clean[frame, service], dirty[frame, service], block.injected[part][frame, service])
+
+
+def fit(recipe: Recipe, rows: Rows, seed: int) -> Fitted:
+    """The candidate that ranks injected anomalies best on later folds, fitted on all rows. Raises SettingsError."""
+    candidates = list(recipe.candidates(seed))
+    if len(candidates) == 1:
+        parameters, estimator = candidates[0]
+        return Fitted(estimator.fit(rows.clean), parameters, [])
+    tried = [(parameters, _precision(estimator, rows)) for parameters, estimator in candidates]
+    best = int(np.argmax([score for _, score in tried]))
+    parameters, estimator = list(recipe.candidates(seed))[best]
+    return Fitted(estimator.fit(rows.clean), parameters, tried)
+
+
+def _precision(estimator: Any, rows: Rows) -> float:
+    """Mean average precision over folds, each fitted on the time before it."""
+    found = []
+    for before, after in TimeSeriesSplit(_FOLDS).split(rows.frame):
+        labels = rows.injected[after]
+        if labels.any() and not labels.all():
+            score = -estimator.fit(rows.clean[before]).score_samples(rows.dirty[after])
+            found.append(float(average_precision_score(labels, score)))
+    return float(np.mean(found)) if found else 0.0
+
+
+def calibrate(estimator: Any, blocks: Iterable[Block], span: Span, budget: float) -> float:
+    """The lowest threshold that keeps to so many false alarms per service and day, on normal data of the span.
+
+    Raises FileError where there is none to calibrate on.
+    """
+    scores = [score for block in blocks for score in _service_scores(estimator, block, span)]
+    days = sum(length for _, length in scores)
+    rated = np.concatenate([score[np.isfinite(score)] for score, _ in scores]) if scores else np.zeros(0)
+    if not len(rated) or not days:
+        raise FileError(f"{span}: no normal data is left to calibrate the alarm threshold on; export a longer range")
+    threshold = float(np.nextafter(rated.max(), np.inf))
+    for level in np.unique(np.quantile(rated, 1 - np.geomspace(1e-6, 0.2, 200)))[::-1]:
+        alarms = sum(len(list(runs(np.nan_to_num(score, nan=-np.inf) >= level, EPISODE_GAP))) for score, _ in scores)
+        if alarms > budget * days:
+            break
+        threshold = float(level)
+    return threshold
+
+
+def _service_scores(estimator: Any, block: Block, span: Span) -> Iterator[tuple[Floats, float]]:
+    """Each service's scores on normal frames (NaN elsewhere), and how many days of them there are."""
+    part = block.within(span)
+    step = float(block.start[1] - block.start[0]) if len(block.start) > 1 else 60_000.0
+    for service in range(len(block.services)):
+        score = abnormality(estimator, block.clean[part, service])
+        score[block.abnormal[part, service]] = np.nan
+        yield score, float(np.isfinite(score).sum()) * step / 86_400_000

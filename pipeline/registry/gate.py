@@ -1,0 +1,59 @@
+"""The gate: what speaks against making a version live. An empty answer lets it through.
+
+A model is compared on the evaluation period that its training never saw, beside the live one, and in the shadow.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pipeline.registry.manifest import ModelManifest
+
+SHADOW_HOURS: Final = 24.0
+"""Event time that a version must have scored beside the live one."""
+F1, FALSE_ALARMS, AGAINST_LIVE, AGAINST_NONE = (
+    "f1",
+    "false_alarms_per_service_day",
+    "f1_over_live_low",
+    "f1_over_none_low",
+)
+BUDGET: Final = "false_alarm_budget"
+SHADOW, SHADOW_FALSE_ALARMS = "shadow_hours", "shadow_false_alarms_per_service_day"
+"""Names of metrics: `…_low` is the lower end of a paired bootstrap interval of the difference."""
+
+
+def objections(candidate: ModelManifest, live: ModelManifest | None, shadow: Mapping[str, float]) -> tuple[str, ...]:
+    """Reasons not to promote the candidate, `live` being what runs now and `shadow` what it did beside it."""
+    return (*_evaluation(candidate.metrics, live), *_shape(candidate, live), *_shadow(candidate.metrics, shadow))
+
+
+def _evaluation(metrics: Mapping[str, float], live: ModelManifest | None) -> Iterator[str]:
+    wanted = [F1, FALSE_ALARMS, BUDGET, AGAINST_NONE if live is None else AGAINST_LIVE]
+    missing = [name for name in wanted if name not in metrics]
+    if missing:
+        yield f"it was not evaluated ({', '.join(missing)} missing)"
+        return
+    if metrics[FALSE_ALARMS] > metrics[BUDGET]:
+        yield f"{metrics[FALSE_ALARMS]:.3g} false alarms per service-day, the budget is {metrics[BUDGET]:.3g}"
+    other, name = ("no trained model", AGAINST_NONE) if live is None else ("the live model", AGAINST_LIVE)
+    if not metrics[name] >= 0:
+        yield f"it may be worse than {other}: the F1 difference's interval begins at {metrics[name]:.3g}"
+
+
+def _shape(candidate: ModelManifest, live: ModelManifest | None) -> Iterator[str]:
+    if candidate.threshold is None or not math.isfinite(candidate.threshold):
+        yield "it has no alarm threshold"
+    if live is not None and live.kind != candidate.kind:
+        yield f"it is a {candidate.kind}, the live model is a {live.kind}"
+
+
+def _shadow(metrics: Mapping[str, float], shadow: Mapping[str, float]) -> Iterator[str]:
+    hours = shadow.get(SHADOW, 0.0)
+    if hours < SHADOW_HOURS:
+        yield f"{hours:.3g} h in the shadow, {SHADOW_HOURS:g} h are wanted (`duri models shadow`)"
+    elif shadow.get(SHADOW_FALSE_ALARMS, math.inf) > metrics.get(BUDGET, math.inf):
+        yield f"{shadow.get(SHADOW_FALSE_ALARMS, math.inf):.3g} false alarms per service-day in the shadow"

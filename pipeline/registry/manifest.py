@@ -1,0 +1,75 @@
+"""What is known of a trained model: enough to train it again, and to decide whether it may run."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import ModelError
+
+MANIFEST_VERSION: Final = 1
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+"""Of a model: small letters, digits, dots and dashes, because it is a folder's name too."""
+Version = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+
+
+class Model(BaseModel):
+    """Strict and frozen; a manifest is not written by hand."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Training(Model):
+    """What a model was trained on, and how."""
+
+    recipe: dict[str, Any]
+    seed: int
+    dataset: str = Field(description="Fingerprint of the dataset")
+    start: int = Field(description="First event time used for anything, ms")
+    end: int = Field(description="End of the event time used, ms")
+
+
+class FeatureSchema(Model):
+    """What the model expects at its input: names in order, and the version of the code that makes them."""
+
+    version: int
+    names: tuple[str, ...]
+
+
+class ModelManifest(Model):
+    """One version of a model."""
+
+    manifest_version: int = MANIFEST_VERSION
+    name: Name
+    kind: Annotated[str, Field(min_length=1, description="What it is for: detector, band, ranker, priors")]
+    training: Training
+    features: FeatureSchema
+    libraries: dict[str, str] = Field(description="Versions that it was trained with")
+    metrics: dict[str, float] = Field(description="On the evaluation period")
+    threshold: float | None = Field(default=None, description="Scores from here on are alarms")
+    sha256: str = Field(description="Of the model file")
+    size: int = Field(ge=1, description="Bytes of the model file")
+
+    @property
+    def version(self) -> str:
+        """12 hex digits of the hash of all this: the same training gives the same version."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+def parse_manifest(place: str, text: bytes) -> ModelManifest:
+    """The manifest from its text. Raises ModelError that names the place and the field."""
+    try:
+        found = ModelManifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the whole file"
+        raise ModelError(f"{place}: cannot be read ({field}: {first['msg']}); register the model again") from error
+    if found.manifest_version != MANIFEST_VERSION:
+        raise ModelError(
+            f"{place}: has manifest version {found.manifest_version}, this program reads {MANIFEST_VERSION}; "
+            "use the version of the program that wrote it"
+        )
+    return found

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.offline.bootstrap import f1_difference
+from models.offline.features import WARMUP, Features, names_of, of_cube
+from models.offline.injected import inject
+
+
+def cube(seed: int, frames: int = 200, services: int = 3, signals: int = 4, missing: float = 0.1) -> np.ndarray:
+    """Noise at different levels, with holes."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(10.0 ** rng.integers(-3, 6, size=signals), 1.0, size=(frames, services, signals))
+    values[rng.random(values.shape) < missing] = np.nan
+    return values
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), cut=st.integers(0, 200))
+def test_live_and_training_see_the_same_numbers(seed: int, cut: int) -> None:
+    """A cube at once, or frame by frame with a snapshot in between: the same features to the bit."""
+    values = cube(seed)
+    before, after = Features(3, 4), Features(3, 4)
+    first = [before.advance(frame) for frame in values[:cut]]
+    after.restore(before.snapshot())
+    rest = [after.advance(frame) for frame in values[cut:]]
+    assert np.array_equal(np.array([*first, *rest]), of_cube(values), equal_nan=True)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_features_are_finite_once_warm(seed: int) -> None:
+    """Whatever the scale, with constant signals and holes; a frame without any value has none."""
+    values = cube(seed)
+    values[:, 0, 1] = 7.0
+    values[150, 2] = np.nan
+    found = of_cube(values)
+    assert np.isnan(found[:WARMUP]).all()
+    assert np.isnan(found[150, 2]).all()
+    found[150, 2] = 0.0
+    assert np.isfinite(found[-50:]).all()
+
+
+def test_a_frame_is_judged_before_it_is_learned() -> None:
+    """What comes later changes nothing of what was said before."""
+    values = cube(3)
+    longer = np.concatenate([values, values[:5] * 1e6])
+    assert np.array_equal(of_cube(longer)[: len(values)], of_cube(values), equal_nan=True)
+
+
+def test_services_do_not_see_each_other() -> None:
+    """One service alone has the features that it has among others."""
+    values = cube(4)
+    assert np.array_equal(of_cube(values[:, 1:2]), of_cube(values)[:, 1:2], equal_nan=True)
+
+
+def test_features_of_another_shape_are_refused() -> None:
+    """Wrong number of signals, and a snapshot of other services."""
+    with pytest.raises(ValueError, match="shape"):
+        Features(2, 3).advance(np.zeros((2, 4)))
+    with pytest.raises(ValueError, match="snapshot"):
+        Features(2, 3).restore(Features(1, 3).snapshot())
+    assert names_of(["a", "b"]) == ("a", "b", "a:change", "b:change")
+
+
+def test_injected_anomalies_are_where_the_labels_say() -> None:
+    """Values differ within labels only, each service has as many as asked for, and the input is as it was."""
+    values = cube(5, frames=3000, missing=0.0)
+    kept = values.copy()
+    found = inject(values, 9, np.random.default_rng(1))
+    assert np.array_equal(values, kept)
+    changed = (found.values != values).any(axis=2)
+    assert np.array_equal(changed, found.labels)
+    starts = (np.diff(found.labels.astype(int), axis=0, prepend=0) == 1).sum(axis=0)
+    assert starts.tolist() == [9, 9, 9]
+
+
+def test_the_interval_tells_better_from_equal() -> None:
+    """Better in every block: the interval lies above 0. Equal: it is 0. By chance: it holds 0."""
+    rng = np.random.default_rng(0)
+    good = np.tile([2.0, 2.0, 2.0, 2.0], (30, 1))
+    poor = np.tile([1.0, 2.0, 1.0, 2.0], (30, 1))
+    assert f1_difference(good, poor, rng).low > 0.4
+    assert f1_difference(good, good, rng) == (0.0, 0.0, 0.0)
+    mixed = np.where(np.arange(30)[:, None] % 2 == 0, good, poor)
+    found = f1_difference(mixed, mixed[::-1], rng)
+    assert found.low < 0 < found.high

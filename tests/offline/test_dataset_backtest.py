@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from distributed import LocalCluster
+
+from pipeline.configfile import shipped_config
+from pipeline.errors import FileError, SettingsError
+from pipeline.offline import Dataset, Workers, backtest
+from pipeline.offline import parts as division
+from pipeline.offline.backends import Backend
+from pipeline.offline.compare import Fired, match
+from pipeline.offline.dataset.times import Span
+from pipeline.offline.parts import chunks
+from pipeline.settings import load_settings
+from pipeline.stage import Topic
+from tests.builders import START
+from tests.installation import duri
+from tests.offline.dataset import flowed
+from tests.offline.dataset.test_dataset_commands import recorded
+from tests.offline.flows import FOUND, comparable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HOURS = 3
+
+
+def files_of(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+
+
+def lines(out: Path, topic: Topic) -> list[bytes]:
+    return (out / f"{topic}.jsonl").read_bytes().splitlines()
+
+
+@pytest.fixture(scope="module")
+def history() -> flowed.Flowed:
+    """What the stages write in three hours of the generated system; no broker is asked."""
+    return flowed.history("backtest-", "127.0.0.1:1", HOURS)
+
+
+@pytest.fixture(scope="module")
+def dataset(history: flowed.Flowed, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The same, as a dataset."""
+    folder = tmp_path_factory.mktemp("history") / "data"
+    flowed.store(folder, history)
+    return Dataset(folder)
+
+
+@pytest.fixture(scope="module")
+def serial(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backtest in this process."""
+    out = tmp_path_factory.mktemp("serial") / "out"
+    backtest(dataset, load_settings(), out, workers=Workers(Backend.SERIAL))
+    return out
+
+
+def test_a_backtest_finds_what_was_found_live(history: flowed.Flowed, serial: Path) -> None:
+    """Each record that the stages wrote is found again; beyond them only what the last minutes' frames cause."""
+    for topic in FOUND:
+        live = comparable(output.value for output in history.of(topic))
+        found = comparable(lines(serial, topic))
+        assert set(live) <= set(found), topic
+        assert len(found) - len(live) <= 3
+    assert lines(serial, Topic.RECOMMENDATIONS)
+
+
+@pytest.mark.parametrize("jobs", [2, 3])
+def test_processes_give_the_same_bytes(dataset: Dataset, serial: Path, tmp_path: Path, jobs: int) -> None:
+    """However many work, the files are those of a run in one process."""
+    backtest(dataset, load_settings(), tmp_path / "out", workers=Workers(Backend.PROCESSES, jobs))
+    assert files_of(tmp_path / "out") == files_of(serial)
+
+
+@pytest.fixture(scope="module")
+def dask() -> Iterator[str]:
+    """Address of a cluster of two worker processes."""
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_a_dask_cluster_gives_the_same_bytes(dataset: Dataset, serial: Path, tmp_path: Path, dask: str) -> None:
+    """Two worker processes of a Dask cluster write what one process writes."""
+    backtest(dataset, load_settings(), tmp_path / "out", workers=Workers(Backend.DASK, 2, dask))
+    assert files_of(tmp_path / "out") == files_of(serial)
+
+
+def test_chunks_of_time_change_nothing(
+    dataset: Dataset, serial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In chunks of half an hour, each from the state of the one before: the same bytes."""
+    monkeypatch.setattr(division, "_CHUNK_FRAMES", 4 * 30)
+    backtest(dataset, load_settings(), tmp_path / "out", workers=Workers(Backend.SERIAL))
+    assert files_of(tmp_path / "out") == files_of(serial)
+
+
+@pytest.mark.parametrize("services", [1, 10, 100_000])
+def test_chunks_cover_the_span_once(services: int) -> None:
+    """Whole slices, without holes or overlaps, the first and last sample included."""
+    span = Span(START + 61_000, START + 3 * 86_400_000 + 5_000)
+    found = chunks(span, 10_000_000, services, 60_000)
+    assert found[0].start <= span.start < found[0].end
+    assert found[-1].start < span.end <= found[-1].end
+    assert all(before.end == after.start for before, after in pairwise(found))
+    assert all((chunk.end - chunk.start) % division.SLICE_MS == 0 for chunk in found)
+
+
+def without(folder: Path, rule: str) -> Path:
+    """A settings file whose rules are the shipped ones, but for one that never fires."""
+    config = folder / "config"
+    config.mkdir()
+    for path in shipped_config().iterdir():
+        (config / path.name).symlink_to(path)
+    thresholds = yaml.safe_load((shipped_config() / "thresholds.yaml").read_text(encoding="utf-8"))
+    thresholds["rules"][rule] |= {"for": "10000h"}
+    (config / "thresholds.yaml").unlink()
+    (config / "thresholds.yaml").write_text(yaml.safe_dump(thresholds, sort_keys=False), encoding="utf-8")
+    path = folder / "settings.yaml"
+    path.write_text(yaml.safe_dump({"config_dir": str(config)}), encoding="utf-8")
+    return path
+
+
+def test_a_changed_rule_is_counted(dataset: Dataset, serial: Path, tmp_path: Path) -> None:
+    """--against settings in which one rule never fires: how often it fires now, and that all else is the same."""
+    fired = [json.loads(line) for line in lines(serial, Topic.ANOMALIES)]
+    rules = [firing["rule"] for one in fired for firing in one["detectors"] if firing["detector"] == "static"]
+    assert rules
+    other = without(tmp_path, rules[0])
+    done = duri("backtest", dataset.folder, "-o", tmp_path / "out", "--against", other, "--backend", "serial", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["comparison"]["fired_by"]
+    counts = found.pop(f"rule {rules[0]}")
+    assert counts["new"] > 0
+    assert counts["current"] == 0
+    assert all(one["new"] == one["current"] for name, one in found.items() if name.startswith("rule "))
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))["fired_by"]
+    assert files_of(tmp_path / "out")["anomalies.jsonl"] == files_of(serial)["anomalies.jsonl"]
+
+
+def fired(start: int, end: int, signal: str = "cpu") -> Fired:
+    return Fired("shop", signal, start * 1000, end * 1000, frozenset({"static"}), f"{signal}{start}")
+
+
+def test_the_same_trouble_is_matched_once() -> None:
+    """Overlapping anomalies of one signal are a pair, earlier or later; the rest fires in one run alone."""
+    new = [fired(0, 10), fired(20, 30), fired(22, 40), fired(0, 9, "memory")]
+    current = [fired(4, 12), fired(25, 28), fired(90, 99)]
+    found = match(new, current)
+    assert [(pair.new.id, pair.earlier_s) for pair in found.both] == [("cpu0", 4.0), ("cpu20", 5.0)]
+    assert [one.id for one in found.only_new] == ["memory0", "cpu22"]
+    assert [one.id for one in found.only_current] == ["cpu90"]
+    assert found.rules == {"static": (4, 3)}
+
+
+def test_a_folder_without_samples_is_named(tmp_path: Path) -> None:
+    """A dataset that holds other tables only: exit status 2, and what adds some; nothing is written."""
+    (tmp_path / "manifest.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(FileError, match="holds no samples to run"):
+        backtest(tmp_path, load_settings(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_dask_without_a_scheduler_is_an_error(dataset: Dataset, tmp_path: Path) -> None:
+    """No address, and one where nobody answers: the option is named."""
+    with pytest.raises(SettingsError, match="name its scheduler with --address"):
+        backtest(dataset, load_settings(), tmp_path / "out", workers=Workers(Backend.DASK))
+    with pytest.raises(SettingsError, match=r"--address tcp://127.0.0.1:9: no Dask scheduler answers"):
+        backtest(dataset, load_settings(), tmp_path / "out", workers=Workers(Backend.DASK, 1, "tcp://127.0.0.1:9"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_takes_datasets(tmp_path: Path) -> None:
+    """`duri backtest` on a folder with a manifest runs the dataset, and prints the summary that it writes."""
+    assert duri("dataset", "from-csv", recorded(tmp_path / "a.csv"), "--out", tmp_path / "data").returncode == 0
+    done = duri("backtest", tmp_path / "data", "-o", tmp_path / "out", "--backend", "serial", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    assert json.loads(done.stdout)["samples"] == 180

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.offline.features import names_of, of_cube
+from pipeline.configfile import shipped_config
+from pipeline.errors import FileError, SettingsError
+from pipeline.offline import Dataset, train
+from pipeline.offline.dataset.staging import Request
+from pipeline.offline.dataset.tables import SCHEMAS, TIME, Table, bucket_of
+from pipeline.offline.dataset.writer import Rows, adding
+from pipeline.offline.training.fitting import abnormality
+from pipeline.offline.training.recipe import Recipe, load_recipe
+from pipeline.registry.store import Store
+from tests.builders import START
+from tests.installation import duri
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.offline.training.train import Trained
+
+SIGNALS = ("cpu", "memory", "rps")
+SERVICES = ("cart", "shop")
+FRAMES = 3 * 1440
+SMALL = {"estimator": "sklearn.decomposition.PCA", "parameters": {"n_components": 2}, "injected": 6}
+
+
+def recipe(**changes: object) -> Recipe:
+    return Recipe.model_validate({"name": "services", **SMALL, **changes})
+
+
+def stored(folder: Path, seed: int = 0, **more: list[dict[str, object]]) -> Dataset:
+    """Three days of two services whose three signals follow one load, and rows of further tables."""
+    rng = np.random.default_rng(seed)
+    load = 1 + 0.3 * np.sin(np.arange(FRAMES) / 229)
+    with adding(folder, Request(source="csv")) as writer:
+        for service in SERVICES:
+            for signal in SIGNALS:
+                start = START + np.arange(FRAMES) * 60_000
+                value = load * rng.uniform(1, 100) * (1 + 0.02 * rng.standard_normal(FRAMES))
+                columns = {
+                    "timestamp": pa.array(start).cast(TIME),
+                    "end": pa.array(start + 60_000).cast(TIME),
+                    **{name: pa.array([word] * FRAMES).dictionary_encode() for name, word in
+                       (("service", service), ("system", "default"), ("signal", signal))},
+                    **dict.fromkeys(("expected", "lower", "upper"), pa.nulls(FRAMES, pa.float64())),
+                    "value": pa.array(value),
+                    "score": pa.array(np.zeros(FRAMES)),
+                }  # fmt: skip
+                table = pa.table([columns[name] for name in SCHEMAS[Table.FRAMES].names], schema=SCHEMAS[Table.FRAMES])
+                bucket = np.full(FRAMES, bucket_of(service, writer.buckets), dtype=np.int32)
+                writer.write(Rows(Table.FRAMES, table, bucket, np.zeros(FRAMES, dtype=np.int64)))
+        for name, rows in more.items():
+            table = pa.Table.from_pylist(rows, schema=SCHEMAS[Table(name)])
+            nothing = np.zeros(len(rows), dtype=np.int64)
+            writer.write(Rows(Table(name), table, nothing.astype(np.int32), nothing))
+        writer.checkpoint(complete=True)
+        writer.publish()
+    return Dataset(folder)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return stored(tmp_path_factory.mktemp("frames") / "data")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(str(tmp_path_factory.mktemp("registry")))
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Dataset, store: Store) -> Trained:
+    return train(dataset, recipe(search={"n_components": [1, 2]}), store)
+
+
+def test_a_trained_model_is_registered_with_its_card(dataset: Dataset, store: Store, trained: Trained) -> None:
+    """The manifest names data, features and what was chosen; the card holds the same numbers; the model verifies."""
+    manifest = store.manifest("services", trained.version)
+    assert manifest.training.dataset == dataset.fingerprint
+    assert manifest.features.names == names_of(SIGNALS)
+    assert manifest.training.recipe["chosen"]["n_components"] in (1, 2)
+    assert store.verify("services", trained.version) is None
+    card = json.loads(store._fs.cat_file(f"{store._root}/models/services/{trained.version}/card.json"))
+    assert card["counts"]["new"]["f1"] == manifest.metrics["f1"]
+    assert card["events"] == "injected"
+    assert len(card["search"]) == 2
+
+
+def test_it_finds_what_was_put_in(trained: Trained) -> None:
+    """Signals that leave their common course by many deviations: most are found, within the budget of false alarms."""
+    metrics = trained.manifest.metrics
+    assert metrics["recall"] > 0.5
+    assert 6 <= metrics["events"] <= 9  # a fifth of the 2 * 6 * 3 that were put in
+
+
+def test_false_alarms_keep_to_the_budget_they_were_calibrated_to(dataset: Dataset, store: Store) -> None:
+    """On the calibration part itself; a larger budget gives a lower threshold."""
+    thresholds = [train(dataset, recipe(false_alarm_budget=budget), store).manifest.threshold for budget in (0.5, 20.0)]
+    assert thresholds[0] > thresholds[1]
+
+
+def test_the_same_training_gives_the_same_version(dataset: Dataset, tmp_path: Path) -> None:
+    """Data, recipe and seed decide every byte; another seed is another version."""
+    forest = recipe(estimator="sklearn.ensemble.IsolationForest", parameters={"n_estimators": 5})
+    versions = [
+        train(dataset, forest, Store(str(tmp_path / name)), seed=seed).version
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
+    assert versions[0] == versions[1] != versions[2]
+
+
+def test_the_registered_model_scores_frames_as_in_training(dataset: Dataset, store: Store, trained: Trained) -> None:
+    """Frames from the dataset, through the features, into the loaded estimator: each has a score once warm."""
+    features = of_cube(dataset.cube(SERVICES, SIGNALS).value)
+    score = abnormality(store.estimator("services", trained.version), features[:, 0])
+    assert np.isnan(score[:60]).all()
+    assert np.isfinite(score[60:]).all()
+
+
+def test_maintenance_windows_leave_nothing_to_learn_from(tmp_path: Path) -> None:
+    """All services under maintenance all the time: which part has too little, and what to do; nothing is registered."""
+    window = {
+        "timestamp": START,
+        "id": "m",
+        "start": START,
+        "end": START + FRAMES * 60_000,
+        "services": [],
+        "record": "",
+    }
+    dataset = stored(tmp_path / "data", maintenance=[window])
+    with pytest.raises(FileError, match=r"only 0 frames of normal data are left .*export a longer range"):
+        train(dataset, recipe(), Store(str(tmp_path / "registry")))
+    assert Store(str(tmp_path / "registry")).names() == []
+
+
+def test_a_dataset_without_frames(tmp_path: Path) -> None:
+    """Samples alone do not do: the message says what writes frames."""
+    (tmp_path / "a.csv").write_text(f"timestamp,value\n{START},1\n{START + 86_400_000},2\n", encoding="utf-8")
+    assert duri("dataset", "from-csv", tmp_path / "a.csv", "--out", tmp_path / "data").returncode == 0
+    done = duri("train", "pca", "--data", tmp_path / "data", "--registry", tmp_path / "registry")
+    assert done.returncode == 2
+    assert "has no frames to train on" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("estimator: sklearn.ensemble.NoForest", "there is no estimator 'sklearn.ensemble.NoForest'"),
+        ("estimator: os.system", "estimator: String should match pattern"),
+        ("estimator: sklearn.linear_model.LinearRegression", "is no estimator that scores samples"),
+        (
+            "estimator: sklearn.decomposition.PCA\nparameters: {n_component: 2}",
+            "no parameter 'n_component'; did you mean",
+        ),
+        ("estimator: sklearn.decomposition.PCA\nfit_shar: 0.5", "recipe.yaml:3: fit_shar"),
+    ],
+)
+def test_a_recipe_that_cannot_be(dataset: Dataset, tmp_path: Path, text: str, says: str) -> None:
+    """Exit status 2 with what is wrong in it; nothing is registered."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"name: services\n{text}\n", encoding="utf-8")
+    done = duri("train", path, "--data", dataset.folder, "--registry", tmp_path / "registry")
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert not (tmp_path / "registry").exists()
+
+
+def test_shipped_recipes_are_found_by_name() -> None:
+    """Every one can be made into estimators; a wrong name is answered with those there are."""
+    for name in ("isolation_forest", "pca"):
+        assert list(load_recipe(name, shipped_config()).candidates(0))
+    with pytest.raises(SettingsError, match="no recipe is called 'forest'; there are isolation_forest, pca"):
+        load_recipe("forest", shipped_config())
+
+
+def test_the_command_says_what_the_gate_has_against_it(dataset: Dataset, tmp_path: Path) -> None:
+    """It registers, names the card, and tells that the shadow is missing."""
+    done = duri("train", "pca", "--data", dataset.folder, "--registry", tmp_path / "registry", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert any("in the shadow" in reason for reason in told["gate"])
+    assert told["card"].endswith("card.md")
+    assert Store(str(tmp_path / "registry")).versions("services-pca") == [told["version"]]

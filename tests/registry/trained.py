@@ -1,0 +1,43 @@
+"""Small trained models for the registry's tests."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import IsolationForest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import RobustScaler
+
+from pipeline.registry import artefact
+from pipeline.registry.manifest import FeatureSchema, ModelManifest, Training
+from tests.builders import START
+
+GOOD = {
+    "f1": 0.8,
+    "false_alarms_per_service_day": 0.1,
+    "false_alarm_budget": 0.2,
+    "f1_over_live_low": 0.01,
+    "f1_over_none_low": 0.02,
+}
+SHADOWED = {"shadow_hours": 30.0, "shadow_false_alarms_per_service_day": 0.1}
+
+
+def trained(seed: int = 1, name: str = "services", **changes: Any) -> tuple[ModelManifest, bytes]:
+    """A forest over two features, and its manifest."""
+    rng = np.random.default_rng(seed)
+    forest = IsolationForest(n_estimators=3, random_state=seed)
+    data = artefact.dump(make_pipeline(RobustScaler(), forest).fit(rng.normal(size=(64, 2))))
+    fields = {
+        "name": name,
+        "kind": "detector",
+        "training": Training(recipe={"trees": 3}, seed=seed, dataset="d" * 64, start=START, end=START + seed),
+        "features": FeatureSchema(version=1, names=("http.rps", "http.latency.p95")),
+        "libraries": artefact.libraries(),
+        "metrics": GOOD,
+        "threshold": 0.5,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "size": len(data),
+    }
+    return ModelManifest(**{**fields, **changes}), data
