@@ -4,7 +4,9 @@
     ├── SettingsError          a configuration file, variable or option is wrong      (exit 2)
     ├── InputError             data that cannot be read
     │   ├── DecodeError        one Kafka message; it goes to the dead letters
-    │   └── FileError          a file the user named                                  (exit 2)
+    │   ├── FileError          a file the user named                                  (exit 2)
+    │   └── SourceError        who is asked for samples (Prometheus, Docker) refuses
+    │       └── SourceUnavailableError  nobody answers there now                      (retry)
     ├── StateError             a snapshot that cannot be restored
     ├── MissingExtraError      an optional library is not installed                  (exit 2)
     ├── LifecycleError         a move that a state machine does not allow
@@ -52,6 +54,16 @@ class FileError(InputError):
     """A file that the user named cannot be read."""
 
     exit_status = 2
+
+
+class SourceError(InputError):
+    """Who is asked for samples refuses: the message names the address, what was asked, and the remedy."""
+
+
+class SourceUnavailableError(SourceError):
+    """Nobody answers there now, or it is too busy to."""
+
+    retryable = True
 
 
 class StateError(DuriError):

@@ -23,6 +23,15 @@ class Kind(enum.StrEnum):
     COUNTER = "counter"
     BUCKET = "bucket"
     """Cumulative count of a histogram bucket; the upper bound is in the label `le`."""
+    DELTA = "delta"
+    """What was added since the series' previous sample: a counter that its producer starts anew for every sample."""
+    DELTA_BUCKET = "delta_bucket"
+    """As DELTA, of a histogram bucket; what was added below the upper bound in the label `le`."""
+
+    @property
+    def is_bucket(self) -> bool:
+        """Whether the series is a histogram bucket."""
+        return self in (Kind.BUCKET, Kind.DELTA_BUCKET)
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):

@@ -118,7 +118,7 @@ class TopicSettings(Section):
     prefix: str = Field(default="duri.", description="Put before each topic's role to make its name")
     extra_inputs: dict[str, str] = Field(
         default_factory=dict,
-        description="Further input topics of ingest, each with its format (json, columnar, arrow or auto)",
+        description="Further input topics of ingest, each with its format (a setting of docs/formats.md, or auto)",
     )
     metrics_partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
     samples_partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
@@ -169,8 +169,23 @@ class IngestSettings(Section):
     max_future_s: Seconds = Field(
         default=3600.0, description="Samples further ahead of their Kafka record's timestamp are dead-lettered"
     )
+    max_past_s: Seconds = Field(
+        default=34_560_000.0,
+        description="Samples further behind their Kafka record's timestamp are dead-lettered (default: 400 days)",
+    )
     max_labels: Annotated[int, Field(ge=1, le=1000)] = 64
     max_label_bytes: Annotated[int, Field(ge=16, le=1_000_000)] = 4096
+    max_series_per_message: Annotated[int, Field(ge=1, le=1_000_000)] = 100_000
+    max_refused_pieces: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=1000,
+        description="A message with more bad lines or points is dead-lettered as a whole, the good ones with it",
+    )
+    max_decompressed_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = Field(
+        default=64 << 20, description="A compressed message that unfolds to more bytes is dead-lettered"
+    )
+    max_nesting: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=16, description="Levels of lists and objects that an attribute's value may have"
+    )
 
 
 class MultivariateSection(Section):

@@ -33,6 +33,7 @@ class Topic(enum.StrEnum):
     CONTROL = "control"
     DEADLETTER = "deadletter"
     STATE = "state"
+    POSITIONS = "positions"
 
 
 class InputRecord(Protocol):

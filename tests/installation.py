@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 import pipeline.cli
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 DEADLINE_S = 90.0
@@ -43,7 +43,7 @@ class Installation:
     def __init__(self, bootstrap: str, prefix: str, **environment: str) -> None:
         self.bootstrap = bootstrap
         self.prefix = prefix
-        self._environment = os.environ | {
+        self.environment: Mapping[str, str] = os.environ | {
             "DURI_BOOTSTRAP": bootstrap,
             "DURI_TOPICS__PREFIX": prefix,
             "DURI_RUNTIME__GROUP": prefix,
@@ -62,7 +62,7 @@ class Installation:
         """Run `duri` to its end."""
         return subprocess.run(
             [sys.executable, "-m", "pipeline", *arguments],
-            env=self._environment, capture_output=True, text=True, timeout=120, check=False,
+            env=self.environment, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
 
     @contextmanager
@@ -70,7 +70,7 @@ class Installation:
         """`duri run` in the background, ended by SIGTERM."""
         worker = subprocess.Popen(
             [sys.executable, "-m", "pipeline", "run", *stages],
-            env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         try:
             yield worker
@@ -92,7 +92,9 @@ class Installation:
         ) as consumer:  # fmt: skip
             ends = time.monotonic() + DEADLINE_S
             while not enough(found):
-                assert time.monotonic() < ends, f"{topic}: {len(found)} records within {DEADLINE_S:.0f} s"
+                assert time.monotonic() < ends, (
+                    f"{topic}: {len(found)} records within {DEADLINE_S:.0f} s, the last {found[-1:]}"
+                )
                 for records in (await consumer.getmany(timeout_ms=500)).values():
                     found += [json.loads(record.value) for record in records]
         return found

@@ -49,7 +49,7 @@ def _within(name: str, value: float, low: float, high: float) -> None:
 
 _LEFT_IN_4: Final = ("recent", "novel_alarms", "lone_spikes", "spiked", "novel_since")
 _NEW_IN_4: Final = {
-    "f8": ("usual_offset", "run_level", "run_offset", "run_spread"),
+    "f8": ("usual_offset", "run_from", "run_level", "run_offset", "run_spread"),
     "f4": (
         *("trust", "bursts", "bursting", "away", "longest_away", "rising", "run", "run_units", "hushed"),
         *("days", "day_left", "spike_today", "spike_usual", "spike_varies", "drift_today", "drift_usual"),

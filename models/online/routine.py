@@ -3,8 +3,8 @@
 What troubles people is counted in alarms a day, whatever the sampling rate. So each kind of evidence has the mean and
 the mean deviation of its greatest value of a day (block maxima: Gumbel, "Statistics of Extremes", 1958), and its bar
 lies some deviations above that mean, but never below a floor. A series that bursts twice a day from its
-first day on does not alarm by its bursts; one that was calm for a week does, again and again, since a
-day's greatest teaches no more than a multiple of the bar.
+first days on does not alarm by its bursts; one that was calm for a week does, again and again, since a
+later day's greatest teaches no more than the bar, or a multiple of it.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def follow(row: Any, tuning: Tuning, guess: Guess, drift: float, gap_s: float) -
 def _learn_day(row: Any, tuning: Tuning) -> None:
     spike, drift, apart = row.spike_today, row.drift_today, row.apart_today
     if row.days >= tuning.routine_young:
-        spike = min(spike, tuning.routine_clip * spike_bar(row, tuning))
+        spike = min(spike, tuning.spike_clip * spike_bar(row, tuning))
         drift = min(drift, tuning.routine_clip * drift_bar(row, tuning))
         apart = min(apart, tuning.routine_clip * apart_bar(row, tuning))
     row.days += 1.0

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FIELDS: Final[list[Any]] = [
     ("run", "f4"),  # units off on one side, with its sign
     ("run_units", "f4"),  # since that began
+    ("run_from", "f8"),  # level when that began
     ("run_level", "f8"),  # mean of the values since
     ("run_offset", "f8"),  # mean of their distances from the season
     ("run_spread", "f8"),  # mean absolute residual of whichever is expected
@@ -42,7 +43,7 @@ def follow(row: Any, tuning: Tuning, value: float, season: float, guess: Guess, 
     if row.run == 0.0 or row.run * side < 0.0:
         row.run = side * elapsed
         row.run_units = row.run_spread = 0.0
-        row.run_level, row.run_offset = value, value - season
+        row.run_from, row.run_level, row.run_offset = row.level, value, value - season
     elif side == 0.0:
         row.run = math.copysign(max(abs(row.run) - _TAKEN_OFF * elapsed, 0.0), row.run)
     else:
@@ -64,9 +65,13 @@ def follow(row: Any, tuning: Tuning, value: float, season: float, guess: Guess, 
 @numba.njit(nogil=True, error_model="numpy")
 def _settle(row: Any, guess: Guess) -> None:
     """Take the run's level and spread for the series' own, and end the alarm."""
+    moved = row.run_level - row.run_from
     if guess.from_season != 0.0:
+        moved = row.run_offset - row.usual_offset
         row.offset = row.usual_offset = row.run_offset
         row.season_spread = row.run_spread
+    row.slow += moved  # what is usual around the new level was seen around the old one
+    row.rest += moved
     row.level = row.run_level
     row.spread = row.run_spread
     row.drift = row.rough = 0.0

@@ -37,7 +37,7 @@ class Tuning(NamedTuple):
     settle_units: float = 80.0  # off in one direction for so long: the level has changed for good
 
     # bars: what raises an alarm alone, at least, and in mean deviations above a usual day's greatest
-    spike: float = 3.55  # distance of one sample
+    spike: float = 3.5  # distance of one sample
     spike_above: float = 2.1
     drifted: float = 1.37  # short mean of distances
     drifted_above: float = 0.72
@@ -47,7 +47,8 @@ class Tuning(NamedTuple):
     novel_young: float = 230.0  # units of memory at which that is twice as much
     routine_days: float = 9.0  # memory of what a day's greatest is
     routine_clip: float = 2.35  # bars beyond which a day's greatest teaches no more
-    routine_young: float = 2.0  # days that teach whatever they hold
+    spike_clip: float = 1.0  # the same of single samples
+    routine_young: float = 3.0  # days that teach whatever they hold
 
     # policy
     usual_rate: float = 0.0004  # with which usual novelty is followed, a unit

@@ -37,10 +37,13 @@ def _options(
 
 def _register() -> None:
     """Add every command; imported late, so that `import pipeline.cli` stays cheap."""
+    from pipeline.cli.backfill import backfill  # noqa: PLC0415
     from pipeline.cli.backtest import backtest  # noqa: PLC0415
     from pipeline.cli.bench import bench  # noqa: PLC0415
+    from pipeline.cli.bridge import bridge  # noqa: PLC0415
     from pipeline.cli.broker import broker  # noqa: PLC0415
     from pipeline.cli.catalogue import catalogue  # noqa: PLC0415
+    from pipeline.cli.collect import collect  # noqa: PLC0415
     from pipeline.cli.deadletter import deadletter  # noqa: PLC0415
     from pipeline.cli.demo import demo  # noqa: PLC0415
     from pipeline.cli.doctor import doctor  # noqa: PLC0415
@@ -54,7 +57,16 @@ def _register() -> None:
 
     for command in (demo, run, replay, watch, feedback, score, backtest, doctor, schema, broker):
         app.command()(command)
-    for group, name in ((topics, "topics"), (deadletter, "deadletter"), (catalogue, "catalogue"), (bench, "bench")):
+    groups = {
+        "bridge": bridge,
+        "backfill": backfill,
+        "collect": collect,
+        "topics": topics,
+        "deadletter": deadletter,
+        "catalogue": catalogue,
+        "bench": bench,
+    }
+    for name, group in groups.items():
         app.add_typer(group, name=name)
 
 

@@ -1,31 +1,44 @@
-"""`duri deadletter`: what could not be read, and sending it back once the cause is gone."""
+"""`duri deadletter`: what could not be read, sending it back once the cause is gone, and clearing it away."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import sys
+import time
 from pathlib import Path  # typer reads the annotations
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from pipeline.records import from_ms
-from pipeline.runtime.deadletter_log import DeadLetterLog
-from pipeline.runtime.deadletter_replay import Replayed, Selection
+from pipeline.cli.deadletter_words import (
+    count_words,
+    letter_table,
+    letter_words,
+    plain_counts,
+    plain_letter,
+    reason_table,
+    replay_words,
+)
+from pipeline.cli.times import parse_moment
+from pipeline.runtime.deadletter_counts import count_by_reason
+from pipeline.runtime.deadletter_log import DeadLetterLog, no_such_letter
+from pipeline.runtime.deadletter_memory import Selection
+from pipeline.runtime.deadletter_purge import purge as clear_away
 from pipeline.runtime.deadletter_replay import replay as send_back
 from pipeline.settings import load_settings
-from pipeline.views import format as fmt
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pipeline.runtime.deadletter_counts import ReasonCount
     from pipeline.runtime.deadletter_log import Letter
     from pipeline.settings import Settings
 
-_FIRST_BYTES = 60
+Result = TypeVar("Result")
 
-deadletter = typer.Typer(help="List what could not be read, and send it back.", no_args_is_help=True)
+deadletter = typer.Typer(help="List what could not be read, send it back, clear it away.", no_args_is_help=True)
 
 Bootstrap = Annotated[str | None, typer.Option(help="host:port of the broker.")]
 Config = Annotated[Path | None, typer.Option(help="Settings file.")]
@@ -36,20 +49,54 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def list_letters(
     *,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="The newest so many.")] = 20,
+    by_reason: Annotated[bool, typer.Option("--by-reason", help="Count them by reason instead; reads all.")] = False,
     as_json: AsJson = False,
     bootstrap: Bootstrap = None,
     config: Config = None,
 ) -> None:
     """Show the newest dead letters, the newest last: when, why, where from and how they begin."""
     settings = load_settings(config, overrides={"kafka.bootstrap": bootstrap})
-    letters = asyncio.run(_newest(settings, limit))
+    if by_reason:
+        _show_counts(_with_log(settings, count_by_reason), as_json)
+        return
+    letters = _with_log(settings, lambda log: log.newest(limit))
     if as_json:
         for letter in letters:
-            typer.echo(json.dumps(_plain(letter), ensure_ascii=False))
+            typer.echo(json.dumps(plain_letter(letter), ensure_ascii=False))
     elif letters:
-        Console().print(_table(letters))
+        Console().print(letter_table(letters))
+        if len(letters) == limit:
+            typer.echo(f"the newest {limit}; --limit shows more, --by-reason counts all")
     else:
         typer.echo("no dead letters")
+
+
+def _show_counts(counts: dict[str, ReasonCount], as_json: bool) -> None:
+    if as_json:
+        for line in plain_counts(counts):
+            typer.echo(json.dumps(line, ensure_ascii=False))
+    elif counts:
+        Console().print(reason_table(counts))
+    else:
+        typer.echo("no dead letters")
+
+
+@deadletter.command()
+def show(
+    place: Annotated[str, typer.Argument(metavar="[PARTITION/]OFFSET", help="The letter, as `list` shows it.")],
+    *,
+    raw: Annotated[bool, typer.Option("--raw", help="Write its bytes, as they were sent, to standard output.")] = False,
+    bootstrap: Bootstrap = None,
+    config: Config = None,
+) -> None:
+    """Show one letter in full: where it came from, why it could not be read, key, headers and content."""
+    settings = load_settings(config, overrides={"kafka.bootstrap": bootstrap})
+    letter = _with_log(settings, lambda log: _find(log, parse_place(place, "PLACE")))
+    if raw:
+        sys.stdout.buffer.write(letter.value or b"")
+        return
+    for line in letter_words(letter):
+        typer.echo(line)
 
 
 @deadletter.command()
@@ -70,80 +117,82 @@ def replay(
     """Send dead letters back to the topics they came from: original bytes, key and headers, each letter once."""
     if sum((everything, reason is not None, offset is not None)) != 1:
         raise typer.BadParameter("say which letters: one of --all, --reason and --offset")
-    selection = Selection(reason, None if offset is None else parse_place(offset), from_beginning)
+    single = None if offset is None else parse_place(offset, "--offset")
+    selection = Selection(reason, single, again=from_beginning)
     settings = load_settings(config, overrides={"kafka.bootstrap": bootstrap})
-    result = asyncio.run(_replay(settings, selection))
+    result = _with_log(settings, lambda log: send_back(settings, log, selection))
     if as_json:
         counts = {"sent": result.sent.total(), "to": dict(result.sent), "sent_before": result.before}
         typer.echo(json.dumps({**counts, "unaddressed": result.unaddressed}))
         return
-    for line in _words(result):
+    for line in replay_words(result):
         typer.echo(line)
 
 
-def parse_place(text: str) -> tuple[int, int]:
-    """`PARTITION/OFFSET`, or `OFFSET` in partition 0. Raises typer.BadParameter."""
+@deadletter.command()
+def purge(  # noqa: PLR0913  a command's options are its parameters
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="All letters.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Letters of this reason only.")] = None,
+    before: Annotated[
+        str | None, typer.Option(help="Letters older than this only: a time, or 2d for two days ago.")
+    ] = None,
+    replayed: Annotated[bool, typer.Option("--replayed", help="Letters that were sent back.")] = False,
+    offset: Annotated[
+        str | None, typer.Option(metavar="[PARTITION/]OFFSET", help="This letter only, as `list` shows it.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    bootstrap: Bootstrap = None,
+    config: Config = None,
+) -> None:
+    """Clear dead letters away for good, after asking: they are neither shown nor sent back any more.
+
+    --reason and --before may be given together.
+    """
+    if sum((everything, reason is not None or before is not None, replayed, offset is not None)) != 1:
+        raise typer.BadParameter("say which letters: one of --all, --replayed, --offset, or --reason and --before")
+    single = None if offset is None else parse_place(offset, "--offset")
+    selection = Selection(reason, single, replayed=replayed)
+    before_ms = None if before is None else parse_moment(before, round(time.time() * 1000), "--before")
+    settings = load_settings(config, overrides={"kafka.bootstrap": bootstrap})
+    counts = _with_log(settings, lambda log: count_by_reason(log, selection, before_ms))
+    if not counts:
+        typer.echo("nothing to purge")
+        return
+    if not yes:
+        unsent = sum(count.letters - count.sent_back for count in counts.values())
+        typer.echo(f"{count_words(counts)}{f' ({unsent} never sent back)' if unsent else ''}")
+        typer.confirm("Purge them for good?", abort=True)
+    _with_log(settings, lambda log: clear_away(settings, log, selection, before_ms))
+    typer.echo(f"purged {count_words(counts)}")
+
+
+def parse_place(text: str, option: str) -> tuple[int, int]:
+    """`PARTITION/OFFSET`, or `OFFSET` in partition 0. Raises typer.BadParameter that names the option."""
     partition, slash, offset = text.rpartition("/")
     if not offset.isdecimal() or not (partition.isdecimal() if slash else not partition):
-        raise typer.BadParameter(f"{text!r} is no place: give 17, or 0/17", param_hint="--offset")
+        raise typer.BadParameter(f"{text!r} is no place: give 17, or 0/17", param_hint=option)
     return int(partition or 0), int(offset)
 
 
-async def _newest(settings: Settings, limit: int) -> list[Letter]:
-    async with DeadLetterLog(settings) as log:
-        return await log.newest(limit)
+def _with_log(settings: Settings, work: Callable[[DeadLetterLog], Awaitable[Result]]) -> Result:
+    """What the work makes of the dead letters as they are now."""
+
+    async def run() -> Result:
+        async with DeadLetterLog(settings) as log:
+            return await work(log)
+
+    return asyncio.run(run())
 
 
-async def _replay(settings: Settings, selection: Selection) -> Replayed:
-    async with DeadLetterLog(settings) as log:
-        return await send_back(settings, log, selection)
-
-
-def _plain(letter: Letter) -> dict[str, object]:
-    error = letter.error
-    return {
-        "partition": letter.partition,
-        "offset": letter.offset,
-        "time": from_ms(letter.timestamp).isoformat(),
-        "reason": letter.reason,
-        "message": error.get("message"),
-        "stage": error.get("stage"),
-        "origin": {name: error.get(name) for name in ("topic", "partition", "offset")},
-        "key": None if letter.key is None else letter.key.decode("utf-8", "replace"),
-        "bytes": len(letter.value or b""),
-        "first_bytes": first_bytes(letter.value or b""),
-    }
-
-
-def first_bytes(value: bytes) -> str:
-    """How a letter begins: text as it is, anything else as Python writes bytes."""
-    start = value[:_FIRST_BYTES]
-    text = start.decode("utf-8", "replace")
-    return text if text.isprintable() and "\ufffd" not in text else repr(start)[2:-1]
-
-
-def _table(letters: list[Letter]) -> Table:
-    table = Table("place", "time (UTC)", "reason", "came from", "message", "first bytes")
-    for letter in letters:
-        error = letter.error
-        cells = (
-            f"{letter.partition}/{letter.offset}",
-            f"{from_ms(letter.timestamp):%Y-%m-%d %H:%M:%S}",
-            letter.reason,
-            f"{error.get('topic', '?')}/{error.get('partition', '?')} @ {error.get('offset', '?')}",
-            error.get("message", ""),
-            first_bytes(letter.value or b""),
-        )
-        # As text: brackets in what others sent are no markup, and the terminal must not obey it.
-        table.add_row(*(Text("".join(c if c.isprintable() else " " for c in cell)) for cell in cells))
-    return table
-
-
-def _words(result: Replayed) -> list[str]:
-    sent = [f"{fmt.count(number, 'letter')} sent back to {topic}" for topic, number in sorted(result.sent.items())]
-    notes = []
-    if result.before:
-        notes.append(f"{fmt.count(result.before, 'letter')} sent back before; --from-beginning sends them again")
-    if result.unaddressed:
-        notes.append(f"{fmt.count(result.unaddressed, 'letter')} left alone: they do not say where they came from")
-    return [*(sent or ["nothing to send back"]), *notes]
+async def _find(log: DeadLetterLog, wanted: tuple[int, int]) -> Letter:
+    partition, offset = wanted
+    for place in log.places:
+        if place.partition == partition:
+            async for letters, position in log.read(place, offset):
+                for letter in letters:
+                    if letter.offset == offset:
+                        return letter
+                if position > offset:
+                    break
+    raise no_such_letter(log, wanted)

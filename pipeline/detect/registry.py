@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.detect.services import ServiceRows
 from pipeline.detect.watch import WatchedSeries
 from pipeline.errors import StateError
-from pipeline.series import SERVICE_LABEL, Kind, Series, parse_canonical
+from pipeline.series import SERVICE_LABEL, Series, parse_canonical
 from pipeline.signals.store import SeriesStore
 from pipeline.signals.table import SignalTable
 
@@ -95,7 +95,7 @@ class SeriesRegistry:
     def _add(self, identity: int, canonical: bytes) -> int | None:
         """Slot of a new series; None where nobody can read its labels."""
         try:
-            series = parse_canonical(canonical)
+            series = self.table.aliases.as_read(parse_canonical(canonical))
         except ValueError:
             return None
         slot = self.store.add(identity, series)
@@ -113,7 +113,7 @@ class SeriesRegistry:
             grown[: len(self._service_of)] = self._service_of
             self._service_of = grown
         self._service_of[slot] = row
-        if not used and series.kind is not Kind.BUCKET and self._definitions.watches(series.name):
+        if not used and not series.kind.is_bucket and self._definitions.watches(series.name):
             self.watched.add(slot)
 
     def take_new_rows(self) -> list[tuple[int, str]]:
@@ -174,6 +174,8 @@ class SeriesRegistry:
             self._restore_slot(slot, series, row)
 
     def _restore_slot(self, slot: int, series: Series, row: int) -> None:
+        # An alias that came after the snapshot may know better.
+        self.store.read_as(slot, self.table.aliases.kind(series))
         self.table.add(slot, series, row)
         if slot >= len(self._service_of):
             self._service_of = np.resize(self._service_of, max(self.store.slots, slot + 1))

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pipeline.configfile import in_file, load_model, nearest, read_yaml
 from pipeline.errors import SettingsError
 from pipeline.records import Severity
-from pipeline.signals.definitions import Pattern
+from pipeline.signals.patterns import Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -15,7 +15,7 @@ from pipeline.ingest.points import Points
 from pipeline.series import parse_canonical
 
 if TYPE_CHECKING:
-    from pipeline.ingest.catalog import SeriesCatalog
+    from pipeline.ingest.points import Context
 
 CONTENT_TYPES = (ARROW_CONTENT_TYPE,)
 
@@ -27,7 +27,7 @@ def sniff(payload: bytes) -> bool:
     return payload.startswith(_STREAM_START)
 
 
-def decode(payload: bytes, catalog: SeriesCatalog, key: bytes | None) -> Points:
+def decode(payload: bytes, context: Context) -> Points:
     """Columns of samples. Raises DecodeError."""
     try:
         batch = decode_batch(payload)
@@ -36,15 +36,17 @@ def decode(payload: bytes, catalog: SeriesCatalog, key: bytes | None) -> Points:
     except ValueError as error:
         raise DecodeError(str(error), reason="syntax") from error
     unique, first, inverse = np.unique(batch.series, return_index=True, return_inverse=True)
+    context.catalog.limits.check_series(len(unique))
     known = np.fromiter(
-        (_intern(batch, int(identity), int(row), catalog, key) for identity, row in zip(unique, first, strict=True)),
+        (_intern(batch, int(identity), int(row), context) for identity, row in zip(unique, first, strict=True)),
         dtype=np.int64,
         count=len(unique),
     )
     return Points(known[inverse], batch.ts, batch.value)
 
 
-def _intern(batch: SampleBatch, identity: int, row: int, catalog: SeriesCatalog, key: bytes | None) -> int:
+def _intern(batch: SampleBatch, identity: int, row: int, context: Context) -> int:
+    catalog = context.catalog
     known = catalog.index_of(identity)
     if known is not None:
         return known
@@ -56,7 +58,7 @@ def _intern(batch: SampleBatch, identity: int, row: int, catalog: SeriesCatalog,
     except ValueError as error:
         raise DecodeError(f"row {row}: {error}", reason="labels") from error
     # Held to the same rules as series of every other format; what they change is another series than was named.
-    index = catalog.intern(series.name, series.labels, key, series.kind, series.unit)
+    index = catalog.intern(series.name, series.labels, context.key, series.kind, series.unit)
     if catalog.identity[index] != identity:
         raise DecodeError(
             f"row {row}: {identity:#x} is not the identity of its labels "

@@ -12,17 +12,20 @@ import msgspec
 import numpy as np
 
 from pipeline.errors import DecodeError
+from pipeline.ingest.limits import Limits
+from pipeline.ingest.naming import KEY_AS_SERVICE, service_of
 from pipeline.ingest.parsing import parse_json
-from pipeline.ingest.scanner import SampleScanner
+from pipeline.ingest.scan.known import JSON_SAMPLE, number_of
+from pipeline.ingest.scan.scanner import Scanner
 from pipeline.partitioning import partition_of
 from pipeline.series import SERVICE_LABEL, Kind, Series, kind_of_name, unit_of_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from pipeline.settings import IngestSettings
-
-KEY_AS_SERVICE = "@key"
 
 _CAPACITY = 1_000_000
 _SECTIONS_BYTES = 64 << 20
@@ -55,14 +58,16 @@ class SeriesCatalog:
 
     def __init__(self, settings: IngestSettings, partitions: int) -> None:
         self._settings = settings
+        self.limits = Limits(settings)
         self._partitions = partitions
         self.clear()
 
     def clear(self) -> None:
         """Forget all; indexes given out before mean nothing afterwards."""
-        self._by_raw: dict[tuple[str, bytes, bytes | None, str | None, str | None], int] = {}
+        self._by_raw: dict[tuple[str | bytes, bytes, bytes | None, str | None, str | None], int] = {}
         self._by_identity: dict[int, int] = {}
-        self.scanner = SampleScanner()
+        self.scanner = Scanner()
+        self.known = self.scanner.known
         self.sections = SectionCache()
         self.canonical: list[bytes] = []
         self._identity = np.zeros(1024, dtype=np.uint64)
@@ -75,7 +80,8 @@ class SeriesCatalog:
     @property
     def is_full(self) -> bool:
         """Whether it should be cleared before the next records."""
-        return max(len(self._by_raw), len(self.canonical)) >= _CAPACITY
+        most = max(len(self._by_raw), len(self.canonical), len(self.known))
+        return most >= _CAPACITY or self.known.is_full
 
     @property
     def identity(self) -> npt.NDArray[np.uint64]:
@@ -101,12 +107,32 @@ class SeriesCatalog:
             decoded = parse_json(_labels_decoder, labels, what, reason="labels")
             texts = {label: _text(value) for label, value in decoded.items()}
             index = self._by_raw[raw] = self.intern(name, texts, key, kind, unit)
-            if kind is None and unit is None and self._names_its_service(texts):
-                self.scanner.learn(name.encode(), labels, index)
+            if kind is None and unit is None and self.is_told(texts, key):
+                self.known.learn(number_of(JSON_SAMPLE, bool(key)), name.encode(), labels, index)
         return index
 
-    def _names_its_service(self, labels: dict[str, str]) -> bool:
-        """Whether the labels alone name the service, whatever the message's key."""
+    def intern_text(
+        self,
+        raw: tuple[bytes, bytes],
+        names: Callable[[bytes, bytes], tuple[str, dict[str, str]]],
+        key: bytes | None,
+        kind_of: Callable[[str], Kind | None],
+    ) -> int:
+        """Index of the series that a text format writes so, raw name and raw labels. Raises DecodeError.
+
+        `names` says what they are, `kind_of` the kind of samples of a name; both are asked once.
+        """
+        known = (*raw, key, None, None)
+        index = self._by_raw.get(known)
+        if index is None:
+            name, labels = names(*raw)
+            index = self._by_raw[known] = self.intern(name, labels, key, kind_of(name), None)
+        return index
+
+    def is_told(self, labels: dict[str, str], key: bytes | None) -> bool:
+        """Whether the labels tell the series by themselves: there is no key, or the service is named before it."""
+        if not key:
+            return True
         before_key = takewhile(lambda label: label != KEY_AS_SERVICE, self._settings.service_labels)
         return KEY_AS_SERVICE not in self._settings.service_labels or any(map(labels.get, before_key))
 
@@ -144,42 +170,17 @@ class SeriesCatalog:
     ) -> Series:
         if not name:
             raise DecodeError("a sample without a name", reason="labels")
-        self._check_limits(name, labels)
-        service = self._service(labels, key)
+        self.limits.check_labels(name, labels)
+        service = service_of(labels, key, self._settings)
         read_as = kind_of_name(name) if kind is None else _kind(name, kind)
-        if read_as is Kind.BUCKET and "le" not in labels:
-            read_as = Kind.COUNTER
+        if read_as.is_bucket and "le" not in labels:
+            read_as = Kind.COUNTER if read_as is Kind.BUCKET else Kind.DELTA
         return Series(
             name=name,
             labels={**labels, SERVICE_LABEL: service},
             kind=read_as,
             unit=unit_of_name(name) if unit is None else unit,
         )
-
-    def _check_limits(self, name: str, labels: dict[str, str]) -> None:
-        settings = self._settings
-        if len(labels) > settings.max_labels:
-            raise DecodeError(
-                f"{name!r} has {len(labels)} labels; at most {settings.max_labels} are taken (ingest.max_labels)",
-                reason="labels",
-            )
-        size = len(name) + sum(len(label) + len(value) for label, value in labels.items())
-        if size > settings.max_label_bytes:
-            raise DecodeError(
-                f"{name[:80]!r}: name and labels are {size} characters long; at most {settings.max_label_bytes} "
-                "are taken (ingest.max_label_bytes)",
-                reason="labels",
-            )
-
-    def _service(self, labels: dict[str, str], key: bytes | None) -> str:
-        for label in self._settings.service_labels:
-            if label == KEY_AS_SERVICE:
-                service = key.decode("utf-8", "replace") if key else ""
-            else:
-                service = labels.get(label, "")
-            if service:
-                return service
-        return self._settings.default_service
 
 
 def _kind(name: str, kind: str) -> Kind:

@@ -23,7 +23,7 @@ from pipeline.ingest.timestamps import column_to_millis
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pipeline.ingest.catalog import SeriesCatalog
+    from pipeline.ingest.points import Context
 
 CONTENT_TYPES = ("application/vnd.duri.columnar+json",)
 
@@ -53,11 +53,11 @@ def sniff(payload: bytes) -> bool:
     return _START.match(payload) is not None
 
 
-def decode(payload: bytes, catalog: SeriesCatalog, key: bytes | None) -> Points:
+def decode(payload: bytes, context: Context) -> Points:
     """Columns of samples. Raises DecodeError."""
     columns = parse_json(_columns, payload, "columnar JSON")
     value = np.asarray(columns.value, dtype=np.float64)
-    index = _indexes(columns, catalog, key)
+    index = _indexes(columns, context)
     ts = column_to_millis(columns.ts if isinstance(columns.ts, list) else [columns.ts] * len(value))
     if not len(index) == len(ts) == len(value):
         raise DecodeError(
@@ -66,8 +66,8 @@ def decode(payload: bytes, catalog: SeriesCatalog, key: bytes | None) -> Points:
     return Points(index, ts, value)
 
 
-def _indexes(columns: _Columns, catalog: SeriesCatalog, key: bytes | None) -> npt.NDArray[np.int64]:
-    known = _interned(bytes(columns.series), catalog, key)
+def _indexes(columns: _Columns, context: Context) -> npt.NDArray[np.int64]:
+    known = _interned(bytes(columns.series), context)
     if columns.index is None:
         return known
     try:
@@ -79,11 +79,13 @@ def _indexes(columns: _Columns, catalog: SeriesCatalog, key: bytes | None) -> np
     return known[rows]
 
 
-def _interned(section: bytes, catalog: SeriesCatalog, key: bytes | None) -> npt.NDArray[np.int64]:
+def _interned(section: bytes, context: Context) -> npt.NDArray[np.int64]:
     """Catalog indexes of the series in this part of the message; publishers repeat it, so it is looked up whole."""
+    catalog, key = context.catalog, context.key
     known = catalog.sections.get((section, key))
     if known is None:
         entries = parse_json(_series, section, "a list of series")
+        catalog.limits.check_series(len(entries))
         indexes = [catalog.intern_raw(one.name, bytes(one.labels), key, one.kind, one.unit) for one in entries]
         known = catalog.sections.put((section, key), np.asarray(indexes, dtype=np.int64))
     return known

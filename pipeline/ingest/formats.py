@@ -2,25 +2,47 @@
 
 A decoder is a pure function of a message's bytes, one format a file. A new one is written beside these, added to
 `FORMATS`, and described in docs/formats.md. The choice: the `content-type` header, then the topic's setting, then
-a look at the first bytes.
+a look at the first bytes. A message that `content-encoding` says is compressed is unfolded before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.errors import DecodeError
-from pipeline.ingest import arrow, columnar, samples_json
+from pipeline.ingest import (
+    arrow,
+    cloudevents,
+    columnar,
+    exposition,
+    influx,
+    kafka_adapter,
+    otlp_json,
+    otlp_protobuf,
+    remote_write,
+    remote_write_2,
+    samples_json,
+    telegraf_json,
+    vector,
+)
+from pipeline.ingest.scan.scanner import Form
+from pipeline.ingest.transport import ENCODING_HEADER, unfold
 
 if TYPE_CHECKING:
-    from pipeline.ingest.catalog import SeriesCatalog
-    from pipeline.ingest.points import Points
+    from pipeline.ingest.limits import Limits
+    from pipeline.ingest.points import Context, Points
+    from pipeline.stage import Headers
 
 AUTO = "auto"
 
-Decode = Callable[[bytes, "SeriesCatalog", "bytes | None"], "Points"]
+Decode = Callable[[bytes, "Context"], "Points"]
+"""Reads a whole message or raises DecodeError. A format of independent pieces gives bad ones as `Points.refused`."""
+
+
+def _as_it_is(payload: bytes, encoding: str, limits: Limits) -> bytes:  # noqa: ARG001  the signature of those that do
+    return payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +53,96 @@ class Format:
     content_types: Sequence[str]
     sniff: Callable[[bytes], bool]
     decode: Decode
+    form: Form = Form.NONE
+    """What messages of the format may be scanned as, once they are unfolded."""
+    unfold: Callable[[bytes, str, Limits], bytes] = _as_it_is
+    """Takes off a compression that is part of the format, where `content-encoding` (the text) has not.
+
+    Raises DecodeError. `decode` takes the message with it or without.
+    """
+
+
+def _open(payload: bytes, context: Context) -> Points:
+    """The samples of the message inside a CloudEvent. Raises DecodeError."""
+    event = cloudevents.open_envelope(payload)
+    headers = [("content-type", event.content_type.encode())] if event.content_type else []
+    inside = open_message(event.payload, headers, AUTO, context.catalog.limits)
+    return decode_message(inside._replace(time=event.time), context)
 
 
 FORMATS: tuple[Format, ...] = (
+    Format(
+        "remote_write",
+        remote_write.CONTENT_TYPES,
+        remote_write.sniff,
+        remote_write.decode,
+        Form.REMOTE_WRITE,
+        remote_write.unfolded,
+    ),
+    Format(
+        "remote_write_2",
+        remote_write_2.CONTENT_TYPES,
+        remote_write_2.sniff,
+        remote_write_2.decode,
+        Form.REMOTE_WRITE_2,
+        remote_write_2.unfolded,
+    ),
+    Format("otlp_protobuf", otlp_protobuf.CONTENT_TYPES, otlp_protobuf.sniff, otlp_protobuf.decode, Form.OTLP),
+    Format("otlp_json", otlp_json.CONTENT_TYPES, otlp_json.sniff, otlp_json.decode),
     Format("columnar", columnar.CONTENT_TYPES, columnar.sniff, columnar.decode),
-    Format("json", samples_json.CONTENT_TYPES, samples_json.sniff, samples_json.decode),
+    Format("cloudevents", cloudevents.CONTENT_TYPES, cloudevents.sniff, _open),
+    Format("vector", vector.CONTENT_TYPES, vector.sniff, vector.decode),
+    Format("telegraf", telegraf_json.CONTENT_TYPES, telegraf_json.sniff, telegraf_json.decode),
+    Format("kafka_adapter", kafka_adapter.CONTENT_TYPES, kafka_adapter.sniff, kafka_adapter.decode),
+    Format("prometheus", exposition.CONTENT_TYPES, exposition.sniff, exposition.decode),
+    Format("json", samples_json.CONTENT_TYPES, samples_json.sniff, samples_json.decode, Form.JSON_SAMPLE),
     Format("arrow", arrow.CONTENT_TYPES, arrow.sniff, arrow.decode),
+    Format("influx", influx.CONTENT_TYPES, influx.sniff, influx.decode),
 )
 """In the order in which they are tried on a message that nothing names."""
 
 _BY_NAME = {entry.name: entry for entry in FORMATS}
-_BY_CONTENT_TYPE = {content_type: entry for entry in FORMATS for content_type in entry.content_types}
+_BY_CONTENT_TYPE = {content_type: entry for entry in FORMATS for content_type in map(str.lower, entry.content_types)}
 # These say the syntax only; which format it is shows in the message.
-_UNSPECIFIC = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
+_UNSPECIFIC = frozenset(
+    {"", "application/json", "application/octet-stream", "application/x-protobuf", "application/protobuf", "text/plain"}
+)
+
+
+class Opened(NamedTuple):
+    """A message of which it is known what it is: its format, its bytes without `content-encoding`, which that was.
+
+    `time` is what an envelope or its headers say, as text.
+    """
+
+    format: Format
+    payload: bytes
+    encoding: str
+    time: str | None = None
+
+
+def open_message(payload: bytes, headers: Headers, topic_format: str, limits: Limits) -> Opened:
+    """Unfold what `content-encoding` says, and choose the format. Raises DecodeError."""
+    encoding = ""
+    if headers:
+        named = dict(headers)
+        encoding = named.get(ENCODING_HEADER, b"").decode("utf-8", "replace").strip().lower()
+        payload = unfold(payload, encoding, limits)
+        time = named.get(cloudevents.TIME_HEADER, b"").decode("utf-8", "replace")
+        return Opened(choose(payload, named.get("content-type"), topic_format), payload, encoding, time)
+    return Opened(choose(payload, None, topic_format), payload, encoding)
+
+
+def decode_message(message: Opened, context: Context) -> Points:
+    """The samples of a message. Raises DecodeError."""
+    context = cloudevents.at_time(context._replace(encoding=message.encoding), message.time)
+    points = message.format.decode(message.payload, context)
+    if not points.refused:
+        return points
+    content_type = message.format.content_types[0]
+    return points._replace(
+        refused=[one if one.content_type else one._replace(content_type=content_type) for one in points.refused]
+    )
 
 
 def choose(payload: bytes, content_type: bytes | None, topic_format: str) -> Format:
@@ -61,8 +160,10 @@ def choose(payload: bytes, content_type: bytes | None, topic_format: str) -> For
 
 
 def _by_content_type(header: bytes) -> Format | None:
-    content_type = header.decode("utf-8", "replace").partition(";")[0].strip().lower()
-    named = _BY_CONTENT_TYPE.get(content_type)
+    # A format may claim a type as a whole, with its parameters, or whatever they are.
+    whole = header.decode("utf-8", "replace").replace(" ", "").lower()
+    content_type = whole.partition(";")[0]
+    named = _BY_CONTENT_TYPE.get(whole) or _BY_CONTENT_TYPE.get(content_type)
     if named is None and content_type not in _UNSPECIFIC:
         raise DecodeError(
             f"content type {content_type[:80]!r} is not read here; known: {', '.join(_BY_CONTENT_TYPE)}",

@@ -46,7 +46,7 @@ def pack(columns: Points, origin: Origin, catalog: SeriesCatalog, partitions: in
 
     Rows of one partition keep their order. Each message carries the labels of each of its series once.
     """
-    index, ts, value = (np.asarray(column) for column in columns)
+    index, ts, value = (np.asarray(column) for column in columns[:3])
     if not len(index):
         return
     headers = origin.headers()

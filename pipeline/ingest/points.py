@@ -1,7 +1,8 @@
-"""What a decoder gives: the samples of one message as equally long columns."""
+"""What a decoder is given beside the bytes, and what it gives: the samples of one message as equally long columns."""
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -10,9 +11,49 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from pipeline.errors import DecodeError
+    from pipeline.ingest.catalog import SeriesCatalog
+    from pipeline.ingest.limits import TimeWindow
+
+STALE: float = struct.unpack("<d", (0x7FF0000000000002).to_bytes(8, "little"))[0]
+"""The NaN that ends a series (prometheus/model/value: StaleNaN): also what a format's "no value" becomes."""
+
+
+class Context(NamedTuple):
+    """What a decoder may know of a message beside its bytes."""
+
+    catalog: SeriesCatalog
+    """Interns series; its `limits` hold for the message."""
+    key: bytes | None
+    """The producer's message key, which may name the service."""
+    arrived: int
+    """Kafka's timestamp of the message, ms: the time of samples that carry none."""
+
+    encoding: str = ""
+    """What `content-encoding` said it was, lower case; the decoder is given it unfolded."""
+
+    @property
+    def window(self) -> TimeWindow:
+        """Times that samples may have. A format of independent pieces checks each; the stage checks whole messages."""
+        return self.catalog.limits.window(self.arrived)
+
+
+class Refused(NamedTuple):
+    """An independent piece of a message that cannot be read, while the rest can; it becomes a dead letter of its own.
+
+    `payload` is a whole message of the format again, with this piece alone, so that it can be replayed by itself.
+    `position` says where it was, as people would point at it: `line 17`, `resourceMetrics[0].…dataPoints[3]`.
+    """
+
+    payload: bytes
+    position: str
+    error: DecodeError
+    content_type: str = ""
+    """Of the payload, where it is another than the message's format says first."""
+
 
 class Points(NamedTuple):
-    """Samples of one message.
+    """Samples of one message, and the pieces of it that are refused.
 
     `series` are the series' indexes in the catalog, `ts` ms since the epoch, `value` the values; plain sequences for a
     handful of samples, arrays (int64[n], int64[n], float64[n]) for many.
@@ -21,3 +62,4 @@ class Points(NamedTuple):
     series: Sequence[int] | npt.NDArray[np.int64]
     ts: Sequence[int] | npt.NDArray[np.int64]
     value: Sequence[float] | npt.NDArray[np.float64]
+    refused: Sequence[Refused] = ()

@@ -11,7 +11,7 @@ from pipeline.ingest.points import Points
 from pipeline.ingest.timestamps import to_millis
 
 if TYPE_CHECKING:
-    from pipeline.ingest.catalog import SeriesCatalog
+    from pipeline.ingest.points import Context
 
 CONTENT_TYPES = ("application/vnd.duri.sample+json", "application/vnd.duri.samples+json")
 
@@ -36,21 +36,21 @@ def sniff(payload: bytes) -> bool:
     return payload.lstrip()[:1] in (b"{", b"[")
 
 
-def decode(payload: bytes, catalog: SeriesCatalog, key: bytes | None) -> Points:
+def decode(payload: bytes, context: Context) -> Points:
     """One sample or an array of them. Raises DecodeError."""
     if payload[:1] != b"{" and payload.lstrip()[:1] == b"[":
         samples = parse_json(_many, payload, "JSON samples")
         return Points(
-            [_series(sample, catalog, key) for sample in samples],
+            [_series(sample, context) for sample in samples],
             [_millis(sample.ts) for sample in samples],
             [sample.value for sample in samples],
         )
     sample = parse_json(_one, payload, "a JSON sample")
-    return Points((_series(sample, catalog, key),), (_millis(sample.ts),), (sample.value,))
+    return Points((_series(sample, context),), (_millis(sample.ts),), (sample.value,))
 
 
-def _series(sample: _Sample, catalog: SeriesCatalog, key: bytes | None) -> int:
-    return catalog.intern_raw(sample.name, bytes(sample.labels), key, sample.kind, sample.unit)
+def _series(sample: _Sample, context: Context) -> int:
+    return context.catalog.intern_raw(sample.name, bytes(sample.labels), context.key, sample.kind, sample.unit)
 
 
 def _millis(ts: float | str) -> int:

@@ -7,29 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DecodeError, StateError
+from pipeline.errors import StateError
 from pipeline.ingest.catalog import SeriesCatalog
-from pipeline.ingest.deadletters import dead_letter
-from pipeline.ingest.formats import AUTO, choose
+from pipeline.ingest.columns import Columns
+from pipeline.ingest.formats import AUTO
 from pipeline.ingest.packing import Origin, pack
-from pipeline.ingest.points import Points
+from pipeline.ingest.reader import MessageReader
 from pipeline.records import SourceIdle, cloudevent_headers, content_id
-from pipeline.stage import Output, Topic, header
+from pipeline.stage import Output, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    import numpy.typing as npt
-
-    from pipeline.ingest.scanner import Scanned
     from pipeline.settings import IngestSettings
     from pipeline.stage import InputRecord, SnapshotState
 
-# From this many samples on a message's columns are arrays that are kept whole.
-_MANY = 32
 _ANNOUNCE_AGAIN_MS = 600_000
-_LONGEST_SAMPLE = 2048
-_SCANNED = (AUTO, "json")
 
 
 class IngestStage:
@@ -43,13 +36,12 @@ class IngestStage:
     def __init__(
         self, settings: IngestSettings, *, source: str, samples_partitions: int, topic_format: str = AUTO
     ) -> None:
-        self._settings = settings
         self._source = source
         self._announced_ms: int | None = None
         self._newest_ms = 0
         self._partitions = samples_partitions
-        self._topic_format = topic_format
         self._catalog = SeriesCatalog(settings, samples_partitions)
+        self._reader = MessageReader(settings, self._catalog, topic_format)
         self._counts: Counter[str] = Counter()
 
     def step(self, records: Sequence[InputRecord]) -> list[Output]:
@@ -59,8 +51,11 @@ class IngestStage:
         if self._catalog.is_full:
             self._catalog.clear()
         arrived = np.fromiter((record.timestamp for record in records), dtype=np.int64, count=len(records))
-        columns = _Columns()
-        dead = list(self._read(records, arrived + int(self._settings.max_future_s * 1000), columns))
+        columns = Columns()
+        dead = []
+        for letter in self._reader.read(records, arrived, columns):
+            self._counts[f'deadletters_total{{reason="{letter.reason}"}}'] += 1
+            dead.append(letter.output)
         points = columns.arrays()
         self._counts["messages_total"] += len(records)
         self._counts["samples_total"] += len(points.ts)
@@ -68,49 +63,6 @@ class IngestStage:
         arrival = int(arrived.max())
         self._newest_ms = max(self._newest_ms, arrival)
         return [*pack(points, Origin(self._source, arrival), self._catalog, self._partitions), *dead]
-
-    def _read(
-        self, records: Sequence[InputRecord], latest: npt.NDArray[np.int64], columns: _Columns
-    ) -> Iterator[Output]:
-        """Samples of these messages into `columns`, in order; a dead letter for each that cannot be read.
-
-        latest int64[n]: what is after it (ms) is in the future. What the scanner knows is taken in whole runs.
-        """
-        scanned = self._catalog.scanner.scan([self._scannable(record) for record in records])
-        known = (scanned.series >= 0) & (scanned.ts <= latest)
-        begin = 0
-        for at in np.flatnonzero(~known).tolist():
-            columns.add_run(scanned, begin, at)
-            begin = at + 1
-            try:
-                points = self._decode(records[at])
-                if len(points.ts):
-                    _refuse_future(points, int(latest[at]))
-            except DecodeError as error:
-                yield dead_letter(records[at], error, stage=self.name)
-                self._counts[f'deadletters_total{{reason="{error.reason}"}}'] += 1
-            else:
-                columns.add(points)
-        columns.add_run(scanned, begin, len(records))
-
-    def _scannable(self, record: InputRecord) -> bytes:
-        """The message where it may be a plain JSON sample; nothing otherwise."""
-        payload = record.value
-        if payload is None or len(payload) > _LONGEST_SAMPLE or record.headers or self._topic_format not in _SCANNED:
-            return b""
-        return payload
-
-    def _decode(self, record: InputRecord) -> Points:
-        payload = record.value
-        if not payload:
-            raise DecodeError("an empty message", reason="empty")
-        content_type = header(record, "content-type") if record.headers else None
-        try:
-            return choose(payload, content_type, self._topic_format).decode(payload, self._catalog, record.key)
-        except DecodeError:
-            raise
-        except Exception as error:  # one message must never stop a partition, whatever a decoder has overlooked
-            raise DecodeError(f"{type(error).__name__}: {error}", reason="internal") from error
 
     def snapshot(self) -> SnapshotState:
         """Nothing: the stage has no state."""
@@ -143,52 +95,3 @@ class IngestStage:
     def statistics(self) -> Mapping[str, float]:
         """`messages_total`, `samples_total`, `deadletters_total{reason=…}`."""
         return dict(self._counts)
-
-
-def _refuse_future(points: Points, latest: int) -> None:
-    newest = points.ts.max() if isinstance(points.ts, np.ndarray) else max(points.ts)
-    if newest > latest:
-        raise DecodeError(
-            f"a sample is {(newest - latest) / 1000:.0f} s further in the future than ingest.max_future_s allows; "
-            "is the producer's clock or time unit right?",
-            reason="future",
-        )
-
-
-class _Columns:
-    """Collects the points of many messages; single samples in lists, larger messages as the arrays they are."""
-
-    def __init__(self) -> None:
-        self._chunks: list[Points] = []
-        self._index: list[int] = []
-        self._ts: list[int] = []
-        self._value: list[float] = []
-
-    def add(self, points: Points) -> None:
-        if len(points.series) >= _MANY:
-            self._close()
-            self._chunks.append(points)
-        else:
-            self._index.extend(points.series)
-            self._ts.extend(points.ts)
-            self._value.extend(points.value)
-
-    def add_run(self, scanned: Scanned, begin: int, end: int) -> None:
-        if end > begin:
-            self._close()
-            self._chunks.append(Points(scanned.series[begin:end], scanned.ts[begin:end], scanned.value[begin:end]))
-
-    def _close(self) -> None:
-        if self._index:
-            self._chunks.append(Points(self._index, self._ts, self._value))
-            self._index, self._ts, self._value = [], [], []
-
-    def arrays(self) -> Points:
-        """All points, as arrays."""
-        self._close()
-        chunks = self._chunks or [Points((), (), ())]
-        return Points(
-            np.concatenate([np.asarray(chunk.series, dtype=np.int64) for chunk in chunks]),
-            np.concatenate([np.asarray(chunk.ts, dtype=np.int64) for chunk in chunks]),
-            np.concatenate([np.asarray(chunk.value, dtype=np.float64) for chunk in chunks]),
-        )

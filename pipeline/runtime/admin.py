@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.errors import KafkaError, for_code
 
 from pipeline.errors import BrokerError, BrokerUnavailableError
@@ -125,6 +126,10 @@ class ClusterAdmin:
                 raise BrokerError(f"topic {name} cannot be created: {for_code(code).__name__}: {message}")
             created[name] = code == 0
         return created
+
+    async def delete_before(self, place: TopicPartition, offset: int) -> None:
+        """Delete a partition's records before an offset. Raises BrokerError where the broker refuses."""
+        await self._ask(self._open.delete_records({place: RecordsToDelete(offset)}))
 
     async def committed(self, group: str, source: TopicPartition) -> OffsetAndMetadata | None:
         """What the group has committed for the partition; None where nothing was ever committed.

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from pipeline.errors import BrokerError, BrokerUnavailableError
+from pipeline.errors import BrokerError, BrokerUnavailableError, FileError
 from pipeline.ingest.deadletters import ERROR_PREFIX, NULL
 from pipeline.runtime import clients
 from pipeline.runtime.admin import ClusterAdmin
+from pipeline.runtime.deadletter_memory import Memory, read_memory
 from pipeline.stage import Topic
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Letter:
     headers: Headers
     """The original's."""
     error: Mapping[str, str]
-    """`duri.error.*` without the prefix: stage, class, reason, message, topic, partition, offset."""
+    """`duri.error.*` without the prefix: stage, class, reason, message, topic, partition, offset, position."""
 
     @property
     def reason(self) -> str:
@@ -74,8 +75,15 @@ def read_letter(record: InputRecord) -> Letter:
     return Letter(record.partition, record.offset, record.timestamp, record.key, value, original, error)
 
 
+def no_such_letter(log: DeadLetterLog, place: tuple[int, int]) -> FileError:
+    """The error of who names a letter that is not there."""
+    return FileError(
+        f"{log.topic}/{place[0]} has no letter at offset {place[1]}; `duri deadletter list` shows those it has"
+    )
+
+
 class DeadLetterLog:
-    """The dead-letter topic as it is when one enters; use it as an async context manager.
+    """The dead-letter topic as it is when one enters, without what was purged; use it as an async context manager.
 
     Raises BrokerUnavailableError where nobody answers, BrokerError where the topic is missing.
     """
@@ -84,6 +92,8 @@ class DeadLetterLog:
         self.topic = settings.topics.name(Topic.DEADLETTER)
         self.group = f"{settings.runtime.group}.deadletter.replay"
         """Consumer group that remembers what was replayed."""
+        self.purge_group = f"{settings.runtime.group}.deadletter.purge"
+        """Consumer group that remembers what was purged and could not be deleted yet."""
         self.admin = ClusterAdmin(settings.kafka, wait_s=_WAIT_S)
         self.consumer = AIOKafkaConsumer(
             client_id=self.group,
@@ -96,6 +106,7 @@ class DeadLetterLog:
             **clients.connection(settings.kafka),
         )
         self._bootstrap = settings.kafka.bootstrap
+        self._purged: dict[TopicPartition, Memory] = {}
         self._starts: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
 
@@ -122,6 +133,8 @@ class DeadLetterLog:
         self.consumer.assign(places)
         self._starts = await self.consumer.beginning_offsets(places)
         self._ends = await self.consumer.end_offsets(places)
+        for place in places:
+            self._purged[place] = await self.memory(place, self.purge_group)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -147,13 +160,30 @@ class DeadLetterLog:
                 return {name: topics[name] for name in wanted & topics.keys()}
             await asyncio.sleep(_NEW_TOPIC_S / 10)
 
-    async def committed(self, place: TopicPartition) -> OffsetAndMetadata | None:
+    def end(self, place: TopicPartition) -> int:
+        """Offset that follows the newest letter."""
+        return self._ends[place]
+
+    async def first_at(self, place: TopicPartition, timestamp_ms: int) -> int:
+        """Offset of the first letter of this time or later; the end where there is none."""
+        found = (await self.consumer.offsets_for_times({place: timestamp_ms}))[place]
+        return self._ends[place] if found is None else min(found.offset, self._ends[place])
+
+    def forget(self, place: TopicPartition, purged: Memory) -> None:
+        """Show nothing of a partition any more that was purged."""
+        self._purged[place] = purged
+
+    async def memory(self, place: TopicPartition, group: str) -> Memory:
+        """What this group remembers of a partition. Raises StateError for foreign metadata."""
+        return read_memory(await self._committed(place, group), group)
+
+    async def _committed(self, place: TopicPartition, group: str) -> OffsetAndMetadata | None:
         """What the group has committed; a coordinator that is still loading is waited for."""
         clock = asyncio.get_running_loop().time
         until = clock() + _PATIENCE_S
         while True:
             try:
-                return await self.admin.committed(self.group, place)
+                return await self.admin.committed(group, place)
             except BrokerUnavailableError:
                 if clock() > until:
                     raise
@@ -189,6 +219,7 @@ class DeadLetterLog:
         while position < end:
             polled = await self.consumer.getmany(place, timeout_ms=_POLL_MS)
             letters = [read_letter(record) for record in polled.get(place, ()) if record.offset < end]
+            letters = [letter for letter in letters if not self._purged[place].has(letter)]
             before, position = position, await self.consumer.position(place)
             if position > before:
                 moved = clock()

@@ -13,101 +13,26 @@ has committed, with what was taken above it (single reasons, single letters) as 
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
-from aiokafka.structs import OffsetAndMetadata
 
-from pipeline.errors import BrokerError, FencedError, FileError, StateError
+from pipeline.errors import BrokerError, FencedError
 from pipeline.runtime import clients
+from pipeline.runtime.deadletter_log import no_such_letter
 from pipeline.settings import Guarantee
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from aiokafka import AIOKafkaProducer, TopicPartition
 
     from pipeline.runtime.deadletter_log import DeadLetterLog, Letter
+    from pipeline.runtime.deadletter_memory import Memory, Selection
     from pipeline.settings import Settings
-
-MAX_SINGLES = 200
-"""Letters replayed one by one that are remembered: the broker takes 4 KB of metadata."""
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which letters to replay: all, those of a reason, or the one at (partition, offset)."""
-
-    reason: str | None = None
-    single: tuple[int, int] | None = None
-    again: bool = False
-    """Also those that were replayed before."""
-
-    def takes(self, letter: Letter) -> bool:
-        """Whether the letter is meant."""
-        if self.single is not None:
-            return (letter.partition, letter.offset) == self.single
-        return self.reason is None or letter.reason == self.reason
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Which letters of one partition were replayed: all below an offset, and above it by reason and one by one."""
-
-    below: int = 0
-    reasons: Mapping[str, int] = field(default_factory=dict)
-    singles: frozenset[int] = frozenset()
-
-    def has(self, letter: Letter) -> bool:
-        """Whether this letter was replayed."""
-        return letter.offset < max(self.below, self.reasons.get(letter.reason, 0)) or letter.offset in self.singles
-
-    def first(self, selection: Selection) -> int:
-        """Offset from which on there may be letters to replay."""
-        if selection.single is not None:
-            return selection.single[1]
-        return 0 if selection.again else self.below
-
-    def after(self, selection: Selection, position: int) -> Memory:
-        """What is known once the selection is replayed up to `position`. Raises StateError beyond MAX_SINGLES."""
-        below, reasons, singles = self.below, dict(self.reasons), set(self.singles)
-        if selection.single is not None:
-            singles.add(selection.single[1])
-        elif selection.reason is not None:
-            reasons[selection.reason] = max(position, reasons.get(selection.reason, 0))
-        else:
-            below = max(position, below)
-        singles = {offset for offset in singles if offset >= below}
-        if len(singles) > MAX_SINGLES:
-            raise StateError(
-                f"{MAX_SINGLES} letters were replayed one by one, and no more are remembered; "
-                "replay the rest with --all or --reason"
-            )
-        reasons = {reason: offset for reason, offset in reasons.items() if offset > below}
-        return Memory(below, reasons, frozenset(singles))
-
-    def stored(self) -> OffsetAndMetadata:
-        """As it is committed."""
-        above = {"reasons": dict(self.reasons), "singles": sorted(self.singles)}
-        return OffsetAndMetadata(self.below, json.dumps(above, separators=(",", ":")))
-
-
-def read_memory(stored: OffsetAndMetadata | None, group: str) -> Memory:
-    """The memory again; an offset that somebody set by hand counts too. Raises StateError for foreign metadata."""
-    if stored is None:
-        return Memory()
-    try:
-        above = json.loads(stored.metadata or "{}")
-        return Memory(stored.offset, dict(above.get("reasons", {})), frozenset(above.get("singles", ())))
-    except (ValueError, AttributeError, TypeError) as error:
-        raise StateError(
-            f"what group {group} has committed is not of `duri deadletter replay`: {stored.metadata!r}; "
-            "delete the group to forget it"
-        ) from error
 
 
 @dataclass(slots=True)
@@ -144,11 +69,11 @@ async def replay(settings: Settings, log: DeadLetterLog, selection: Selection) -
 async def _replay_partition(
     log: DeadLetterLog, place: TopicPartition, selection: Selection, post: _Post, result: Replayed
 ) -> None:
-    known = memory = read_memory(await log.committed(place), log.group)  # 2 remember
+    known = memory = await log.memory(place, log.group)  # 2 remember
     async for letters, position in log.read(place, memory.first(selection)):  # 3 read
         meant = [letter for letter in letters if selection.takes(letter)]
         if selection.single is not None and not meant:
-            raise _no_such(log, selection.single)
+            raise no_such_letter(log, selection.single)
         to_send = _to_send(meant, memory, selection, result)
         await _check_origins(log, to_send)  # 4 check
         memory = memory.after(selection, position)
@@ -159,7 +84,7 @@ async def _replay_partition(
         if selection.single is not None:
             return
     if selection.single is not None:
-        raise _no_such(log, selection.single)
+        raise no_such_letter(log, selection.single)
     if memory != known:
         await post.send(place, [], memory)
 
@@ -169,14 +94,8 @@ def _places(log: DeadLetterLog, selection: Selection) -> list[TopicPartition]:
         return log.places
     places = [place for place in log.places if place.partition == selection.single[0]]
     if not places:
-        raise _no_such(log, selection.single)
+        raise no_such_letter(log, selection.single)
     return places
-
-
-def _no_such(log: DeadLetterLog, single: tuple[int, int]) -> FileError:
-    return FileError(
-        f"{log.topic}/{single[0]} has no letter at offset {single[1]}; `duri deadletter list` shows those it has"
-    )
 
 
 def _to_send(meant: Sequence[Letter], memory: Memory, selection: Selection, result: Replayed) -> list[Letter]:

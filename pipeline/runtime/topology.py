@@ -66,6 +66,10 @@ def plan_topics(settings: Settings) -> list[PlannedTopic]:
 
 
 def _configs(settings: Settings, role: Topic) -> dict[str, str]:
+    if role is Topic.POSITIONS:
+        # A few bytes a source, kept for ever; closed segments are compacted.
+        daily = str(24 * _HOUR_MS)
+        return {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime", "segment.ms": daily}
     if role is Topic.STATE:
         return {
             "cleanup.policy": "compact",

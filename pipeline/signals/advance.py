@@ -10,13 +10,13 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-GAUGE, COUNTER, BUCKET = 0, 1, 2
+GAUGE, COUNTER, BUCKET, DELTA = range(4)
 
 SERIES_ROW = np.dtype(
     [
         ("last_ts", "i8"),  # ms, of the newest sample; 0 before the first
         ("last_value", "f8"),  # NaN after a staleness marker
-        ("increase", "f8"),  # of a counter in this frame
+        ("increase", "f8"),  # of a counter or by deltas in this frame
         ("total", "f8"),  # sum of a gauge's values in this frame
         ("peak", "f8"),  # largest value in this frame
         ("elapsed", "i4"),  # ms that `increase` covers
@@ -50,6 +50,8 @@ def advance(
     A gauge is watched as it is, a counter as its rate per second. A sample at or before the newest one of its series
     is late or a duplicate, NaN and infinities are no values: both are counted and dropped. A counter that falls was
     reset and has grown by its new value (as Prometheus' `increase` has it); no rate is taken across `gap_ms`.
+    A delta is what was added since the previous sample, over `gap_ms` at most: what was added after a long silence is
+    certain, only when is not. The first of a series adds to no known time, and is not counted.
     `frame_start` is the start of the open frame, ms: what is older still moves its series on, but not its frame.
     """
     watched = np.full(len(slots), np.nan)
@@ -87,16 +89,33 @@ def advance(
                 row["total"] += v
                 row["count"] += 1
             continue
-        dt = ts[i] - before_ts
-        if before_ts == 0 or np.isnan(before) or dt > gap_ms:
+        dt = _interval(row["kind"], before_ts, ts[i], gap_ms)
+        grown = _grown(row["kind"], before, v)
+        if dt == 0 or np.isnan(grown):
             continue
-        grown = v - before if v >= before else v
         watched[i] = grown / dt * 1000.0
         # A late increase is still an increase: it counts in the open frame, with the time that it covers.
         row["increase"] += grown
         row["elapsed"] += dt
         row["count"] += 1
     return watched
+
+
+@numba.njit(cache=True, nogil=True)
+def _interval(kind: int, before_ts: int, ts: int, gap_ms: int) -> int:
+    """Time between two samples that a growth is spread over, ms; 0 where there is none to speak of."""
+    dt = ts - before_ts
+    if before_ts == 0:
+        return 0
+    if dt <= gap_ms:
+        return dt
+    return gap_ms if kind == DELTA else 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _grown(kind: int, before: float, value: float) -> float:
+    """What was added between two samples; NaN where the first is unknown."""
+    return value if kind == DELTA or value < before else value - before
 
 
 @numba.njit(cache=True, nogil=True)

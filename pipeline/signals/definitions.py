@@ -5,27 +5,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pipeline.configfile import load_model
+from pipeline.configfile import in_file, load_model, read_yaml
+from pipeline.errors import SettingsError
+from pipeline.signals.aliases import Spelling, mistakes
+from pipeline.signals.patterns import Pattern
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.series import Series
-
-
-def valid_pattern(pattern: str) -> str:
-    """The pattern itself, checked. Raises ValueError that says what is wrong with it."""
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
-    return pattern
-
-
-Pattern = Annotated[str, AfterValidator(valid_pattern)]
-"""A regular expression, matched against the whole text."""
 
 
 class _Part(BaseModel):
@@ -124,9 +114,18 @@ class Definitions(_Part):
     calls: list[CallTerm] = Field(
         default_factory=list, description="Counters that tell who calls whom: the service graph is learned from them"
     )
+    aliases: dict[str, list[Spelling]] = Field(
+        default_factory=dict,
+        description="For a name that signals use, other spellings of it; the first ones count first",
+    )
     unwatched: list[Pattern] = Field(
         default_factory=list, description="Regular expressions of raw series' names that no learner watches"
     )
+
+    def names(self) -> set[str]:
+        """Names of series that signals and settings read."""
+        terms = [term for signal in self.signals.values() for term in signal.terms()]
+        return {name for term in (*terms, *self.settings.values()) for name in term.of}
 
     def watches(self, name: str) -> bool:
         """Whether a raw series of this name, used by no signal, is watched by the learners."""
@@ -135,4 +134,11 @@ class Definitions(_Part):
 
 def load_definitions(config_dir: Path) -> Definitions:
     """`signals.yaml` of this folder. Raises SettingsError with file, line and key."""
-    return load_model(config_dir / "signals.yaml", Definitions)
+    path = config_dir / "signals.yaml"
+    definitions = load_model(path, Definitions)
+    wrong = list(mistakes(definitions.aliases, definitions.names()))
+    if wrong:
+        place_of = in_file(path, read_yaml(path)[1])
+        keys = ((("aliases", *place), text) for place, text in wrong)
+        raise SettingsError("\n".join(f"{place_of(key)}: {'.'.join(map(str, key))}: {text}" for key, text in keys))
+    return definitions

@@ -14,62 +14,86 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from pipeline.signals.aliases import Reading
     from pipeline.signals.definitions import Term
+
+
+_MEMBER = np.dtype(
+    [
+        ("slot", "i4"),
+        ("service", "i4"),  # row
+        ("bound", "f8"),  # a bucket's upper bound, NaN where it is none
+        ("scale", "f8"),  # of values; of a bucket, its bound has it already
+        ("choice", "i4"),  # one number a service and name, of whose spellings one is chosen
+        ("rank", "i2"),  # of the spelling; the lowest that reports is chosen
+        ("is_rate", "?"),  # a gauge whose values are the counter's rate
+    ]
+)
 
 
 class Members:
     """The series of one term: slot, service row, and for histograms the bucket's upper bound.
 
-    Kept in the order of slots, so that sums come out the same however the series arrived.
+    Kept in the order of slots, so that sums come out the same however the series arrived. Where a service sends one
+    thing in several spellings, the best known one that has a sample in the frame counts.
     """
 
     def __init__(self, term: Term) -> None:
         self.term = term
-        self._bounds: dict[int, tuple[int, float]] = {}
-        self._arrays: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.float64]] | None = None
+        self._entries: dict[int, tuple[int, float, Reading]] = {}
+        self._array: npt.NDArray[np.void] | None = None
 
     def __len__(self) -> int:
-        return len(self._bounds)
+        return len(self._entries)
 
-    def add(self, slot: int, service: int, bound: float) -> None:
-        """One more series; `bound` is the bucket's upper bound (NaN where it is none)."""
-        self._bounds[slot] = (service, bound)
-        self._arrays = None
+    def add(self, slot: int, service: int, bound: float, reading: Reading) -> None:
+        """One more series, read so; `bound` is the bucket's upper bound (NaN where it is none)."""
+        self._entries[slot] = (service, bound, reading)
+        self._array = None
 
     def remove(self, slots: set[int]) -> None:
         """These series are gone."""
-        gone = slots & self._bounds.keys()
+        gone = slots & self._entries.keys()
         for slot in gone:
-            del self._bounds[slot]
+            del self._entries[slot]
         if gone:
-            self._arrays = None
+            self._array = None
 
     def renumber(self, slots: Mapping[int, int]) -> None:
         """Series have other slots now: the new one by the old."""
-        self._bounds = {slots[slot]: entry for slot, entry in self._bounds.items()}
-        self._arrays = None
+        self._entries = {slots[slot]: entry for slot, entry in self._entries.items()}
+        self._array = None
 
-    def arrays(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-        """int32[m] slots in ascending order, int32[m] service rows, float64[m] bounds."""
-        if self._arrays is None:
-            entries = sorted(self._bounds.items())
-            self._arrays = (
-                np.array([slot for slot, _ in entries], dtype=np.int32),
-                np.array([service for _, (service, _) in entries], dtype=np.int32),
-                np.array([bound for _, (_, bound) in entries], dtype=np.float64),
+    def array(self) -> npt.NDArray[np.void]:
+        """The m series as rows of the member type, in ascending order of slots."""
+        if self._array is None:
+            choices: dict[tuple[int, str], int] = {}
+            self._array = np.array(
+                [
+                    (
+                        slot,
+                        service,
+                        bound * (reading.scale if bound == bound else 1.0),  # noqa: PLR0124  NaN is no bound
+                        1.0 if reading.series.kind.is_bucket else reading.scale,
+                        choices.setdefault((service, reading.series.name), len(choices)),
+                        reading.rank,
+                        reading.is_rate,
+                    )
+                    for slot, (service, bound, reading) in sorted(self._entries.items())
+                ],
+                dtype=_MEMBER,
             )
-        return self._arrays
+        return self._array
 
     def reported(self, rows: npt.NDArray[Any], services: int) -> npt.NDArray[np.bool_]:
         """Whether any of a service's series had a sample in this frame; bool[services]."""
-        slots, service, _ = self.arrays()
-        return _reported(rows, slots, service, services)
+        return _reported(rows, self.array(), services)
 
     def per_service(self, rows: npt.NDArray[Any], services: int) -> npt.NDArray[np.float64]:
         """Value of the term for each service row, NaN where it has no data in this frame; float64[services]."""
-        slots, service, _ = self.arrays()
+        members = self._chosen(rows)
         term = self.term
-        return _reduce(rows, slots, service, _TAKES.index(term.take), _OVERS.index(term.over), services) * term.scale
+        return _reduce(rows, members, _TAKES.index(term.take), _OVERS.index(term.over), services) * term.scale
 
     def quantiles(self, rows: npt.NDArray[Any], services: int, q: float) -> npt.NDArray[np.float64]:
         """The q-quantile of each service's histogram over this frame; float64[services], NaN without observations.
@@ -77,10 +101,14 @@ class Members:
         Linear within a bucket, the lowest bucket starts at 0, the highest bound stands for +Inf
         (Prometheus' `histogram_quantile`).
         """
-        slots, service, bound = self.arrays()
-        order = np.lexsort((bound, service))
-        increase = _increases(rows, slots)[order]
-        return _quantiles(service[order], bound[order], increase, services, q)
+        members = self._chosen(rows)
+        members = members[np.lexsort((members["bound"], members["service"]))]
+        increase = _increases(rows, members)
+        return _quantiles(members["service"], members["bound"], increase, services, q)
+
+    def _chosen(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.void]:
+        members = self.array()
+        return members[_best_known(rows, members)] if members["rank"].any() else members
 
 
 _TAKES = ("rate", "increase", "mean", "last", "max")
@@ -106,22 +134,30 @@ def _take(row: np.void, take: int) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
+def _best_known(rows: npt.NDArray[np.void], members: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
+    """bool[m]: whether no better known spelling of the same thing of the same service has a sample in this frame."""
+    best = np.full(len(members), 32767, dtype=np.int16)
+    for member in members:
+        if rows[member["slot"]]["seen"]:
+            best[member["choice"]] = min(best[member["choice"]], member["rank"])
+    result = np.zeros(len(members), dtype=np.bool_)
+    for i in range(len(members)):
+        result[i] = members[i]["rank"] == best[members[i]["choice"]]
+    return result
+
+
+@numba.njit(cache=True, nogil=True)
 def _reduce(
-    rows: npt.NDArray[np.void],
-    slots: npt.NDArray[np.int32],
-    service: npt.NDArray[np.int32],
-    take: int,
-    over: int,
-    services: int,
+    rows: npt.NDArray[np.void], members: npt.NDArray[np.void], take: int, over: int, services: int
 ) -> npt.NDArray[np.float64]:
     """Sum, mean or maximum over each service's series; NaN for a service without any value."""
     result = np.full(services, np.nan)
     found = np.zeros(services, dtype=np.int64)
-    for i in range(len(slots)):
-        value = _take(rows[slots[i]], take)
+    for member in members:
+        value = _take(rows[member["slot"]], _MEAN if member["is_rate"] and take == _RATE else take) * member["scale"]
         if np.isnan(value):
             continue
-        s = service[i]
+        s = member["service"]
         if found[s] == 0:
             result[s] = value
         elif over == _LARGEST:
@@ -137,21 +173,19 @@ def _reduce(
 
 
 @numba.njit(cache=True, nogil=True)
-def _reported(
-    rows: npt.NDArray[np.void], slots: npt.NDArray[np.int32], service: npt.NDArray[np.int32], services: int
-) -> npt.NDArray[np.bool_]:
+def _reported(rows: npt.NDArray[np.void], members: npt.NDArray[np.void], services: int) -> npt.NDArray[np.bool_]:
     result = np.zeros(services, dtype=np.bool_)
-    for i in range(len(slots)):
-        if rows[slots[i]]["seen"]:
-            result[service[i]] = True
+    for member in members:
+        if rows[member["slot"]]["seen"]:
+            result[member["service"]] = True
     return result
 
 
 @numba.njit(cache=True, nogil=True)
-def _increases(rows: npt.NDArray[np.void], slots: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
-    result = np.empty(len(slots))
-    for i in range(len(slots)):
-        result[i] = _take(rows[slots[i]], _INCREASE)
+def _increases(rows: npt.NDArray[np.void], members: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:
+    result = np.empty(len(members))
+    for i in range(len(members)):
+        result[i] = _take(rows[members[i]["slot"]], _INCREASE)
     return result
 
 

@@ -11,7 +11,7 @@ from models.columns import Columns
 from models.slots import Slots
 from pipeline.errors import StateError
 from pipeline.series import Kind, Series, parse_canonical
-from pipeline.signals.advance import BUCKET, COUNTER, GAUGE, SERIES_ROW, TALLIES, advance, begin_frame
+from pipeline.signals.advance import BUCKET, COUNTER, DELTA, GAUGE, SERIES_ROW, TALLIES, advance, begin_frame
 from pipeline.signals.index import SlotIndex
 
 if TYPE_CHECKING:
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-_KINDS = {Kind.GAUGE: GAUGE, Kind.COUNTER: COUNTER, Kind.BUCKET: BUCKET}
+_KINDS = {
+    Kind.GAUGE: GAUGE,
+    Kind.COUNTER: COUNTER,
+    Kind.BUCKET: BUCKET,
+    Kind.DELTA: DELTA,
+    Kind.DELTA_BUCKET: DELTA,
+}
 _LAYOUT_VERSION = 1
 
 
@@ -71,6 +77,10 @@ class SeriesStore:
         self._canonical[slot] = series.canonical()
         self._index.insert(identity, slot)
         return slot
+
+    def read_as(self, slot: int, kind: Kind) -> None:
+        """Read the samples of this slot as of this kind from now on."""
+        self._columns["row"][slot]["kind"] = _KINDS[kind]
 
     def series(self, slot: int) -> Series:
         """The series in this slot."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pipeline.series import Kind
+from pipeline.signals.aliases import Aliases
 from pipeline.signals.calls import CallRates
 from pipeline.signals.members import Members
 
@@ -40,6 +40,7 @@ class SignalTable:
         self.signals = list(definitions.signals)
         self.settings = list(definitions.settings)
         self.calls = CallRates(definitions.calls)
+        self.aliases = Aliases(definitions.aliases)
         self._members: dict[str, Members] = {}
         self._by_name: dict[str, list[Members]] = {}
         self._plan = [(signal, [self._of(term) for term in signal.terms()]) for signal in definitions.signals.values()]
@@ -54,12 +55,13 @@ class SignalTable:
         return self._members[key]
 
     def add(self, slot: int, series: Series, service: int) -> bool:
-        """Let a new series take part; whether any signal or setting uses it."""
+        """Let a new series take part, under whatever name signals know it; whether any signal or setting uses it."""
         used = self.calls.add(slot, series, service)
-        for members in self._by_name.get(series.name, ()):
-            if members.term.selects(series):
-                members.add(slot, service, _upper_bound(series))
-                used = True
+        for reading in self.aliases.readings(series):
+            for members in self._by_name.get(reading.series.name, ()):
+                if members.term.selects(reading.series):
+                    members.add(slot, service, _upper_bound(reading.series), reading)
+                    used = True
         return used
 
     def remove(self, slots: npt.NDArray[np.int32]) -> None:
@@ -129,7 +131,7 @@ def _defaulted(values: npt.NDArray[np.float64], term: Term) -> npt.NDArray[np.fl
 
 
 def _upper_bound(series: Series) -> float:
-    if series.kind is not Kind.BUCKET:
+    if not series.kind.is_bucket:
         return math.nan
     try:
         return float(series.labels.get("le", "nan").replace("+Inf", "inf"))

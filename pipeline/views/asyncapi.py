@@ -113,7 +113,7 @@ _CHANNELS: Mapping[Topic, _Channel] = {
         "What could not be read, byte for byte, with the reason", (), ("deadletter",), "the original's", (), ("ingest",)
     ),
 }
-"""Every topic but `state`, which is private to the workers."""
+"""Every topic but `state` and `positions`, which are private to the program."""
 
 
 def schema_names() -> dict[str, str]:
@@ -163,7 +163,8 @@ def asyncapi(settings: Settings) -> Json:
             "description": (
                 "Metric samples go in on Kafka, tuning recommendations come out on Kafka. Records are JSON with "
                 "CloudEvents 1.0 headers (binary mode). Read with isolation.level=read_committed: outputs are "
-                f"written in transactions. {settings.topics.name(Topic.STATE)} is private to the workers."
+                f"written in transactions. {settings.topics.name(Topic.STATE)} is private to the workers, and "
+                f"{settings.topics.name(Topic.POSITIONS)} to `duri bridge` and `duri backfill`."
             ),
             "license": {"name": "MIT"},
         },

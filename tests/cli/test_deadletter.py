@@ -10,12 +10,14 @@ from aiokafka.admin import NewTopic
 from aiokafka.structs import OffsetAndMetadata
 from typer.testing import CliRunner
 
-from pipeline.cli.deadletter import deadletter, first_bytes, parse_place
+from pipeline.cli.deadletter import deadletter, parse_place
+from pipeline.cli.deadletter_words import first_bytes
 from pipeline.errors import BrokerError, DecodeError, FencedError, FileError, StateError
 from pipeline.ingest.deadletters import dead_letter
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.deadletter_log import DeadLetterLog, Letter, read_letter
-from pipeline.runtime.deadletter_replay import MAX_SINGLES, Memory, Replayed, Selection, read_memory, replay
+from pipeline.runtime.deadletter_memory import MAX_SINGLES, Memory, Selection, read_memory
+from pipeline.runtime.deadletter_replay import Replayed, replay
 from pipeline.runtime.topology import create_topics
 from pipeline.settings import Settings, load_settings
 from pipeline.stage import LogRecord, Topic
@@ -91,7 +93,7 @@ def test_foreign_metadata_is_refused(metadata):
 @pytest.mark.parametrize(("text", "place"), [("17", (0, 17)), ("2/17", (2, 17))])
 def test_place(text, place):
     """A letter is named as `list` shows it."""
-    assert parse_place(text) == place
+    assert parse_place(text, "--offset") == place
 
 
 @pytest.mark.parametrize("arguments", [[], ["--all", "--reason", "x"], ["--offset", "x"], ["--offset", "/3"]])

@@ -259,9 +259,9 @@ def test_asyncapi_has_what_the_specification_asks_for(document):
 
 
 def test_asyncapi_has_every_topic_and_record(document):
-    """All topics but the workers' private one, named and sized as set; every public record on at least one."""
+    """All topics but the program's private ones, named and sized as set; every public record on at least one."""
     channels = document["channels"]
-    assert channels.keys() == {topic.value for topic in Topic} - {Topic.STATE}
+    assert channels.keys() == {topic.value for topic in Topic} - {Topic.STATE, Topic.POSITIONS}
     assert channels["samples"]["address"] == "duri.samples"
     assert channels["samples"]["bindings"]["kafka"]["partitions"] == 4
     carried = {name for channel in channels.values() for name in channel["messages"]}

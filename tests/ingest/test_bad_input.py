@@ -16,10 +16,12 @@ from pipeline.ingest import arrow, samples_json
 from pipeline.ingest.catalog import SeriesCatalog
 from pipeline.ingest.deadletters import dead_letter
 from pipeline.ingest.formats import FORMATS, Format
+from pipeline.ingest.points import Context
 from pipeline.ingest.timestamps import to_millis
 from pipeline.series import Kind, Series
 from pipeline.settings import IngestSettings
 from tests.builders import START, message, series
+from tests.ingest.promises import check
 
 HUGE = 1180591620717411303424  # 2^70
 NESTED = b"[" * 100_000
@@ -27,28 +29,6 @@ NESTED = b"[" * 100_000
 
 def catalog(**settings: object) -> SeriesCatalog:
     return SeriesCatalog(IngestSettings(**settings), 4)
-
-
-def check(decoder: Format, payload: bytes, key: bytes | None = None) -> None:
-    """Decode: what comes is columns of equal length that fit their types, or a DecodeError that says why."""
-    known = catalog()
-    refused: DecodeError | None = None
-    try:
-        points = decoder.decode(payload, known, key)
-    except DecodeError as error:
-        refused = error
-    if refused is not None:
-        assert refused.reason
-        assert str(refused)
-        # The letter is written whatever the error quotes of the message.
-        assert dead_letter(message(0, payload), refused, stage="ingest").value == payload
-        return
-    index, ts, value = (
-        np.asarray(column, dtype=dtype) for column, dtype in zip(points, (np.int64, np.int64, np.float64), strict=True)
-    )
-    assert len(index) == len(ts) == len(value)
-    assert np.all((index >= 0) & (index < len(known)))
-    assert np.all(ts >= 0)
 
 
 def arrow_message(one: Series, ts: int = START, identity: int | None = None) -> bytes:
@@ -63,7 +43,7 @@ def arrow_bytes(labels: bytes | None, identity: int, ts: int = START) -> bytes:
 
 def reason(decoder: Format, payload: bytes) -> str:
     with pytest.raises(DecodeError) as caught:
-        decoder.decode(payload, catalog(), None)
+        decoder.decode(payload, Context(catalog(), None, START))
     return caught.value.reason
 
 
@@ -191,7 +171,7 @@ def test_dates_before_1970_are_refused(text: str) -> None:
 def test_1970_itself_is_accepted() -> None:
     """The first moment is a time."""
     assert to_millis("1970-01-01") == 0
-    assert list(ARROW.decode(arrow_message(series("m"), 0), catalog(), None).ts) == [0]
+    assert list(ARROW.decode(arrow_message(series("m"), 0), Context(catalog(), None, START)).ts) == [0]
 
 
 @pytest.mark.parametrize("ts", [-1, -(2**63)])
@@ -211,7 +191,7 @@ def test_arrow_keeps_to_the_label_limits() -> None:
         (long, {"max_label_bytes": 64}, "label_bytes"),
     ):
         with pytest.raises(DecodeError, match=named) as caught:
-            arrow.decode(arrow_message(one), catalog(**settings), None)
+            arrow.decode(arrow_message(one), Context(catalog(**settings), None, START))
         assert caught.value.reason == "labels"
 
 
@@ -219,8 +199,10 @@ def test_arrow_buckets_without_bound_are_counters() -> None:
     """What `le` is missing from is read as in the other formats."""
     bucket = msgspec.structs.replace(series("http_seconds_bucket"), kind=Kind.BUCKET)
     known = catalog()
-    arrow.decode(arrow_message(bucket), known, None)
-    samples_json.decode(json.dumps({**sample, "name": "x_bucket", "kind": "bucket"}).encode(), known, None)
+    arrow.decode(arrow_message(bucket), Context(known, None, START))
+    samples_json.decode(
+        json.dumps({**sample, "name": "x_bucket", "kind": "bucket"}).encode(), Context(known, None, START)
+    )
     assert [json.loads(canonical)["kind"] for canonical in known.canonical] == ["counter", "counter"]
 
 
@@ -232,7 +214,7 @@ def test_arrow_series_without_a_name_are_refused() -> None:
 def test_arrow_series_whose_service_the_settings_change_are_refused() -> None:
     """Rows stay with the series that was named: where canonical labels differ from those sent, nothing is taken."""
     with pytest.raises(DecodeError, match='"service":"unknown"'):
-        arrow.decode(arrow_message(series("m", service="")), catalog(), None)
+        arrow.decode(arrow_message(series("m", service="")), Context(catalog(), None, START))
 
 
 def test_null_messages_are_told_from_empty_ones() -> None:

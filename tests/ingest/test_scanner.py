@@ -4,12 +4,15 @@ import json
 import struct
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.ingest.catalog import SeriesCatalog
+from pipeline.ingest.points import Context
 from pipeline.ingest.samples_json import decode
+from pipeline.ingest.scan.scanner import Candidates, Form, Scanned
 from pipeline.ingest.stage import IngestStage
 from pipeline.settings import IngestSettings
 from tests.builders import START, message
@@ -21,8 +24,16 @@ LABELS = '{"service": "a", "status":"200"}'
 def knowing() -> SeriesCatalog:
     """A catalog that has met one series."""
     catalog = SeriesCatalog(IngestSettings(), 1)
-    decode(b'{"name":"up","labels":%s,"ts":%d,"value":1}' % (LABELS.encode(), START), catalog, None)
+    decode(b'{"name":"up","labels":%s,"ts":%d,"value":1}' % (LABELS.encode(), START), Context(catalog, None, START))
     return catalog
+
+
+def scan(catalog: SeriesCatalog, payloads: list[bytes]) -> Scanned:
+    window = np.full(len(payloads), START)
+    return catalog.scanner.scan(
+        Form.JSON_SAMPLE,
+        Candidates(payloads, [None] * len(payloads), window - 10**12, window + 10**12),
+    )
 
 
 def text(ts: str = str(START), value: str = "17.5", name: str = '"up"', labels: str = LABELS) -> bytes:
@@ -75,8 +86,8 @@ LEFT = [
 def test_takes_plain_samples_of_known_series(payload: bytes) -> None:
     """What is of the common form is read to the very same series, time and value as by the general decoder."""
     catalog = knowing()
-    scanned = catalog.scanner.scan([payload])
-    series, ts, value = decode(payload, catalog, None)
+    scanned = scan(catalog, [payload])
+    series, ts, value, _ = decode(payload, Context(catalog, None, START))
     assert (scanned.series[0], scanned.ts[0]) == (series[0], ts[0])
     assert struct.pack("<d", scanned.value[0]) == struct.pack("<d", value[0])
 
@@ -84,23 +95,23 @@ def test_takes_plain_samples_of_known_series(payload: bytes) -> None:
 @pytest.mark.parametrize("payload", LEFT)
 def test_leaves_the_rest_to_the_general_decoder(payload: bytes) -> None:
     """Unknown series, other forms, and numbers that one rounding cannot give are not taken."""
-    assert knowing().scanner.scan([payload]).series.tolist() == [-1]
+    assert scan(knowing(), [payload]).taken.tolist() == [False]
 
 
 def test_series_whose_service_the_key_names_are_not_learned() -> None:
     """Where the message's key may name the service, the bytes of the labels do not tell the series."""
     catalog = SeriesCatalog(IngestSettings(), 1)
     payload = b'{"name":"up","labels":{"host":"h"},"ts":%d,"value":1}' % START
-    decode(payload, catalog, b"one")
-    assert catalog.scanner.scan([payload]).series.tolist() == [-1]
+    decode(payload, Context(catalog, b"one", START))
+    assert scan(catalog, [payload]).taken.tolist() == [False]
 
 
 def test_many_series_are_told_apart() -> None:
     """Thousands of series, learned one after the other, are each found at their own index."""
     catalog = SeriesCatalog(IngestSettings(), 1)
     payloads = [text(labels=f'{{"service":"s{i}","i":"{i * 7}"}}') for i in range(5000)]
-    wanted = [decode(payload, catalog, None).series[0] for payload in payloads]
-    assert catalog.scanner.scan(payloads).series.tolist() == wanted
+    wanted = [decode(payload, Context(catalog, None, START)).series[0] for payload in payloads]
+    assert scan(catalog, payloads).series.tolist() == wanted
 
 
 numbers = st.one_of(

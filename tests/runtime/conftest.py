@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from typing import TYPE_CHECKING
 
@@ -13,17 +12,6 @@ from pipeline.runtime.broker import EmbeddedBroker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def _garbage_collected(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Futures that aiokafka left behind are logged when they are collected: by now, not while Python parses a file.
-
-    Python 3.11 parses to print a traceback; doing so in the middle of parsing ends in a SystemError.
-    """
-    yield
-    if {"kafka", "mortal_broker"} & set(request.fixturenames):
-        gc.collect()
 
 
 @pytest.fixture(scope="package")

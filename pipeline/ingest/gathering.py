@@ -1,0 +1,90 @@
+"""Collects what a format of independent lines or points gives, one by one: good samples, and the pieces refused."""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.errors import DecodeError
+from pipeline.ingest.points import Points, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import msgspec
+    import numpy.typing as npt
+
+    from pipeline.ingest.points import Context
+
+
+class Gathering:
+    """Samples of one message in the order in which they stand; 24 bytes each."""
+
+    def __init__(self, context: Context) -> None:
+        self._limits = context.catalog.limits
+        self._series, self._ts, self._value = array("q"), array("q"), array("d")
+        self._refused: list[Refused] = []
+
+    def add(self, series: int, ts: int, value: float) -> None:
+        """One sample: index in the catalog, ms, value."""
+        self._series.append(series)
+        self._ts.append(ts)
+        self._value.append(value)
+
+    def extend(self, series: npt.NDArray[np.int64], ts: npt.NDArray[np.int64], value: npt.NDArray[np.float64]) -> None:
+        """Many samples."""
+        self._series.frombytes(series.view(np.uint8).data)
+        self._ts.frombytes(ts.view(np.uint8).data)
+        self._value.frombytes(value.view(np.uint8).data)
+
+    def refuse(self, payload: bytes, position: str, error: DecodeError) -> None:
+        """A piece that cannot be read, as a message by itself. Raises DecodeError where there are too many."""
+        # Its traceback would keep a frame, and with it the message, for each.
+        self._refused.append(Refused(payload, position, error.with_traceback(None)))
+        self._limits.check_refused(self._refused)
+
+    def points(self) -> Points:
+        """All of it."""
+        return Points(
+            np.frombuffer(self._series, dtype=np.int64),
+            np.frombuffer(self._ts, dtype=np.int64),
+            np.frombuffer(self._value, dtype=np.float64),
+            self._refused,
+        )
+
+
+def gather_points(
+    points: Iterable[msgspec.Raw], gathered: Gathering, take: Callable[[bytes], None], alone: bytes, position: str
+) -> None:
+    """Read a message of JSON values that stand alone.
+
+    `take` reads one or raises DecodeError; then it is refused: `alone` is a message with a place (`%s`) for it,
+    `position` names it by its number (`%d`).
+    """
+    for place, point in enumerate(points):
+        try:
+            take(bytes(point))
+        except DecodeError as error:
+            gathered.refuse(alone % bytes(point), position % place, error)
+
+
+def gather_lines(
+    payload: bytes, gathered: Gathering, take: Callable[[int], int], alone: Callable[[bytes], bytes], at: int = 0
+) -> None:
+    """Read a message of lines that stand alone, from this place on.
+
+    `take` reads what begins at a place and gives the place after it, or raises DecodeError; then the line up to the
+    next line break is refused, with its number, as the message that `alone` makes of it.
+    """
+    number, counted = 1, 0
+    while at < len(payload):
+        try:
+            at = take(at)
+        except DecodeError as error:
+            number += payload.count(b"\n", counted, at)
+            newline = payload.find(b"\n", at)
+            end = len(payload) if newline < 0 else newline
+            gathered.refuse(alone(payload[at:end]), f"line {number}", error)
+            counted, at = at, end + 1

@@ -1,0 +1,203 @@
+r"""Influx line protocol, Telegraf's default: lines of `measurement,tag=value field=1i,other=2.5 1767225600000000000`.
+
+One series a numeric field, named `measurement_field`; a field of measurement `prometheus` (Telegraf's name for what it
+scraped) keeps its own name. Numbers are floats, integers (`1i`) or unsigned (`1u`), booleans are 1 and 0, texts are no
+samples. Escapes are a backslash before a comma, an equals sign or a space. The unit of a time is told by its magnitude;
+a line without one was measured when its message was sent. Lines stand alone: a bad one does not touch its neighbours.
+
+Source: docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol, and the parsers of Telegraf and VictoriaMetrics.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeline.errors import DecodeError
+from pipeline.ingest.gathering import Gathering, gather_lines
+from pipeline.ingest.points import Points
+from pipeline.ingest.scan.influx import LineScanner
+from pipeline.ingest.timestamps import to_millis
+
+if TYPE_CHECKING:
+    from pipeline.ingest.points import Context
+
+CONTENT_TYPES = ("application/vnd.influx.line-protocol", "text/vnd.influx.line-protocol")
+
+_FIELD_NAME = re.compile(rb"(?:[^,= \n]++|(?<=\\)[,= ])++=")
+_IGNORED = re.compile(rb"[ \t\r]*+(?:#[^\n]*+)?(?:\n|\Z)")
+_INDENT = re.compile(rb"[ \t]*+")
+_DELIMITER = re.compile(rb"(?<!\\) |\n")
+_SPACES = re.compile(rb" +")
+_COMMA = re.compile(rb"(?<!\\),")
+_EQUALS = re.compile(rb"(?<!\\)=")
+# Possessive throughout: one pass and no memory, whatever comes. A text may hold line breaks.
+_FIELD = re.compile(rb'((?:[^,= \n]++|(?<=\\)[,= ])++)=(?:"(?:[^"\\]++|\\.)*+"|([^,"\s]++))', re.DOTALL)
+_FLOAT = re.compile(rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_INTEGER = re.compile(rb"[-+]?\d{1,20}[iu]")
+_ESCAPED = re.compile(rb'\\([,= "])')
+_BOOLEANS = {
+    **dict.fromkeys((b"t", b"T", b"true", b"True", b"TRUE"), 1.0),
+    **dict.fromkeys((b"f", b"F", b"false", b"False", b"FALSE"), 0.0),
+}
+_RANGES = {b"i": (-(2**63), 2**63 - 1), b"u": (0, 2**64 - 1)}
+
+
+def sniff(payload: bytes) -> bool:
+    """A line whose second word is `field=…`."""
+    at = _after_ignored(payload)
+    space = _DELIMITER.search(payload, at)
+    if space is None or payload[at : at + 1] in (b"{", b"["):
+        return False
+    return _FIELD_NAME.match(payload, _after_spaces(payload, space.start())) is not None
+
+
+def decode(payload: bytes, context: Context) -> Points:
+    """Columns of samples; bad lines are refused, each with its number."""
+    scanner = LineScanner(payload, context)
+    columns, at = scanner.scan(0)
+    if at == len(payload):
+        return Points(*columns)
+    gathered = Gathering(context)
+    gathered.extend(*columns)
+
+    def take(at: int) -> int:
+        end = _take(payload, at, context, gathered, scanner)
+        columns, end = scanner.scan(end)
+        gathered.extend(*columns)
+        return end
+
+    gather_lines(payload, gathered, take, lambda line: line, at)
+    return gathered.points()
+
+
+def series_name(measurement: str, field: str) -> str:
+    """Name of the series of a field. Raises DecodeError where there is no measurement."""
+    if not measurement:
+        raise DecodeError(f"field {field[:40]!r} of no measurement", reason="labels")
+    return field if measurement == "prometheus" else f"{measurement}_{field}"
+
+
+def _take(payload: bytes, at: int, context: Context, gathered: Gathering, scanner: LineScanner) -> int:
+    """Gather the samples of the line at this place, and teach the scanner; the place after it. Raises DecodeError."""
+    ignored = _IGNORED.match(payload, at)
+    if ignored is not None:
+        return ignored.end()
+    line = parse_line(payload, at)
+    ts = context.arrived if line.ts is None else line.ts
+    context.window.check(ts)
+    measurement, tags = name_and_tags(line.prefix)
+    names = [series_name(measurement, unescape(field)) for field, _ in line.fields]
+    known = [context.catalog.intern(name, tags, context.key, None, None) for name in names]
+    for index, (_, value) in zip(known, line.fields, strict=True):
+        gathered.add(index, ts, value)
+    scanner.learn(line.prefix, [(field, index) for (field, _), index in zip(line.fields, known, strict=True)])
+    return line.end
+
+
+class Line(NamedTuple):
+    """One line: its raw measurement and tags, its numeric fields (raw name, value), its time in ms if it tells."""
+
+    prefix: bytes
+    fields: list[tuple[bytes, float]]
+    ts: int | None
+    end: int
+
+
+def parse_line(text: bytes, at: int) -> Line:
+    """The line that begins at this place, `end` after its line break. Raises DecodeError."""
+    indent = _INDENT.match(text, at)
+    at = indent.end() if indent else at
+    space = _DELIMITER.search(text, at)
+    if space is None or space[0] == b"\n":
+        raise DecodeError("no fields: a line is `measurement,tag=value field=value time`", reason="syntax")
+    prefix = text[at : space.start()]
+    fields, at = _fields(text, _after_spaces(text, space.start()))
+    rest, end = _rest(text, at)
+    return Line(prefix, fields, _time(rest) if rest else None, end)
+
+
+def name_and_tags(prefix: bytes) -> tuple[str, dict[str, str]]:
+    """Measurement and tags of a line, unescaped; a tag without key or value is left out. Raises DecodeError."""
+    measurement, *tags = _COMMA.split(prefix)
+    labels = {}
+    for tag in tags:
+        parts = _EQUALS.split(tag, maxsplit=1)
+        if len(parts) != 2:
+            raise DecodeError(f"tag {_quoted(tag)} has no value", reason="labels")
+        if parts[0] and parts[1]:
+            labels[unescape(parts[0])] = unescape(parts[1])
+    return unescape(measurement), labels
+
+
+def unescape(raw: bytes) -> str:
+    """A name as text. Raises DecodeError where it is not UTF-8."""
+    try:
+        return _ESCAPED.sub(rb"\1", raw).decode()
+    except UnicodeDecodeError as error:
+        raise DecodeError(f"{_quoted(raw)} is not UTF-8", reason="syntax") from error
+
+
+def _fields(text: bytes, at: int) -> tuple[list[tuple[bytes, float]], int]:
+    fields = []
+    while True:
+        match = _FIELD.match(text, at)
+        if match is None:
+            raise DecodeError(f"no `field=value` at {_quoted(text[at : at + 40])}", reason="fields")
+        name, number = match.groups()
+        if number is not None:
+            fields.append((name, _number(number)))
+        at = match.end()
+        if text[at : at + 1] != b",":
+            return fields, at
+        at += 1
+
+
+def _after_ignored(text: bytes) -> int:
+    at = 0
+    while at < len(text) and (ignored := _IGNORED.match(text, at)) is not None:
+        at = ignored.end()
+    indent = _INDENT.match(text, at)
+    return indent.end() if indent else at
+
+
+def _after_spaces(text: bytes, at: int) -> int:
+    spaces = _SPACES.match(text, at)
+    return spaces.end() if spaces else at
+
+
+def _rest(text: bytes, at: int) -> tuple[bytes, int]:
+    """What follows the fields, without white space, and the place after the line break."""
+    newline = text.find(b"\n", at)
+    rest = text[at:] if newline < 0 else text[at:newline]
+    if rest and rest[:1] not in (b" ", b"\r"):
+        raise DecodeError(f"a space or a comma is wanted after a field, not {_quoted(rest)}", reason="fields")
+    return rest.strip(), len(text) if newline < 0 else newline + 1
+
+
+def _time(text: bytes) -> int:
+    if not re.fullmatch(rb"-?\d{1,20}", text):
+        raise DecodeError(f"time {_quoted(text)} is not an integer", reason="timestamp")
+    return to_millis(int(text))
+
+
+def _number(text: bytes) -> float:
+    if _FLOAT.fullmatch(text):
+        value = float(text)
+        if value in (float("inf"), float("-inf")):
+            raise DecodeError(f"{_quoted(text)} is beyond all floats", reason="fields")
+        return value
+    if _INTEGER.fullmatch(text):
+        low, high = _RANGES[text[-1:]]
+        whole = int(text[:-1])
+        if low <= whole <= high:
+            return float(whole)
+        raise DecodeError(f"{_quoted(text)} is out of range", reason="fields")
+    try:
+        return _BOOLEANS[text]
+    except KeyError:
+        raise DecodeError(f"{_quoted(text)} is no value of a field", reason="fields") from None
+
+
+def _quoted(raw: bytes) -> str:
+    return repr(raw[:40].decode("utf-8", "replace"))

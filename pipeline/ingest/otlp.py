@@ -1,0 +1,257 @@
+"""What OpenTelemetry metrics mean here, for protobuf and JSON alike: the walk from a request to samples.
+
+Labels are a point's attributes; then the resource's under their own names, without `telemetry.*` (it says how was
+measured, not what); then the scope's name as `otel.scope.name` and its attributes as `otel.scope.<name>`. Of two that
+are called alike the point's counts, then the resource's.
+
+| data | series, of kind |
+|---|---|
+| gauge, non-monotonic cumulative sum | the metric's name, gauge |
+| monotonic cumulative sum | the name, counter |
+| any delta sum | the name, delta |
+| histogram, exponential histogram | `_count`, `_sum` (counter or delta), `_bucket` with `le` (bucket or delta_bucket) |
+| summary | `_count`, `_sum` (counter), the name with `quantile` (gauge) |
+
+"No recorded value" (`flags & 1`) ends the series, as Prometheus' staleness marker does. What `startTimeUnixNano` tells
+is said in `pipeline.ingest.rows`.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from pipeline.errors import DecodeError
+from pipeline.ingest.buckets import Cumulative, Exponential, bound_text, explicit, exponential
+from pipeline.ingest.points import STALE
+from pipeline.ingest.rows import Rows
+from pipeline.series import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import TypeAlias
+
+    from pipeline.ingest.limits import Limits
+    from pipeline.ingest.points import Context, Points
+
+    Alone: TypeAlias = Callable[["Place"], bytes]
+    Learn: TypeAlias = Callable[["Place", Sequence[int]], None]
+    Read: TypeAlias = tuple[Sequence["Column"], Sequence[float]]
+
+DELTA: Final = 1
+CUMULATIVE: Final = 2
+_TEMPORALITIES: Final = {"AGGREGATION_TEMPORALITY_DELTA": DELTA, "AGGREGATION_TEMPORALITY_CUMULATIVE": CUMULATIVE}
+_NO_VALUE: Final = 1
+_NS: Final = 1_000_000
+_UNSAID: Final = "telemetry."
+_SCOPE: Final = "otel.scope."
+_COUNTS: Final = (Kind.COUNTER, Kind.BUCKET)
+
+
+class Column(NamedTuple):
+    """A series that a point gives: what is added to the metric's name and labels, and its kind."""
+
+    suffix: str
+    label: tuple[str, str] | None
+    kind: Kind
+
+
+class Place(NamedTuple):
+    """Where a point is: the messages around it (generated ones, or structs of the same shape)."""
+
+    resource: Any
+    scope: Any
+    metric: Any
+    data: str
+    """Which of the metric's data it is: gauge, sum, histogram, exponential_histogram, summary."""
+    point: Any
+    path: tuple[int, ...]
+    """Places of the messages around it, and its own, from the outermost on."""
+
+    @property
+    def position(self) -> str:
+        """The path as people point at it."""
+        names = ("resourceMetrics", "scopeMetrics", "metrics", "dataPoints")
+        return ".".join(f"{name}[{place}]" for name, place in zip(names, self.path, strict=True))
+
+
+class _Walk:
+    """Takes the points of one request."""
+
+    def __init__(self, context: Context, alone: Alone, learn: Learn | None) -> None:
+        self.rows = Rows(context)
+        self._context = context
+        self._alone = alone
+        self._learn = learn
+
+    def metric(self, resource: Any, scope: Any, metric: Any, around: dict[str, str], path: tuple[int, ...]) -> None:
+        data = metric.WhichOneof("data")
+        if data is None:
+            return
+        for number, point in enumerate(getattr(metric, data).data_points):
+            place = Place(resource, scope, metric, data, point, (*path, number))
+            try:
+                self._point(place, around)
+            except DecodeError as error:
+                self.rows.refuse(self._alone(place), place.position, error)
+
+    def _point(self, place: Place, around: dict[str, str]) -> None:
+        point, metric = place.point, place.metric
+        ts = point.time_unix_nano // _NS
+        self.rows.check_time(ts)
+        columns, values = _READERS[place.data](getattr(metric, place.data), point)
+        labels = {**around, **labels_of(point.attributes, self._context.catalog.limits)}
+        series = [self._intern(metric, labels, column) for column in columns]
+        start = point.start_time_unix_nano // _NS
+        if point.flags & _NO_VALUE:
+            values, start = [STALE] * len(columns), 0
+        self.rows.add_point(series, [column.kind for column in columns], ts, values, start)
+        if self._learn is not None and self._context.catalog.is_told(labels, self._context.key):
+            self._learn(place, series)
+
+    def _intern(self, metric: Any, labels: dict[str, str], column: Column) -> int:
+        more = labels if column.label is None else {**labels, column.label[0]: column.label[1]}
+        return self._context.catalog.intern(
+            metric.name + column.suffix, more, self._context.key, column.kind, metric.unit
+        )
+
+
+def walk(resource_metrics: Iterable[Any], context: Context, alone: Alone, learn: Learn | None = None) -> Points:
+    """Samples of a request; a point that cannot be taken is refused alone.
+
+    `alone` gives the bytes of a request with one point only; `learn` is told which series a point gives, where the
+    labels alone tell it.
+    Raises DecodeError for what is wrong with a resource or scope.
+    """
+    walking = _Walk(context, alone, learn)
+    limits = context.catalog.limits
+    for i, one in enumerate(resource_metrics):
+        resource = {
+            name: text for name, text in labels_of(one.resource.attributes, limits).items() if not _is_unsaid(name)
+        }
+        for j, scoped in enumerate(one.scope_metrics):
+            around = {**scope_labels(scoped.scope, limits), **resource}
+            for k, metric in enumerate(scoped.metrics):
+                walking.metric(one.resource, scoped.scope, metric, around, (i, j, k))
+    return walking.rows.points()
+
+
+def _is_unsaid(name: str) -> bool:
+    return name.startswith(_UNSAID)
+
+
+def scope_labels(scope: Any, limits: Limits) -> dict[str, str]:
+    """Labels of an instrumentation scope."""
+    labels = {_SCOPE + name: text for name, text in labels_of(scope.attributes, limits).items()}
+    return {**labels, f"{_SCOPE}name": scope.name} if scope.name else labels
+
+
+def labels_of(attributes: Iterable[Any], limits: Limits) -> dict[str, str]:
+    """Attributes as texts; lists and maps as JSON, bytes as base64, an empty value as the empty text."""
+    return {one.key: _text(one.value, limits) for one in attributes}
+
+
+def _text(value: Any, limits: Limits) -> str:
+    which = value.WhichOneof("value")
+    if which == "string_value":
+        text: str = value.string_value
+        return text
+    plain = _plain(value, which, limits, 1)
+    if isinstance(plain, bool | list | dict):
+        return msgspec.json.encode(plain).decode()
+    return "" if plain is None else str(plain)
+
+
+def _plain(value: Any, which: str | None, limits: Limits, depth: int) -> Any:
+    limits.check_nesting(depth)
+    if which is None:
+        return None
+    held = getattr(value, which)
+    if which == "array_value":
+        return [_plain(one, one.WhichOneof("value"), limits, depth + 1) for one in held.values]
+    if which == "kvlist_value":
+        return {one.key: _plain(one.value, one.value.WhichOneof("value"), limits, depth + 1) for one in held.values}
+    return base64.b64encode(held).decode() if isinstance(held, bytes) else held
+
+
+def number_kind(data: Any) -> Kind:
+    """Kind of the points of a sum. Raises DecodeError (reason `fields`) where it does not say its temporality."""
+    temporality = _temporality(data)
+    if temporality == DELTA:
+        return Kind.DELTA
+    return Kind.COUNTER if data.is_monotonic else Kind.GAUGE
+
+
+def _temporality(data: Any) -> int:
+    said = data.aggregation_temporality
+    temporality = _TEMPORALITIES.get(said, said)
+    if temporality not in (DELTA, CUMULATIVE):
+        raise DecodeError(f"aggregation temporality {said!r} is neither delta (1) nor cumulative (2)", reason="fields")
+    return int(temporality)
+
+
+def _gauge(data: Any, point: Any) -> Read:  # noqa: ARG001  one signature for all readers
+    return (Column("", None, Kind.GAUGE),), (_number(point),)
+
+
+def _sum(data: Any, point: Any) -> Read:
+    return (Column("", None, number_kind(data)),), (_number(point),)
+
+
+def _number(point: Any) -> float:
+    which = point.WhichOneof("value")
+    if which is None:
+        if point.flags & _NO_VALUE:
+            return float(STALE)
+        raise DecodeError("a point without a value", reason="fields")
+    return float(getattr(point, which))
+
+
+def _histogram(data: Any, point: Any) -> Read:
+    buckets = explicit(point.explicit_bounds, point.bucket_counts, float(point.count))
+    return _distribution(_temporality(data), point, buckets)
+
+
+def _exponential(data: Any, point: Any) -> Read:
+    temporality = _temporality(data)
+    histogram = Exponential(
+        scale=point.scale,
+        zero_threshold=point.zero_threshold,
+        zero=point.zero_count,
+        positive=_by_index(point.positive),
+        negative=_by_index(point.negative),
+        total=float(point.count),
+    )
+    return _distribution(temporality, point, exponential(histogram, delta=temporality == DELTA))
+
+
+def _by_index(buckets: Any) -> dict[int, float]:
+    return {buckets.offset + place: float(count) for place, count in enumerate(buckets.bucket_counts) if count}
+
+
+def _distribution(temporality: int, point: Any, buckets: Cumulative) -> Read:
+    count, bucket = (Kind.DELTA, Kind.DELTA_BUCKET) if temporality == DELTA else _COUNTS
+    columns = [Column("_count", None, count)]
+    values = [float(point.count)]
+    if point.HasField("sum"):
+        columns.append(Column("_sum", None, count))
+        values.append(point.sum)
+    columns += [Column("_bucket", ("le", le), bucket) for le in buckets.le]
+    return columns, [*values, *buckets.below]
+
+
+def _summary(data: Any, point: Any) -> Read:  # noqa: ARG001
+    columns = [Column("_count", None, Kind.COUNTER), Column("_sum", None, Kind.COUNTER)]
+    columns += [Column("", ("quantile", bound_text(one.quantile)), Kind.GAUGE) for one in point.quantile_values]
+    return columns, [float(point.count), point.sum, *(one.value for one in point.quantile_values)]
+
+
+_READERS: Final[dict[str, Callable[[Any, Any], Read]]] = {
+    "gauge": _gauge,
+    "sum": _sum,
+    "histogram": _histogram,
+    "exponential_histogram": _exponential,
+    "summary": _summary,
+}

@@ -1,0 +1,128 @@
+"""OTLP protobuf: `ExportMetricsServiceRequest`, what the OpenTelemetry Collector's `kafkaexporter` sends by default.
+
+This is the reference decoder, on generated code; `pipeline.ingest.scan.otlp` reads series that it has met.
+"""
+
+from __future__ import annotations
+
+import struct
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf.message import DecodeError as ProtobufError
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from pipeline.errors import DecodeError
+from pipeline.ingest.otlp import walk
+from pipeline.ingest.raw_otlp import RawRequest
+from pipeline.ingest.scan.known import OTLP_HISTOGRAM, OTLP_METRIC, OTLP_NUMBER, OTLP_SCOPE, number_of
+from pipeline.ingest.scan.otlp import (
+    CODES,
+    GAUGE,
+    HISTOGRAM,
+    HISTOGRAM_ATTRIBUTES,
+    NUMBER_ATTRIBUTES,
+    SUM,
+    metric_code,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.ingest.otlp import Place
+    from pipeline.ingest.points import Context, Points
+
+CONTENT_TYPES = (
+    "application/x-protobuf;proto=opentelemetry.proto.collector.metrics.v1.ExportMetricsServiceRequest".lower(),
+)
+
+_SCANNED: Final = {"gauge": GAUGE, "sum": SUM, "histogram": HISTOGRAM}
+_FIRST = 0x0A
+_INSIDE = (0x0A, 0x12, 0x1A)
+"""Tags that the messages around metrics may open with: their fields 1 to 3."""
+_DATA = (0x2A, 0x3A, 0x4A, 0x52, 0x5A, 0x62)
+"""Tags of a Metric's data and metadata: the Collector writes the fields of every message from the last to the first."""
+
+
+def sniff(payload: bytes) -> bool:
+    """A ResourceMetrics that holds a resource of attributes, or a scope with metrics, each within its length."""
+    end = len(payload)
+    at = 0
+    for depth in range(3):
+        if at + 1 >= end or (payload[at] != _FIRST and (depth == 0 or payload[at] not in _INSIDE)):
+            return False
+        size, at = _varint(payload, at + 1)
+        if at + size > end:
+            return False
+        if size == 0:
+            return depth > 0
+        end = at + size
+    return depth > 0 and payload[at] in (*_INSIDE, 0x22, *_DATA)
+
+
+def _varint(payload: bytes, at: int) -> tuple[int, int]:
+    """A length, and where what it measures begins."""
+    size = shift = 0
+    while at < len(payload) and shift < 35:
+        size |= (payload[at] & 0x7F) << shift
+        shift += 7
+        at += 1
+        if payload[at - 1] < 0x80:
+            return size, at
+    return len(payload) + 1, at
+
+
+def decode(payload: bytes, context: Context) -> Points:
+    """Samples of a request. Raises DecodeError."""
+    try:
+        request = ExportMetricsServiceRequest.FromString(payload)
+    except (ProtobufError, UnicodeDecodeError) as error:
+        raise DecodeError(f"not an OTLP metrics request: {error}", reason="syntax") from error
+    return walk(request.resource_metrics, context, alone, partial(_learn, context, RawRequest(payload)))
+
+
+def alone(place: Place) -> bytes:
+    """A request with one point only."""
+    request = ExportMetricsServiceRequest()
+    one = request.resource_metrics.add()
+    one.resource.CopyFrom(place.resource)
+    scoped = one.scope_metrics.add()
+    scoped.scope.CopyFrom(place.scope)
+    metric = scoped.metrics.add(name=place.metric.name, description=place.metric.description, unit=place.metric.unit)
+    whole, data = getattr(place.metric, place.data), getattr(metric, place.data)
+    for setting in ("aggregation_temporality", "is_monotonic"):
+        if setting in whole.DESCRIPTOR.fields_by_name:
+            setattr(data, setting, getattr(whole, setting))
+    data.data_points.append(place.point)
+    return request.SerializeToString()
+
+
+def _learn(context: Context, raw: RawRequest, place: Place, series: Sequence[int]) -> None:
+    """Let the scanner know these series by the bytes that the request has for them."""
+    number = _SCANNED.get(place.data)
+    if number is not None:
+        # What is out of the ordinary is decoded each time.
+        with suppress(LookupError):
+            _learn_point(context, raw, place, number, series)
+
+
+def _learn_point(context: Context, raw: RawRequest, place: Place, number: int, series: Sequence[int]) -> None:
+    known, data = context.catalog.known, getattr(place.metric, place.data)
+    resource_at, scope_at, metric_at, point_at = place.path
+    resource_metrics = raw.child(raw.root, 1, resource_at)
+    scope_metrics = raw.child(resource_metrics, 2, scope_at)
+    metric = raw.child(scope_metrics, 2, metric_at)
+    raw.only(metric, number)
+    point = raw.child(raw.child(metric, number, 0), 1, point_at)
+    around = (raw.only(resource_metrics, 1), raw.only(scope_metrics, 1))
+    scope = known.learn_part(number_of(OTLP_SCOPE, bool(context.key)), *around)
+    code = metric_code(number, getattr(data, "aggregation_temporality", 0), getattr(data, "is_monotonic", 0))
+    part_of = number_of(OTLP_METRIC, scope * CODES + code)
+    part = known.learn_part(part_of, place.metric.name.encode(), place.metric.unit.encode())
+    if number == HISTOGRAM:
+        bounds = struct.pack(f"<{len(place.point.explicit_bounds)}d", *place.point.explicit_bounds)
+        key = number_of(OTLP_HISTOGRAM, part * 2 + place.point.HasField("sum"))
+        known.learn_block(key, raw.run(point, HISTOGRAM_ATTRIBUTES), bounds, series)
+    else:
+        known.learn(number_of(OTLP_NUMBER, part), raw.run(point, NUMBER_ATTRIBUTES), b"", series[0])

@@ -1,0 +1,205 @@
+"""Messages into columns: what the scanner knows in whole runs, the rest by its decoder, dead letters in between."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from pipeline.errors import DecodeError
+from pipeline.ingest.deadletters import dead_letter, dead_piece
+from pipeline.ingest.formats import AUTO, Opened, decode_message, open_message
+from pipeline.ingest.points import Context
+from pipeline.ingest.scan.scanner import Candidates, Form
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from pipeline.ingest.catalog import SeriesCatalog
+    from pipeline.ingest.columns import Columns
+    from pipeline.ingest.points import Points
+    from pipeline.ingest.scan.scanner import Scanned
+    from pipeline.settings import IngestSettings
+    from pipeline.stage import InputRecord, Output
+
+_STAGE: Final = "ingest"
+_LONGEST_SAMPLE: Final = 2048
+_OPEN: Final = b"{"
+_CHUNK_BYTES: Final = 8 << 20
+"""Messages are scanned together up to this many bytes: what compressed ones unfold to must not add up."""
+
+
+_PATIENCE: Final = 4
+
+
+class Letter(NamedTuple):
+    """A dead letter and its reason."""
+
+    reason: str
+    output: Output
+
+
+class _Chunk:
+    """Messages to be scanned together, all of one form; `opened` is None for one that looks like a JSON sample."""
+
+    def __init__(self) -> None:
+        self.payloads: list[bytes] = []
+        self.opened: list[Opened | DecodeError | None] = []
+        self.form = Form.NONE
+        self._room = _CHUNK_BYTES
+
+    def __len__(self) -> int:
+        return len(self.payloads)
+
+    def takes(self, form: Form) -> bool:
+        """Whether there is room for one more, of this form."""
+        return self._room > 0 and (form is self.form or Form.NONE in (form, self.form))
+
+    def add(self, payload: bytes, form: Form, opened: Opened | DecodeError | None) -> None:
+        """One more message; nothing to scan where the form is NONE."""
+        self.payloads.append(payload)
+        self.opened.append(opened)
+        self._room -= len(payload)
+        if form is not Form.NONE:
+            self.form = form
+
+
+class MessageReader:
+    """Reads the messages of one input partition."""
+
+    def __init__(self, settings: IngestSettings, catalog: SeriesCatalog, topic_format: str) -> None:
+        self._max_series = settings.max_series_per_message
+        self._catalog = catalog
+        self._topic_format = topic_format
+        self._looks_at_json = topic_format in (AUTO, "json")
+
+    def read(
+        self, records: Sequence[InputRecord], arrived: npt.NDArray[np.int64], columns: Columns
+    ) -> Iterator[Letter]:
+        """Samples of these messages into `columns`, in order; a dead letter for each, or each piece, that is refused.
+
+        arrived int64[n]: Kafka's timestamps, ms.
+        """
+        samples = self._all_json_samples(records)
+        if samples:
+            yield from self._take(records, arrived, samples, columns)
+            return
+        begin = 0
+        chunk = _Chunk()
+        for at, record in enumerate(records):
+            payload, form, opened = self._prepare(record)
+            if not chunk.takes(form):
+                yield from self._take(records[begin:at], arrived[begin:at], chunk, columns)
+                begin, chunk = at, _Chunk()
+            chunk.add(payload, form, opened)
+        if len(chunk):
+            yield from self._take(records[begin:], arrived[begin:], chunk, columns)
+
+    def _all_json_samples(self, records: Sequence[InputRecord]) -> _Chunk | None:
+        """The messages as one chunk where they look like JSON samples: where each holds one, each must cost little.
+
+        The scanner leaves what is none.
+        """
+        if not (self._looks_at_json and records and (records[0].value or b"").startswith(_OPEN)):
+            return None
+        payloads = [record.value for record in records if record.value and not record.headers]
+        if len(payloads) < len(records) or sum(map(len, payloads)) > _LONGEST_SAMPLE * len(payloads):
+            return None
+        chunk = _Chunk()
+        chunk.payloads, chunk.form, chunk.opened = payloads, Form.JSON_SAMPLE, [None] * len(payloads)
+        return chunk
+
+    def _prepare(self, record: InputRecord) -> tuple[bytes, Form, Opened | DecodeError | None]:
+        """What is to be scanned of a message, as which form, and what is known of it already."""
+        payload = record.value
+        if payload and payload.startswith(_OPEN) and self._looks_at_json and not record.headers:
+            return (payload, Form.JSON_SAMPLE, None) if len(payload) <= _LONGEST_SAMPLE else (b"", Form.NONE, None)
+        try:
+            opened = self._open(record)
+            form = opened.format.form
+            if form is Form.NONE:
+                return b"", form, opened
+            return opened.format.unfold(opened.payload, opened.encoding, self._catalog.limits), form, opened
+        except DecodeError as error:
+            return b"", Form.NONE, error
+        except Exception as error:  # noqa: BLE001  see `_points`
+            return b"", Form.NONE, _overlooked(error)
+
+    def _open(self, record: InputRecord) -> Opened:
+        if not record.value:
+            raise DecodeError("an empty message", reason="empty")
+        return open_message(record.value, record.headers, self._topic_format, self._catalog.limits)
+
+    def _take(
+        self, records: Sequence[InputRecord], arrived: npt.NDArray[np.int64], chunk: _Chunk, columns: Columns
+    ) -> Iterator[Letter]:
+        """Samples of a chunk. What decoders meet in it serves the scanner at once: the rest is then scanned again."""
+        done, patience = 0, 1
+        while done < len(records):
+            scanned = self._scan(records, arrived, chunk, done)
+            starts = np.concatenate([[0], scanned.ends[:-1]])
+            left = np.flatnonzero(~scanned.taken | (scanned.ends - starts > self._max_series))
+            row = 0
+            for at in left[:patience].tolist():
+                columns.add_run(scanned, row, int(starts[at]))
+                row = int(scanned.ends[at])
+                yield from self._decode(records[done + at], chunk.opened[done + at], columns)
+            if len(left) > patience:
+                done += int(left[patience - 1]) + 1
+                # Messages that no scanner can take must not be scanned each time.
+                patience *= _PATIENCE
+            else:
+                columns.add_run(scanned, row, len(scanned.series))
+                done = len(records)
+
+    def _scan(
+        self, records: Sequence[InputRecord], arrived: npt.NDArray[np.int64], chunk: _Chunk, begin: int
+    ) -> Scanned:
+        limits = self._catalog.limits
+        return self._catalog.scanner.scan(
+            chunk.form,
+            Candidates(
+                payloads=chunk.payloads[begin:],
+                keys=[record.key for record in records[begin:]],
+                earliest=arrived[begin:] - limits.past_ms,
+                latest=arrived[begin:] + limits.future_ms,
+            ),
+        )
+
+    def _decode(self, record: InputRecord, opened: Opened | DecodeError | None, columns: Columns) -> Iterator[Letter]:
+        try:
+            points = self._points(record, opened)
+        except DecodeError as error:
+            yield Letter(error.reason, dead_letter(record, error, stage=_STAGE))
+            return
+        columns.add(points)
+        for piece in points.refused:
+            yield Letter(piece.error.reason, dead_piece(record, piece, stage=_STAGE))
+
+    def _points(self, record: InputRecord, opened: Opened | DecodeError | None) -> Points:
+        if isinstance(opened, DecodeError):
+            raise opened
+        context = Context(self._catalog, record.key, record.timestamp)
+        try:
+            points = decode_message(opened or self._open(record), context)
+        except DecodeError:
+            raise
+        except Exception as error:  # one message must never stop a partition, whatever a decoder has overlooked
+            raise _overlooked(error) from error
+        self._check(points, context)
+        return points
+
+    def _check(self, points: Points, context: Context) -> None:
+        """Raises DecodeError where the message as a whole does not keep to the limits."""
+        context.catalog.limits.check_refused(points.refused, nothing_else=not len(points.ts))
+        if len(points.ts) > self._max_series:
+            context.catalog.limits.check_series(len(np.unique(np.asarray(points.series))))
+        if len(points.ts):
+            context.window.check(int(np.max(points.ts)))
+            context.window.check(int(np.min(points.ts)))
+
+
+def _overlooked(error: Exception) -> DecodeError:
+    return DecodeError(f"{type(error).__name__}: {error}", reason="internal")

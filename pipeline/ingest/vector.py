@@ -1,0 +1,227 @@
+"""Vector's metrics as JSON: an event of its `json` codec, or of `native_json`, which wraps it in `{"metric": …}`.
+
+    {"metric": {"name": "requests", "namespace": "web", "tags": {"service": "api"}, "kind": "incremental",
+                "timestamp": "2026-01-01T00:00:00Z", "counter": {"value": 17.0}}}
+
+The series is `namespace_name`. `incremental` counts are deltas, `absolute` ones counters. Buckets come with the count
+of each alone and leave cumulative, as Prometheus has them; a distribution is counted into the buckets that Vector's own
+Prometheus exporter uses, or, where it asks for a summary, told by its quantiles; a set is told by its size. An
+incremental gauge says no level, and is refused.
+
+Source: vector.dev/docs/architecture/data-model/metric, and vector's lib/vector-core/src/event/metric/value.rs.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from pipeline.errors import DecodeError
+from pipeline.ingest.gathering import Gathering, gather_points
+from pipeline.ingest.numerals import to_float
+from pipeline.ingest.parsing import has_keys, parse_json
+from pipeline.ingest.timestamps import to_millis
+from pipeline.series import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pipeline.ingest.points import Context, Points
+
+CONTENT_TYPES = ("application/vnd.vector.metric+json", "application/vnd.vector.native+json")
+
+_WRAPPED = re.compile(rb'\s*+\[?\s*+\{\s*+"(?:metric|log|trace)"\s*+:\s*+\{')
+_DEFAULT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_DEFAULT_QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
+
+Number = float | str
+"""Vector writes what JSON has no number for as `NaN`, `inf` and `-inf`."""
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Value(msgspec.Struct, gc=False):
+    value: Number
+
+
+class _Set(msgspec.Struct, gc=False):
+    values: list[str]
+
+
+class _Observation(msgspec.Struct, gc=False):
+    value: Number
+    rate: Count
+
+
+class _Distribution(msgspec.Struct, gc=False):
+    samples: list[_Observation]
+    statistic: Literal["histogram", "summary"] = "histogram"
+
+
+class _Bucket(msgspec.Struct, gc=False):
+    upper_limit: Number
+    count: Count
+
+
+class _Histogram(msgspec.Struct, gc=False):
+    buckets: list[_Bucket]
+    count: Count
+    sum: Number
+
+
+class _Quantile(msgspec.Struct, gc=False):
+    quantile: Number
+    value: Number
+
+
+class _Summary(msgspec.Struct, gc=False):
+    quantiles: list[_Quantile]
+    count: Count
+    sum: Number
+
+
+class _Metric(msgspec.Struct, gc=False):
+    name: str
+    kind: Literal["incremental", "absolute"]
+    namespace: str | None = None
+    tags: dict[str, str | list[str | None] | None] | None = None
+    timestamp: str | float | None = None
+    counter: _Value | None = None
+    gauge: _Value | None = None
+    set: _Set | None = None
+    distribution: _Distribution | None = None
+    aggregated_histogram: _Histogram | None = None
+    aggregated_summary: _Summary | None = None
+
+
+class _Event(msgspec.Struct, gc=False):
+    metric: _Metric | None = None
+
+
+class Row(NamedTuple):
+    """One sample of a metric: what its name ends in, a label of its own, its kind, its value."""
+
+    suffix: str
+    labels: dict[str, str]
+    kind: Kind
+    value: float
+
+
+def _rows(metric: _Metric) -> Iterator[Row]:
+    """The samples that this metric stands for. Raises DecodeError."""
+    counts = Kind.COUNTER if metric.kind == "absolute" else Kind.DELTA
+    if metric.counter is not None:
+        yield Row("", {}, counts, _number(metric.counter.value))
+    elif metric.gauge is not None:
+        if metric.kind == "incremental":
+            raise DecodeError("an incremental gauge says no level; send it as absolute", reason="kind")
+        yield Row("", {}, Kind.GAUGE, _number(metric.gauge.value))
+    elif metric.set is not None:
+        yield Row("", {}, Kind.GAUGE, float(len(set(metric.set.values))))
+    elif metric.distribution is not None:
+        yield from _distribution(metric.distribution, counts)
+    elif metric.aggregated_histogram is not None:
+        yield from _histogram(metric.aggregated_histogram, counts)
+    elif metric.aggregated_summary is not None:
+        yield from _summary(metric.aggregated_summary, counts)
+    else:
+        raise DecodeError("no counter, gauge, set, distribution, aggregated histogram or summary", reason="fields")
+
+
+def _distribution(distribution: _Distribution, counts: Kind) -> Iterator[Row]:
+    value = np.array([_number(one.value) for one in distribution.samples], dtype=np.float64)
+    rate = np.array([float(one.rate) for one in distribution.samples], dtype=np.float64)
+    yield Row("_count", {}, counts, float(rate.sum()))
+    yield Row("_sum", {}, counts, float(value @ rate))
+    if distribution.statistic == "histogram":
+        below = [float(rate[value <= bound].sum()) for bound in _DEFAULT_BOUNDS]
+        yield from _buckets([*zip(_DEFAULT_BOUNDS, below, strict=True), (np.inf, float(rate.sum()))], counts)
+    elif rate.sum() > 0:
+        order = np.argsort(value, kind="stable")
+        reached = np.cumsum(rate[order])
+        for quantile in _DEFAULT_QUANTILES:
+            place = min(int(np.searchsorted(reached, quantile * reached[-1])), len(order) - 1)
+            yield Row("", {"quantile": f"{quantile:g}"}, Kind.GAUGE, float(value[order][place]))
+
+
+def _histogram(histogram: _Histogram, counts: Kind) -> Iterator[Row]:
+    yield Row("_count", {}, counts, float(histogram.count))
+    yield Row("_sum", {}, counts, _number(histogram.sum))
+    buckets = sorted((_number(bucket.upper_limit), bucket.count) for bucket in histogram.buckets)
+    below = np.cumsum([float(count) for _, count in buckets])
+    bounds = [bound for bound, _ in buckets]
+    yield from _buckets(list(zip(bounds, below.tolist(), strict=True)), counts)
+    if not bounds or bounds[-1] != np.inf:
+        yield from _buckets([(np.inf, float(histogram.count))], counts)
+
+
+def _buckets(buckets: Sequence[tuple[float, float]], counts: Kind) -> Iterator[Row]:
+    kind = Kind.BUCKET if counts is Kind.COUNTER else Kind.DELTA_BUCKET
+    for bound, below in buckets:
+        yield Row("_bucket", {"le": "+Inf" if bound == np.inf else f"{bound:g}"}, kind, below)
+
+
+def _summary(summary: _Summary, counts: Kind) -> Iterator[Row]:
+    yield Row("_count", {}, counts, float(summary.count))
+    yield Row("_sum", {}, counts, _number(summary.sum))
+    for one in summary.quantiles:
+        yield Row("", {"quantile": f"{_number(one.quantile):g}"}, Kind.GAUGE, _number(one.value))
+
+
+def _number(value: Number) -> float:
+    return to_float(value) if isinstance(value, str) else value
+
+
+_metric = msgspec.json.Decoder(_Metric)
+_event = msgspec.json.Decoder(_Event)
+_many = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def sniff(payload: bytes) -> bool:
+    """A wrapped metric, an array of them, or an object with `name`, `kind` and no `value`."""
+    return _WRAPPED.match(payload) is not None or (has_keys(payload, "name", "kind") and not has_keys(payload, "value"))
+
+
+def decode(payload: bytes, context: Context) -> Points:
+    """Columns of samples; bad metrics of an array are refused, each with its place. Raises DecodeError."""
+    gathered = Gathering(context)
+    if not payload.lstrip().startswith(b"["):
+        _take(context, gathered, payload)
+        return gathered.points()
+    events = parse_json(_many, payload, "a list of Vector metrics")
+    gather_points(events, gathered, partial(_take, context, gathered), b"[%s]", "[%d]")
+    return gathered.points()
+
+
+def _take(context: Context, gathered: Gathering, payload: bytes) -> None:
+    """Gather the samples of this metric. Raises DecodeError."""
+    metric = _read(payload)
+    ts = context.arrived if metric.timestamp is None else to_millis(metric.timestamp)
+    context.window.check(ts)
+    name = f"{metric.namespace}_{metric.name}" if metric.namespace else metric.name
+    tags = {tag: _tag(value) for tag, value in (metric.tags or {}).items()}
+    rows = list(_rows(metric))
+    known = [
+        context.catalog.intern(name + row.suffix, {**tags, **row.labels}, context.key, row.kind, None) for row in rows
+    ]
+    for series, row in zip(known, rows, strict=True):
+        gathered.add(series, ts, row.value)
+
+
+def _read(payload: bytes) -> _Metric:
+    if not _WRAPPED.match(payload):
+        return parse_json(_metric, payload, "a Vector metric")
+    metric = parse_json(_event, payload, "a Vector event").metric
+    if metric is None:
+        raise DecodeError("a log or a trace, no metric", reason="fields")
+    return metric
+
+
+def _tag(value: str | list[str | None] | None) -> str:
+    """A tag may have many values, or none; the last one counts, as in Vector's own sinks."""
+    if isinstance(value, list):
+        value = next((one for one in reversed(value) if one is not None), None)
+    return value or ""

@@ -1,0 +1,63 @@
+"""`make fuzz`: every decoder for a while against what libFuzzer thinks of, a process each.
+
+A finding is an exception other than DecodeError, a broken promise (`tests/ingest/promises.py`), more than 100 ms of CPU
+time for one message, or more memory than ten times the message beyond what its series take. The messages that were
+found are in build/fuzz/<format>, with what was learnt (the corpus), from which the next run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+from pipeline.ingest.formats import FORMATS
+from tests.fuzz.seeds import golden, seeds
+
+_BUILD = Path("build/fuzz")
+_LONGEST = 8192
+_DONE = re.compile(r"^Done (\d+) runs in (\d+) second", re.MULTILINE)
+
+
+def fuzz(name: str, seconds: int) -> bool:
+    """Fuzz one decoder; whether it kept its promises. Prints one line, and the findings."""
+    folder = _BUILD / name
+    corpus = folder / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    for payload in (*seeds().get(name, ()), *golden()):
+        (corpus / sha256(payload).hexdigest()[:16]).write_bytes(payload)
+    command = [
+        *(sys.executable, "-m", "tests.fuzz.target", name, str(corpus)),
+        *(f"-max_total_time={seconds}", f"-max_len={_LONGEST}", f"-artifact_prefix={folder}/", "-print_final_stats=1"),
+    ]
+    with (folder / "log").open("w") as log:
+        status = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+    text = (folder / "log").read_text(errors="replace")
+    done = _DONE.search(text)
+    runs = f"{int(done[1]):,} messages in {done[2]} s" if done else "stopped"
+    _say(f"{name:>14}: {runs}, {'no finding' if status == 0 else f'FOUND: see {folder}/log'}")
+    if status:
+        _say("\n".join(text.splitlines()[-30:]))
+    return status == 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Fuzz the decoders named, or all."""
+    parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
+    parser.add_argument("formats", nargs="*", default=[entry.name for entry in FORMATS])
+    parser.add_argument("--seconds", type=int, default=600, help="for each decoder (default: 600)")
+    given = parser.parse_args()
+    kept = [fuzz(name, given.seconds) for name in given.formats]
+    sys.exit(0 if all(kept) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Where the fuzzer starts: examples of each format, good ones and bad ones, and what real programs sent."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from tests.builders import START
+from tests.ingest import test_otlp, test_remote_write
+from tests.ingest.formats import test_cloudevents, test_exposition, test_influx, test_json_formats, test_sniffing
+from tests.ingest.test_ingest_stage import ACCEPTED, REFUSED
+
+_GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def seeds() -> dict[str, list[bytes]]:
+    """Messages by format; a real program's go to every format, each of which must bear what is meant for another."""
+    found: dict[str, list[bytes]] = defaultdict(list)
+    found["influx"] += [case[1] for case in (*test_influx.ACCEPTED, *test_influx.REFUSED)]
+    found["prometheus"] += [case[1] for case in (*test_exposition.ACCEPTED, *test_exposition.REFUSED)]
+    found["cloudevents"] += [case[1] for case in (*test_cloudevents.ACCEPTED, *test_cloudevents.REFUSED)]
+    for name, _, body, _ in (*test_json_formats.ACCEPTED, *test_json_formats.REFUSED):
+        found[name].append(_encoded(body))
+    for name, body in test_sniffing.LOOKS:
+        found[name].append(_encoded(body))
+    found["json"] += [_encoded(case[1]) for case in (*ACCEPTED, *REFUSED)]
+    found["columnar"] += [payload for payload in found["json"] if b'"series"' in payload]
+    for otlp in _otlp():
+        found["otlp_json"].append(_encoded(otlp))
+        found["otlp_protobuf"].append(json_format.ParseDict(otlp, ExportMetricsServiceRequest()).SerializeToString())
+    samples = [test_remote_write.sample(1.0), test_remote_write.sample(2.5, START + 15_000)]
+    found["remote_write"].append(test_remote_write.first(test_remote_write.one(samples=samples)))
+    found["remote_write_2"].append(test_remote_write.second(unit="seconds", samples=samples))
+    return found
+
+
+def _otlp() -> list[dict[str, Any]]:
+    """A request for each kind of metric."""
+    point, gauge, total = test_otlp.point, test_otlp.gauge, test_otlp.total
+    attributes = [{"key": "code", "value": {"intValue": "200"}}]
+    cumulative = {"aggregationTemporality": 2}
+    buckets = {"count": "9", "sum": 3.5, "bucketCounts": ["7", "2"], "explicitBounds": [0.5]}
+    scaled = {
+        "count": "9",
+        "sum": 3.5,
+        "scale": 1,
+        "zeroCount": "2",
+        "positive": {"offset": 1, "bucketCounts": ["3", "4"]},
+    }
+    quantiles = {"count": "9", "sum": 3.5, "quantileValues": [{"quantile": 0.5, "value": 0.2}]}
+    return [
+        test_otlp.request(metric)
+        for metric in (
+            gauge(point(asDouble=1.5, attributes=attributes), unit="ms"),
+            total(point(asInt="7"), temporality=1),
+            {"name": "h", "histogram": {"dataPoints": [point(**buckets)], **cumulative}},
+            {"name": "e", "exponentialHistogram": {"dataPoints": [point(**scaled)], **cumulative}},
+            {"name": "s", "summary": {"dataPoints": [point(**quantiles)]}},
+        )
+    ]
+
+
+def golden() -> list[bytes]:
+    """What real programs sent."""
+    return [path.read_bytes() for path in sorted(_GOLDEN.rglob("*")) if path.is_file() and path.suffix != ".md"]
+
+
+def _encoded(body: Any) -> bytes:
+    return body if isinstance(body, bytes) else json.dumps(body).encode()

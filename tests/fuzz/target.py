@@ -1,0 +1,92 @@
+"""One decoder under libFuzzer: `python -m tests.fuzz.target FORMAT CORPUS [libFuzzer's options]`.
+
+What is compiled stays as it is: numba cannot compile instrumented code.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import atheris
+
+_ROOT = Path(__file__).parents[2]
+_COMPILED = [
+    ".".join(file.relative_to(_ROOT).with_suffix("").parts)
+    for file in (_ROOT / "pipeline").rglob("*.py")
+    if "import numba" in file.read_text()
+]
+
+with atheris.instrument_imports(include=["pipeline"], exclude=_COMPILED):
+    from pipeline.ingest.formats import FORMATS, by_name
+    from tests.ingest.promises import check_result, decode, fresh_context
+
+if TYPE_CHECKING:
+    from pipeline.errors import DecodeError
+    from pipeline.ingest.formats import Format
+    from pipeline.ingest.points import Context, Points
+
+_LONGEST_S = 0.1
+_TIMES = 10
+_BASE_BYTES = 256 << 10
+_SERIES_BYTES = 4096
+_WEIGH_EVERY = 8
+_KEYS = (None, b"orders")
+
+
+def timed(decoder: Format, payload: bytes, context: Context) -> Points | DecodeError:
+    """Decode within the bound of time. Raises AssertionError."""
+    found, spent = _clocked(decoder, payload, context)
+    if spent > _LONGEST_S:
+        # The machine may have been busy, or this the first call of something compiled.
+        spent = min(_clocked(decoder, payload, fresh_context())[1] for _ in range(3))
+        assert spent <= _LONGEST_S, f"{spent:.3f} s for {len(payload)} bytes"
+    return found
+
+
+def weighed(decoder: Format, payload: bytes, context: Context) -> Points | DecodeError:
+    """Decode within the bound of memory. Raises AssertionError."""
+    known = len(context.catalog)
+    tracemalloc.start()
+    found = decode(decoder, payload, context)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    allowed = _TIMES * len(payload) + _BASE_BYTES + _SERIES_BYTES * (len(context.catalog) - known)
+    assert peak <= allowed, f"{peak} bytes of memory for a message of {len(payload)}"
+    return found
+
+
+def _clocked(decoder: Format, payload: bytes, context: Context) -> tuple[Points | DecodeError, float]:
+    began = time.thread_time()
+    return decode(decoder, payload, context), time.thread_time() - began
+
+
+def main() -> None:
+    """Run until libFuzzer has had its time, or found something."""
+    decoder = by_name(sys.argv[1])
+
+    def one_input(payload: bytes) -> None:
+        context = fresh_context(_KEYS[len(payload) % len(_KEYS)])
+        check_result(timed(decoder, payload, context), decoder, payload, context)
+        # Once more, now that its series are known; memory is slow to trace, so of some messages only.
+        again = weighed if crc32(payload) % _WEIGH_EVERY == 0 else timed
+        check_result(again(decoder, payload, context), decoder, payload, context)
+
+    _warm_up(decoder)
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], one_input)
+    atheris.Fuzz()
+
+
+def _warm_up(decoder: Format) -> None:
+    """Compile what is compiled at its first call, which would be a finding otherwise."""
+    for payload in (b"a,b=c d=1,e=2i 5\n", b"a 1\n", b"{}", b"[]", b"\x0a\x00"):
+        for entry in {decoder, *FORMATS}:
+            decode(entry, payload, fresh_context())
+
+
+if __name__ == "__main__":
+    main()

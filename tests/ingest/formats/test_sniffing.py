@@ -1,0 +1,77 @@
+"""A message that nothing names is told by how it looks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pipeline.ingest.formats import choose
+from tests.builders import START
+from tests.ingest.formats import test_cloudevents, test_exposition, test_influx
+from tests.ingest.formats.test_json_formats import ADAPTER, COUNTER, TELEGRAF, vector
+
+LOOKS: list[tuple[str, Any]] = [
+    ("json", {"name": "up", "labels": {"fields": "x", "metrics": "y", "kind": "z"}, "ts": START, "value": 1}),
+    ("json", {"name": "up", "ts": START, "value": 1, "kind": "gauge"}),
+    ("json", [{"name": "up", "ts": START, "value": 1}]),
+    ("columnar", {"series": [], "ts": [], "value": []}),
+    ("kafka_adapter", ADAPTER),
+    ("telegraf", TELEGRAF),
+    ("telegraf", {"metrics": [TELEGRAF]}),
+    ("vector", COUNTER),
+    ("vector", {"metric": COUNTER}),
+    ("vector", [{"metric": COUNTER}]),
+    ("vector", vector("absolute", aggregated_summary={})),
+    ("vector", {"log": {"message": "x"}}),
+    ("cloudevents", test_cloudevents.event(data=TELEGRAF)),
+    ("influx", b"cpu,host=a usage_idle=98.5 1767225600000000000"),
+    ("influx", b"# a comment\n\ncpu usage_idle=98.5"),
+    ("influx", rb"c\ pu,h\ ost=a\ b usage\ idle=98.5"),
+    ("influx", b'cpu text="a b"'),
+    ("prometheus", b"up 1"),
+    ("prometheus", b'up{job="a b"} 1'),
+    ("prometheus", b'up{expr="a =1"} 1'),
+    ("prometheus", b'{"up"} 1'),
+    ("prometheus", b"# TYPE up gauge\nup 1"),
+    ("prometheus", b"# EOF"),
+    ("prometheus", test_exposition.SCRAPE),
+    ("prometheus", test_exposition.OPENMETRICS),
+]
+
+
+def encoded(body: Any) -> bytes:
+    return body if isinstance(body, bytes) else json.dumps(body).encode()
+
+
+@pytest.mark.parametrize(("name", "body"), LOOKS, ids=lambda value: value if isinstance(value, str) else None)
+def test_the_format_shows(name: str, body: Any) -> None:
+    """Each format is told from all others, with or without a content type that only says the syntax."""
+    payload = encoded(body)
+    assert choose(payload, None, "auto").name == name
+    assert choose(payload, b"text/plain; charset=utf-8", "auto").name == name
+
+
+@pytest.mark.parametrize(
+    ("content_type", "name"),
+    [
+        (b"text/plain; version=0.0.4; charset=utf-8", "prometheus"),
+        (b"application/openmetrics-text; version=1.0.0; charset=utf-8", "prometheus"),
+        (b"application/cloudevents+json; charset=utf-8", "cloudevents"),
+        (b"text/vnd.influx.line-protocol", "influx"),
+    ],
+)
+def test_content_types_name_formats(content_type: bytes, name: str) -> None:
+    """A content type that names a format is believed, whatever the message looks like."""
+    assert choose(b"?", content_type, "auto").name == name
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [case[1] for case in test_influx.ACCEPTED if case[2]],
+    ids=[case[0] for case in test_influx.ACCEPTED if case[2]],
+)
+def test_lines_of_all_kinds_are_seen(payload: bytes) -> None:
+    """Whatever the line protocol can say is told from other text by its second word."""
+    assert choose(payload, None, "auto").name == "influx"

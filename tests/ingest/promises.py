@@ -1,0 +1,70 @@
+"""What every decoder promises of any bytes whatever: for the property tests, and for the fuzzer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.errors import DecodeError
+from pipeline.ingest.catalog import SeriesCatalog
+from pipeline.ingest.deadletters import dead_letter, dead_piece
+from pipeline.ingest.points import Context
+from pipeline.settings import IngestSettings
+from tests.builders import START, message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.ingest.formats import Format
+    from pipeline.ingest.points import Points, Refused
+
+_PIECES = 5
+_SETTINGS = IngestSettings()
+
+
+def fresh_context(key: bytes | None = None) -> Context:
+    """A message that arrived at START, before which no other came."""
+    return Context(SeriesCatalog(_SETTINGS, 4), key, START)
+
+
+def decode(decoder: Format, payload: bytes, context: Context) -> Points | DecodeError:
+    """What the decoder gives, or how it refuses; no other exception is one that it may raise."""
+    try:
+        return decoder.decode(payload, context)
+    except DecodeError as error:
+        return error
+
+
+def check(decoder: Format, payload: bytes, key: bytes | None = None) -> None:
+    """Raises AssertionError where a promise is broken."""
+    context = fresh_context(key)
+    check_result(decode(decoder, payload, context), decoder, payload, context)
+
+
+def check_result(found: Points | DecodeError, decoder: Format, payload: bytes, context: Context) -> None:
+    """Columns of equal length that fit their types, pieces refused alone, or a refusal that says why."""
+    if isinstance(found, DecodeError):
+        assert found.reason
+        assert str(found)
+        # The letter is written whatever the error quotes of the message.
+        assert dead_letter(message(0, payload), found, stage="ingest").value == payload
+        return
+    index, ts, value = (
+        np.asarray(column, dtype=dtype)
+        for column, dtype in zip(found[:3], (np.int64, np.int64, np.float64), strict=True)
+    )
+    assert len(index) == len(ts) == len(value)
+    assert np.all((index >= 0) & (index < len(context.catalog)))
+    assert np.all(ts >= 0)
+    _check_pieces(found.refused, decoder, payload, context)
+
+
+def _check_pieces(refused: Sequence[Refused], decoder: Format, payload: bytes, context: Context) -> None:
+    for piece in refused[:_PIECES]:
+        assert piece.position
+        assert dead_piece(message(0, payload), piece, stage="ingest").value == piece.payload
+        if piece.content_type:
+            continue  # it is of another format
+        again = decode(decoder, piece.payload, context)
+        assert isinstance(again, DecodeError) or (len(again.refused) == 1 and not len(again.ts)), piece

@@ -1,0 +1,334 @@
+from __future__ import annotations
+
+import json
+import math
+import struct
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+
+from pipeline.errors import DecodeError
+from pipeline.ingest import otlp_json, otlp_protobuf
+from pipeline.ingest.catalog import SeriesCatalog
+from pipeline.ingest.points import STALE, Context, Points
+from pipeline.series import parse_canonical
+from pipeline.settings import IngestSettings
+from tests.builders import START
+
+NS = 1_000_000
+MINUTE = 60_000
+
+
+def context(**settings: object) -> Context:
+    return Context(SeriesCatalog(IngestSettings(**settings), 4), None, START)
+
+
+def request(
+    *metrics: dict[str, Any], resource: dict[str, str] | None = None, scope: dict[str, Any] | None = None
+) -> Any:
+    """A request of these metrics, written as OTLP JSON has them."""
+    attributes = [
+        {"key": key, "value": {"stringValue": value}} for key, value in (resource or {"service.name": "shop"}).items()
+    ]
+    return {
+        "resourceMetrics": [
+            {"resource": {"attributes": attributes}, "scopeMetrics": [{"scope": scope or {}, "metrics": list(metrics)}]}
+        ]
+    }
+
+
+def point(**fields: Any) -> dict[str, Any]:
+    return {"timeUnixNano": str(START * NS), **fields}
+
+
+def gauge(*points: dict[str, Any], name: str = "m", unit: str = "") -> dict[str, Any]:
+    return {"name": name, "unit": unit, "gauge": {"dataPoints": list(points)}}
+
+
+def total(*points: dict[str, Any], temporality: int = 2, monotonic: bool = True) -> dict[str, Any]:
+    data = {"dataPoints": list(points), "aggregationTemporality": temporality, "isMonotonic": monotonic}
+    return {"name": "m", "sum": data}
+
+
+def both(body: Any, known: Context | None = None) -> Points:
+    """Points of the request, the same from JSON and from protobuf."""
+    known = known or context()
+    from_json = otlp_json.decode(json.dumps(body).encode(), known)
+    message = json_format.ParseDict(body, ExportMetricsServiceRequest())
+    from_protobuf = otlp_protobuf.decode(message.SerializeToString(), known)
+    assert list(from_json.series) == list(from_protobuf.series)
+    assert list(from_json.ts) == list(from_protobuf.ts)
+    assert [struct.pack("<d", value) for value in from_json.value] == [
+        struct.pack("<d", value) for value in from_protobuf.value
+    ]
+    assert [one.position for one in from_json.refused] == [one.position for one in from_protobuf.refused]
+    return from_json
+
+
+def rows(body: Any) -> dict[str, tuple[str, float]]:
+    """Kind and value by name, with the label that tells it from its sisters."""
+    known = context()
+    points = both(body, known)
+    found = {}
+    for index, value in zip(points.series, points.value, strict=True):
+        series = parse_canonical(known.catalog.canonical[index])
+        label = series.labels.get("le") or series.labels.get("quantile") or ""
+        found[series.name + (f" {label}" if label else "")] = (series.kind.value, float(value))
+    return found
+
+
+def labels(body: Any) -> dict[str, str]:
+    known = context()
+    [index] = both(body, known).series
+    return parse_canonical(known.catalog.canonical[index]).labels
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind"),
+    [
+        (gauge(point(asDouble=1.5)), "gauge"),
+        (total(point(asDouble=1.5)), "counter"),
+        (total(point(asDouble=1.5), temporality=1), "delta"),
+        (total(point(asDouble=1.5), monotonic=False), "gauge"),
+        (total(point(asDouble=1.5), temporality=1, monotonic=False), "delta"),
+    ],
+)
+def test_numbers_have_the_kind_that_the_metric_says(metric: dict[str, Any], kind: str) -> None:
+    """Gauges and sums become one series each."""
+    assert rows(request(metric)) == {"m": (kind, 1.5)}
+
+
+def test_integers_are_texts_in_json() -> None:
+    """64-bit integers come as texts, and keep their value."""
+    assert rows(request(gauge(point(asInt="-9007199254740991")))) == {"m": ("gauge", -9007199254740991.0)}
+
+
+def test_temporality_may_be_named() -> None:
+    """The enum's name is as good as its number."""
+    body = request(total(point(asInt="3"), temporality="AGGREGATION_TEMPORALITY_DELTA"))
+    assert rows(body) == {"m": ("delta", 3.0)}
+
+
+def test_histograms_become_cumulative_buckets() -> None:
+    """Counts between bounds are added up; the last bound is +Inf."""
+    data = point(count="6", sum=7.5, bucketCounts=["1", "2", "3"], explicitBounds=[0.1, 5], min=0.0, max=6.0)
+    body = request({"name": "m", "histogram": {"dataPoints": [data], "aggregationTemporality": 2}})
+    assert rows(body) == {
+        "m_count": ("counter", 6.0),
+        "m_sum": ("counter", 7.5),
+        "m_bucket 0.1": ("bucket", 1.0),
+        "m_bucket 5": ("bucket", 3.0),
+        "m_bucket +Inf": ("bucket", 6.0),
+    }
+
+
+def test_delta_histograms_are_deltas() -> None:
+    """What a delta histogram counts was added since its previous sample."""
+    data = point(count="3", bucketCounts=["1", "2"], explicitBounds=[1])
+    body = request({"name": "m", "histogram": {"dataPoints": [data], "aggregationTemporality": 1}})
+    assert rows(body) == {
+        "m_count": ("delta", 3.0),
+        "m_bucket 1": ("delta_bucket", 1.0),
+        "m_bucket +Inf": ("delta_bucket", 3.0),
+    }
+
+
+def test_exponential_histograms_become_buckets_of_scale_two() -> None:
+    """Finer buckets are merged, and every one that holds anything gives both of its bounds."""
+    data = point(
+        count="7", sum=1.0, scale=3, zeroCount="1", positive={"offset": 0, "bucketCounts": ["2", "1", "0", "3"]}
+    )
+    body = request({"name": "m", "exponentialHistogram": {"dataPoints": [data], "aggregationTemporality": 2}})
+    found = rows(body)
+    assert found["m_bucket 0"] == ("bucket", 1.0)
+    assert found["m_bucket 1"] == ("bucket", 1.0)
+    assert found[f"m_bucket {2**0.25!r}"] == ("bucket", 4.0)
+    assert found[f"m_bucket {2**0.5!r}"] == ("bucket", 7.0)
+    assert found["m_bucket +Inf"] == ("bucket", 7.0)
+
+
+def test_summaries_become_quantiles() -> None:
+    """Quantiles are gauges, count and sum counters."""
+    data = point(count="2", sum=3.0, quantileValues=[{"quantile": 0.5, "value": 1.0}, {"quantile": 1, "value": 2.0}])
+    assert rows(request({"name": "m", "summary": {"dataPoints": [data]}})) == {
+        "m_count": ("counter", 2.0),
+        "m_sum": ("counter", 3.0),
+        "m 0.5": ("gauge", 1.0),
+        "m 1": ("gauge", 2.0),
+    }
+
+
+def test_no_recorded_value_ends_the_series() -> None:
+    """`flags & 1` becomes the staleness marker, whatever value is there."""
+    for fields in ({"asDouble": 5.0}, {}):
+        [value] = both(request(total(point(flags=1, startTimeUnixNano=str((START - MINUTE) * NS), **fields)))).value
+        assert struct.pack("<d", value) == struct.pack("<d", STALE)
+
+
+@pytest.mark.parametrize(
+    ("before", "times"),
+    [(MINUTE, [START - MINUTE, START]), (300_000, [START - 300_000, START]), (300_001, [START]), (0, [START])],
+)
+def test_a_new_start_time_is_a_zero(before: int, times: list[int]) -> None:
+    """A count that began just before its sample was 0 then: so detect sees the reset."""
+    points = both(request(total(point(asInt="7", startTimeUnixNano=str((START - before) * NS)))))
+    assert list(points.ts) == times
+    assert list(points.value) == [0.0, 7.0][-len(times) :]
+
+
+def test_gauges_and_deltas_have_no_zero() -> None:
+    """Only a cumulative count starts at 0."""
+    start = str((START - MINUTE) * NS)
+    for metric in (
+        gauge(point(asInt="7", startTimeUnixNano=start)),
+        total(point(asInt="7", startTimeUnixNano=start), temporality=1),
+    ):
+        assert list(both(request(metric)).value) == [7.0]
+
+
+def test_resource_and_scope_become_labels() -> None:
+    """A point's own attributes count most, then the resource's without `telemetry.*`, then the scope's."""
+    own = {"key": "route", "value": {"stringValue": "/cart"}}
+    body = request(
+        gauge(point(asInt="1", attributes=[own])),
+        resource={"service.name": "shop", "route": "?", "telemetry.sdk.language": "python"},
+        scope={"name": "lib", "version": "1.2", "attributes": [{"key": "a", "value": {"boolValue": True}}]},
+    )
+    assert labels(body) == {
+        "service": "shop",
+        "service.name": "shop",
+        "route": "/cart",
+        "otel.scope.name": "lib",
+        "otel.scope.a": "true",
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"intValue": "5"}, "5"),
+        ({"doubleValue": 0.5}, "0.5"),
+        ({"boolValue": False}, "false"),
+        ({"bytesValue": "AAE="}, "AAE="),
+        ({}, ""),
+        ({"arrayValue": {"values": [{"intValue": "1"}, {"stringValue": "x"}]}}, '[1,"x"]'),
+        ({"kvlistValue": {"values": [{"key": "k", "value": {"boolValue": True}}]}}, '{"k":true}'),
+    ],
+)
+def test_attributes_of_any_type_are_texts(value: dict[str, Any], text: str) -> None:
+    """Every type of attribute has one text, the same from both encodings."""
+    body = request(gauge(point(asInt="1", attributes=[{"key": "x", "value": value}])))
+    assert labels(body)["x"] == text
+
+
+BAD_POINTS = [
+    ("no time", {"asInt": "1"}, "timestamp"),
+    ("far future", point(asInt="1") | {"timeUnixNano": str((START + 2 * 3_600_000) * NS)}, "future"),
+    ("far past", point(asInt="1") | {"timeUnixNano": str((START - 500 * 86_400_000) * NS)}, "past"),
+    ("no value", point(), "fields"),
+    ("too long labels", point(asInt="1", attributes=[{"key": "x", "value": {"stringValue": "y" * 5000}}]), "labels"),
+]
+
+
+@pytest.mark.parametrize(("what", "bad", "reason"), BAD_POINTS, ids=[case[0] for case in BAD_POINTS])
+def test_a_bad_point_is_refused_alone(what: str, bad: dict[str, Any], reason: str) -> None:
+    """The others pass; the piece says where it was, and by itself is refused again for the same reason."""
+    body = request(gauge(point(asInt="1")), gauge(point(asInt="2"), bad, name="n"))
+    assert list(both(body).value) == [1.0, 2.0], what
+    for decoder, payload in (
+        (otlp_json, json.dumps(body).encode()),
+        (otlp_protobuf, json_format.ParseDict(body, ExportMetricsServiceRequest()).SerializeToString()),
+    ):
+        [piece] = decoder.decode(payload, context()).refused
+        assert piece.position == "resourceMetrics[0].scopeMetrics[0].metrics[1].dataPoints[1]"
+        assert piece.error.reason == reason
+        assert decoder.sniff(piece.payload)
+        again = decoder.decode(piece.payload, context())
+        assert [one.error.reason for one in again.refused] == [reason]
+        assert not len(again.ts)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"count": "1", "bucketCounts": ["1"], "explicitBounds": [1.0]},
+        {"count": "2", "bucketCounts": ["1", "1", "0"], "explicitBounds": [2.0, 1.0]},
+    ],
+)
+def test_histograms_that_contradict_themselves_are_refused(data: dict[str, Any]) -> None:
+    """Bounds and buckets that do not fit are no histogram."""
+    body = request({"name": "m", "histogram": {"dataPoints": [point(**data)], "aggregationTemporality": 2}})
+    [piece] = both(body).refused
+    assert piece.error.reason == "fields"
+
+
+def test_a_sum_without_temporality_is_refused() -> None:
+    """Nobody can tell what such a number means."""
+    assert [one.error.reason for one in both(request(total(point(asInt="1"), temporality=0))).refused] == ["fields"]
+
+
+def test_deep_nesting_is_refused() -> None:
+    """An attribute deeper than ingest.max_nesting refuses its point, not the process."""
+    value = AnyValue(string_value="x")
+    for _ in range(30):
+        outer = AnyValue()
+        outer.array_value.values.append(value)
+        value = outer
+    message = json_format.ParseDict(request(gauge(point(asInt="1"))), ExportMetricsServiceRequest())
+    place = message.resource_metrics[0].scope_metrics[0].metrics[0].gauge.data_points[0]
+    place.attributes.append(KeyValue(key="x", value=value))
+    assert [one.error.reason for one in otlp_protobuf.decode(message.SerializeToString(), context()).refused] == [
+        "nesting"
+    ]
+
+
+@pytest.mark.parametrize("payload", [b"\x0a", b"\x0a\x05abc", b"\xff" * 20, b"\x0b" * 5000])
+def test_broken_protobuf_is_refused_as_a_whole(payload: bytes) -> None:
+    """What is no protobuf has no points to save."""
+    with pytest.raises(DecodeError) as caught:
+        otlp_protobuf.decode(payload, context())
+    assert caught.value.reason == "syntax"
+
+
+@given(st.data())
+def test_mutated_requests_raise_only_decode_errors(data: st.DataObject) -> None:
+    """Bytes changed or cut give samples, refused pieces, or a DecodeError, in both encodings."""
+    body = request(
+        gauge(point(asInt="1", attributes=[{"key": "x", "value": {"stringValue": "y"}}])),
+        total(point(asDouble=math.pi, startTimeUnixNano=str((START - MINUTE) * NS))),
+        {
+            "name": "h",
+            "histogram": {
+                "dataPoints": [point(count="3", bucketCounts=["1", "2"], explicitBounds=[1])],
+                "aggregationTemporality": 2,
+            },
+        },
+        {
+            "name": "e",
+            "exponentialHistogram": {
+                "dataPoints": [point(count="3", scale=4, positive={"offset": -5, "bucketCounts": ["1", "2"]})],
+                "aggregationTemporality": 1,
+            },
+        },
+    )
+    message = json_format.ParseDict(body, ExportMetricsServiceRequest()).SerializeToString()
+    for decoder, valid in ((otlp_protobuf, message), (otlp_json, json.dumps(body).encode())):
+        changed = bytearray(valid)
+        places = st.tuples(st.integers(0, len(valid) - 1), st.integers(0, 255))
+        for at, byte in data.draw(st.lists(places, max_size=4)):
+            changed[at] = byte
+        payload = bytes(changed[: data.draw(st.integers(0, len(valid)))] or changed)
+        known = context()
+        try:
+            points = decoder.decode(payload, known)
+        except DecodeError:
+            continue
+        assert len(points.series) == len(points.ts) == len(points.value)
+        assert all(0 <= index < len(known.catalog) for index in points.series)
+        for piece in points.refused:
+            assert [one.error.reason for one in decoder.decode(piece.payload, known).refused] == [piece.error.reason]
