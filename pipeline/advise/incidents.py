@@ -37,6 +37,8 @@ MAX_REACH: Final = 200
 """Services among which the cause of one incident is looked for."""
 MAX_SUSPECTS: Final = 10
 """Services that an incident names as possible causes."""
+NO_DATA: Final = "it sends no data"
+"""Why a service is down whose harm nobody can measure; one that fails is ranked by its harm like any other."""
 MAX_WINDOWS: Final = 8
 """Intervals over which harm is summed at most: what came before tells of an earlier state."""
 DOWN_CERTAINTY: Final = 0.9
@@ -207,7 +209,7 @@ class Incidents:
         return {first << doubling for doubling in range(12)}
 
     def _decide(self, incident: OpenIncident, end_ms: int, frames: Mapping[str, Frame], active: Anomalies) -> None:
-        dead = self._topology.deepest(service for service in incident.services if service in self._down)
+        dead = self._topology.deepest(service for service in incident.services if self._down.get(service) == NO_DATA)
         if dead:
             incident.changed |= not incident.decided or dead != incident.cause
             incident.cause, incident.certainty, incident.decided = dead, DOWN_CERTAINTY, True

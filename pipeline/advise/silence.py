@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.advise.facts import qualifying, symptoms
 from pipeline.advise.frames import milliseconds
+from pipeline.advise.incidents import NO_DATA
 from pipeline.detect.frame import WHOLE_SERVICE_SIGNAL
 from pipeline.records import Severity, from_ms
 
@@ -105,7 +106,7 @@ def of_backends_down(matches: list[Match], frame: Frame) -> tuple[list[Match], l
 
 def _down(frame: Frame) -> str:
     if any(anomaly.signal == WHOLE_SERVICE_SIGNAL for anomaly in frame.anomalies):
-        return "it sends no data"
+        return NO_DATA
     errors, availability = frame.signals.get("http.error_ratio"), frame.signals.get("http.availability")
     failing = max(
         errors.value if errors and errors.value is not None else 0.0,
