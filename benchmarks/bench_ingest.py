@@ -1,7 +1,8 @@
 """Ingest from real Kafka to real Kafka, transactionally, against the ceiling of reading and decoding alone.
 
-Figures are thousands of samples a CPU second of this process. `ceiling` is `getmany` plus msgspec decoding into a
-struct, nothing kept; it and ingest read the same messages in the same run.
+Figures are thousands of samples a CPU second of this process, for single samples of many services and for each format
+of `benchmarks.messages`; `share_of_decoding` compares with decoding the same messages to columns in the same run.
+`ceiling` is `getmany` plus msgspec decoding into a struct, nothing kept; it and ingest read the same messages.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from benchmarks.bench_formats import known
 from benchmarks.harness import Message, broker, drain, fill, fresh_settings, make_topics, median, report, topic_name
+from benchmarks.messages import CASES
 from pipeline.runtime.memory import collect_seldom
 from pipeline.stage import Topic
 
 if TYPE_CHECKING:
+    from benchmarks.messages import Case
     from pipeline.settings import Settings
 
 SINGLES = 400_000
-COLUMNAR_MESSAGES = 6_000
-ROWS = 500
+SAMPLES = 1_000_000
 SERVICES = 50
 SERIES = 1_000
 ROUNDS = 3
@@ -57,23 +60,6 @@ def singles(now: int) -> list[Message]:
     ]
 
 
-def columnar(now: int) -> list[Message]:
-    """A scrape of 500 series a message."""
-    series = json.dumps([{"name": "http_requests_total", "labels": labels(one)} for one in range(ROWS)]).encode()
-    return [
-        (
-            at % 4,
-            b'{"series":%s,"ts":%d,"value":%s}' % (series, now + at, _values(at)),
-            [("content-type", b"application/vnd.duri.columnar+json")],
-        )
-        for at in range(COLUMNAR_MESSAGES)
-    ]
-
-
-def _values(at: int) -> bytes:
-    return json.dumps([at + one * 0.25 for one in range(ROWS)]).encode()
-
-
 async def ceiling(settings: Settings, topic: str, messages: int) -> float:
     """CPU seconds for reading and decoding all messages, keeping nothing."""
     decode = msgspec.json.Decoder(Sample).decode
@@ -92,25 +78,45 @@ async def ceiling(settings: Settings, topic: str, messages: int) -> float:
         return time.process_time() - cpu
 
 
-async def one_round(bootstrap: str) -> dict[str, float]:
-    """Both kinds of message once, on topics of their own."""
-    now = int(time.time() * 1000)
-    single = fresh_settings(bootstrap)
-    await make_topics(single)
-    topic = topic_name(single, Topic.METRICS)
-    await fill(single, topic, singles(now))
-    base = await ceiling(single, topic, SINGLES)
-    cost = await drain(single, "ingest", topic)
-    batches = fresh_settings(bootstrap)
-    await make_topics(batches)
-    await fill(batches, topic_name(batches, Topic.METRICS), columnar(now))
-    columns = await drain(batches, "ingest", topic_name(batches, Topic.METRICS))
+async def singles_round(bootstrap: str) -> dict[str, float]:
+    """Single samples of many services, and the ceiling, on topics of their own."""
+    settings = fresh_settings(bootstrap)
+    await make_topics(settings)
+    topic = topic_name(settings, Topic.METRICS)
+    await fill(settings, topic, singles(int(time.time() * 1000)))
+    base = await ceiling(settings, topic, SINGLES)
+    cost = await drain(settings, "ingest", topic)
     return {
         "ceiling_k_per_cpu_s": SINGLES / base / 1000,
         "singles_k_per_cpu_s": SINGLES / cost.cpu / 1000,
         "singles_share_of_ceiling": base / cost.cpu,
-        "columnar_k_per_cpu_s": COLUMNAR_MESSAGES * ROWS / columns.cpu / 1000,
     }
+
+
+async def format_round(bootstrap: str, name: str, case: Case) -> dict[str, float]:
+    """Messages of one format through ingest, and how much of the rate of decoding alone that is."""
+    now = int(time.time() * 1000)
+    messages = case.make(now, SINGLES if case.samples == 1 else SAMPLES // case.samples)
+    settings = fresh_settings(bootstrap)
+    await make_topics(settings)
+    topic = topic_name(settings, Topic.METRICS)
+    await fill(settings, topic, [(at % 4, payload, []) for at, payload in enumerate(messages)])
+    decoding, records = known(case, messages, now)
+    samples = len(messages) * case.samples
+    alone = decoding.rate(records, samples)
+    cost = await drain(settings, "ingest", topic)
+    return {
+        f"{name}_k_per_cpu_s": samples / cost.cpu / 1000,
+        f"{name}_share_of_decoding": samples / cost.cpu / alone,
+    }
+
+
+async def one_round(bootstrap: str) -> dict[str, float]:
+    """Everything once."""
+    figures = await singles_round(bootstrap)
+    for name, case in CASES.items():
+        figures.update(await format_round(bootstrap, name, case))
+    return figures
 
 
 def main() -> None:

@@ -8,12 +8,17 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from pipeline.errors import EmbeddedBrokerError
 from pipeline.runtime.broker import EmbeddedBroker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# A kernel that is compiled takes seconds, the first time; speed is measured in benchmarks/, not here.
+settings.register_profile("duri", deadline=None)
+settings.load_profile("duri")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

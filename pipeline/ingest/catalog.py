@@ -21,6 +21,8 @@ from pipeline.partitioning import partition_of
 from pipeline.series import SERVICE_LABEL, Kind, Series, kind_of_name, unit_of_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from pipeline.settings import IngestSettings
@@ -62,7 +64,7 @@ class SeriesCatalog:
 
     def clear(self) -> None:
         """Forget all; indexes given out before mean nothing afterwards."""
-        self._by_raw: dict[tuple[str, bytes, bytes | None, str | None, str | None], int] = {}
+        self._by_raw: dict[tuple[str | bytes, bytes, bytes | None, str | None, str | None], int] = {}
         self._by_identity: dict[int, int] = {}
         self.scanner = Scanner()
         self.known = self.scanner.known
@@ -107,6 +109,24 @@ class SeriesCatalog:
             index = self._by_raw[raw] = self.intern(name, texts, key, kind, unit)
             if kind is None and unit is None and self.is_told(texts, key):
                 self.known.learn(number_of(JSON_SAMPLE, bool(key)), name.encode(), labels, index)
+        return index
+
+    def intern_text(
+        self,
+        raw: tuple[bytes, bytes],
+        names: Callable[[bytes, bytes], tuple[str, dict[str, str]]],
+        key: bytes | None,
+        kind_of: Callable[[str], Kind | None],
+    ) -> int:
+        """Index of the series that a text format writes so, raw name and raw labels. Raises DecodeError.
+
+        `names` says what they are, `kind_of` the kind of samples of a name; both are asked once.
+        """
+        known = (*raw, key, None, None)
+        index = self._by_raw.get(known)
+        if index is None:
+            name, labels = names(*raw)
+            index = self._by_raw[known] = self.intern(name, labels, key, kind_of(name), None)
         return index
 
     def is_told(self, labels: dict[str, str], key: bytes | None) -> bool:

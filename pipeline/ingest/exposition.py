@@ -93,8 +93,8 @@ def _take(payload: bytes, at: int, types: Types, context: Context, gathered: Gat
     sample = parse_sample(payload, at)
     ts = context.arrived if sample.ts is None else sample.ts
     context.window.check(ts)
-    name, labels = name_and_labels(sample.name, sample.labels)
-    gathered.add(context.catalog.intern(name, labels, context.key, types.kind(name), None), ts, sample.value)
+    raw = sample.name, sample.labels
+    gathered.add(context.catalog.intern_text(raw, name_and_labels, context.key, types.kind), ts, sample.value)
     return sample.end
 
 

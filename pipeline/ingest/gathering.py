@@ -11,8 +11,9 @@ from pipeline.errors import DecodeError
 from pipeline.ingest.points import Points, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    import msgspec
     import numpy.typing as npt
 
     from pipeline.ingest.points import Context
@@ -52,6 +53,21 @@ class Gathering:
             np.frombuffer(self._value, dtype=np.float64),
             self._refused,
         )
+
+
+def gather_points(
+    points: Iterable[msgspec.Raw], gathered: Gathering, take: Callable[[bytes], None], alone: bytes, position: str
+) -> None:
+    """Read a message of JSON values that stand alone.
+
+    `take` reads one or raises DecodeError; then it is refused: `alone` is a message with a place (`%s`) for it,
+    `position` names it by its number (`%d`).
+    """
+    for place, point in enumerate(points):
+        try:
+            take(bytes(point))
+        except DecodeError as error:
+            gathered.refuse(alone % bytes(point), position % place, error)
 
 
 def gather_lines(

@@ -91,7 +91,7 @@ def _take(payload: bytes, at: int, context: Context, gathered: Gathering, scanne
     known = [context.catalog.intern(name, tags, context.key, None, None) for name in names]
     for index, (_, value) in zip(known, line.fields, strict=True):
         gathered.add(index, ts, value)
-    scanner.learn(line.prefix, zip((field for field, _ in line.fields), known, strict=True))
+    scanner.learn(line.prefix, [(field, index) for (field, _), index in zip(line.fields, known, strict=True)])
     return line.end
 
 

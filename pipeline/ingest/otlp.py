@@ -99,7 +99,7 @@ class _Walk:
         start = point.start_time_unix_nano // _NS
         if point.flags & _NO_VALUE:
             values, start = [STALE] * len(columns), 0
-        self.rows.add(series, [column.kind for column in columns], ts, values, start)
+        self.rows.add_point(series, [column.kind for column in columns], ts, values, start)
         if self._learn is not None and self._context.catalog.is_told(labels, self._context.key):
             self._learn(place, series)
 

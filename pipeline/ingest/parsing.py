@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
 import msgspec
@@ -22,13 +23,14 @@ def parse_json(decoder: msgspec.json.Decoder[Decoded], data: bytes, what: str, *
         raise DecodeError(f"not {what}: {error}", reason=reason or "syntax") from error
 
 
+_OBJECT = re.compile(rb"\s*+\{")
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def has_keys(payload: bytes, *keys: str) -> bool:
     """Whether this is a JSON object with all of these keys, whatever their values."""
-    # A search for bytes is so fast that few messages are parsed for nothing.
-    if not all(f'"{key}"'.encode() in payload for key in keys):
+    # Neither is a text searched, nor an object parsed, for nothing.
+    if _OBJECT.match(payload) is None or not all(f'"{key}"'.encode() in payload for key in keys):
         return False
     try:
         members = _members.decode(payload)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _STAGE: Final = "ingest"
 _LONGEST_SAMPLE: Final = 2048
-_OPEN: Final = ord("{")
+_OPEN: Final = b"{"
 _CHUNK_BYTES: Final = 8 << 20
 """Messages are scanned together up to this many bytes: what compressed ones unfold to must not add up."""
 
@@ -82,6 +82,10 @@ class MessageReader:
 
         arrived int64[n]: Kafka's timestamps, ms.
         """
+        samples = self._all_json_samples(records)
+        if samples:
+            yield from self._take(records, arrived, samples, columns)
+            return
         begin = 0
         chunk = _Chunk()
         for at, record in enumerate(records):
@@ -93,10 +97,24 @@ class MessageReader:
         if len(chunk):
             yield from self._take(records[begin:], arrived[begin:], chunk, columns)
 
+    def _all_json_samples(self, records: Sequence[InputRecord]) -> _Chunk | None:
+        """The messages as one chunk where they look like JSON samples: where each holds one, each must cost little.
+
+        The scanner leaves what is none.
+        """
+        if not (self._looks_at_json and records and (records[0].value or b"").startswith(_OPEN)):
+            return None
+        payloads = [record.value for record in records if record.value and not record.headers]
+        if len(payloads) < len(records) or sum(map(len, payloads)) > _LONGEST_SAMPLE * len(payloads):
+            return None
+        chunk = _Chunk()
+        chunk.payloads, chunk.form, chunk.opened = payloads, Form.JSON_SAMPLE, [None] * len(payloads)
+        return chunk
+
     def _prepare(self, record: InputRecord) -> tuple[bytes, Form, Opened | DecodeError | None]:
         """What is to be scanned of a message, as which form, and what is known of it already."""
         payload = record.value
-        if payload and payload[0] == _OPEN and self._looks_at_json and not record.headers:
+        if payload and payload.startswith(_OPEN) and self._looks_at_json and not record.headers:
             return (payload, Form.JSON_SAMPLE, None) if len(payload) <= _LONGEST_SAMPLE else (b"", Form.NONE, None)
         try:
             opened = self._open(record)
@@ -144,7 +162,7 @@ class MessageReader:
             chunk.form,
             Candidates(
                 payloads=chunk.payloads[begin:],
-                is_keyed=[bool(record.key) for record in records[begin:]],
+                keys=[record.key for record in records[begin:]],
                 earliest=arrived[begin:] - limits.past_ms,
                 latest=arrived[begin:] + limits.future_ms,
             ),

@@ -1,11 +1,11 @@
-"""Collects the samples of a message of independent points, and what a count that began just now tells besides."""
+"""Collects samples of counts that may say when they began, and what that tells besides."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import DecodeError
-from pipeline.ingest.points import Points, Refused
+from pipeline.ingest.gathering import Gathering
 from pipeline.series import Kind
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ RESET_MS: Final = 300_000
 CUMULATIVE: Final = (Kind.COUNTER, Kind.BUCKET)
 
 
-class Rows:
+class Rows(Gathering):
     """Samples in order.
 
     A cumulative count that says when it began, at most `RESET_MS` before its sample, is also 0 at that time: so a reset
@@ -27,11 +27,8 @@ class Rows:
     """
 
     def __init__(self, context: Context) -> None:
+        super().__init__(context)
         self._window = context.window
-        self._series: list[int] = []
-        self._ts: list[int] = []
-        self._value: list[float] = []
-        self._refused: list[Refused] = []
 
     def check_time(self, ts: int) -> None:
         """Raises DecodeError for a time (ms) that no sample may have."""
@@ -39,23 +36,12 @@ class Rows:
             raise DecodeError("a point without a time after 1970", reason="timestamp")
         self._window.check(ts)
 
-    def add(self, series: Sequence[int], kinds: Sequence[Kind], ts: int, values: Sequence[float], start: int) -> None:
-        """Samples at `ts`, ms, of series that began at `start`, ms (0: nobody knows)."""
+    def add_point(
+        self, series: Sequence[int], kinds: Sequence[Kind], ts: int, values: Sequence[float], start: int
+    ) -> None:
+        """Samples at `ts`, ms, of series that began at `start`, ms (0: nobody says)."""
         started = 0 < start < ts <= start + RESET_MS and start >= self._window.earliest
         for index, kind, value in zip(series, kinds, values, strict=True):
             if started and kind in CUMULATIVE:
-                self._append(index, start, 0.0)
-            self._append(index, ts, value)
-
-    def _append(self, index: int, ts: int, value: float) -> None:
-        self._series.append(index)
-        self._ts.append(ts)
-        self._value.append(value)
-
-    def refuse(self, payload: bytes, position: str, error: DecodeError) -> None:
-        """A piece that cannot be taken, as a message by itself."""
-        self._refused.append(Refused(payload, position, error))
-
-    def points(self) -> Points:
-        """All of them."""
-        return Points(self._series, self._ts, self._value, self._refused)
+                self.add(index, start, 0.0)
+            self.add(index, ts, value)

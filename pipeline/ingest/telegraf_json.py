@@ -9,12 +9,12 @@ alone: a bad one does not touch its neighbours.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline.errors import DecodeError
-from pipeline.ingest.gathering import Gathering
+from pipeline.ingest.gathering import Gathering, gather_points
 from pipeline.ingest.influx import series_name
 from pipeline.ingest.parsing import has_keys, parse_json
 from pipeline.ingest.timestamps import to_millis
@@ -49,17 +49,14 @@ def decode(payload: bytes, context: Context) -> Points:
     """Columns of samples; bad metrics of a batch are refused, each with its place. Raises DecodeError."""
     gathered = Gathering(context)
     if not has_keys(payload, "metrics"):
-        _take(payload, context, gathered)
+        _take(context, gathered, payload)
         return gathered.points()
-    for place, metric in enumerate(parse_json(_batch, payload, "a batch of Telegraf metrics").metrics):
-        try:
-            _take(bytes(metric), context, gathered)
-        except DecodeError as error:
-            gathered.refuse(b'{"metrics":[%s]}' % bytes(metric), f"metrics[{place}]", error)
+    metrics = parse_json(_batch, payload, "a batch of Telegraf metrics").metrics
+    gather_points(metrics, gathered, partial(_take, context, gathered), b'{"metrics":[%s]}', "metrics[%d]")
     return gathered.points()
 
 
-def _take(payload: bytes, context: Context, gathered: Gathering) -> None:
+def _take(context: Context, gathered: Gathering, payload: bytes) -> None:
     """Gather the samples of this metric. Raises DecodeError."""
     metric = parse_json(_metric, payload, "a Telegraf metric")
     ts = to_millis(metric.timestamp)

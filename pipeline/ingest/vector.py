@@ -14,13 +14,14 @@ Source: vector.dev/docs/architecture/data-model/metric, and vector's lib/vector-
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 
 from pipeline.errors import DecodeError
-from pipeline.ingest.gathering import Gathering
+from pipeline.ingest.gathering import Gathering, gather_points
 from pipeline.ingest.numerals import to_float
 from pipeline.ingest.parsing import has_keys, parse_json
 from pipeline.ingest.timestamps import to_millis
@@ -188,18 +189,14 @@ def decode(payload: bytes, context: Context) -> Points:
     """Columns of samples; bad metrics of an array are refused, each with its place. Raises DecodeError."""
     gathered = Gathering(context)
     if not payload.lstrip().startswith(b"["):
-        _take(payload, context, gathered)
+        _take(context, gathered, payload)
         return gathered.points()
     events = parse_json(_many, payload, "a list of Vector metrics")
-    for place, event in enumerate(events):
-        try:
-            _take(bytes(event), context, gathered)
-        except DecodeError as error:
-            gathered.refuse(b"[%s]" % bytes(event), f"[{place}]", error)
+    gather_points(events, gathered, partial(_take, context, gathered), b"[%s]", "[%d]")
     return gathered.points()
 
 
-def _take(payload: bytes, context: Context, gathered: Gathering) -> None:
+def _take(context: Context, gathered: Gathering, payload: bytes) -> None:
     """Gather the samples of this metric. Raises DecodeError."""
     metric = _read(payload)
     ts = context.arrived if metric.timestamp is None else to_millis(metric.timestamp)

@@ -120,7 +120,7 @@ class SeriesReader:
 
     def _sample(self, index: int, kind: Kind, sample: Sample, start: int) -> None:
         self.rows.check_time(sample.timestamp)
-        self.rows.add([index], [kind], sample.timestamp, [sample.value], start)
+        self.rows.add_point([index], [kind], sample.timestamp, [sample.value], start)
 
     def _histogram(self, identity: Identity, histogram: Histogram, start: int) -> None:
         self.rows.check_time(histogram.timestamp)
@@ -137,7 +137,7 @@ class SeriesReader:
             values.append(below)
         if is_stale:
             values, start = [STALE] * len(series), 0
-        self.rows.add(series, kinds, histogram.timestamp, values, start)
+        self.rows.add_point(series, kinds, histogram.timestamp, values, start)
 
 
 def _start(series: Any, sample: Sample | Histogram) -> int:

@@ -7,6 +7,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from google.protobuf import json_format
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from tests.builders import START
+from tests.ingest import test_otlp, test_remote_write
 from tests.ingest.formats import test_cloudevents, test_exposition, test_influx, test_json_formats, test_sniffing
 from tests.ingest.test_ingest_stage import ACCEPTED, REFUSED
 
@@ -25,7 +30,39 @@ def seeds() -> dict[str, list[bytes]]:
         found[name].append(_encoded(body))
     found["json"] += [_encoded(case[1]) for case in (*ACCEPTED, *REFUSED)]
     found["columnar"] += [payload for payload in found["json"] if b'"series"' in payload]
+    for otlp in _otlp():
+        found["otlp_json"].append(_encoded(otlp))
+        found["otlp_protobuf"].append(json_format.ParseDict(otlp, ExportMetricsServiceRequest()).SerializeToString())
+    samples = [test_remote_write.sample(1.0), test_remote_write.sample(2.5, START + 15_000)]
+    found["remote_write"].append(test_remote_write.first(test_remote_write.one(samples=samples)))
+    found["remote_write_2"].append(test_remote_write.second(unit="seconds", samples=samples))
     return found
+
+
+def _otlp() -> list[dict[str, Any]]:
+    """A request for each kind of metric."""
+    point, gauge, total = test_otlp.point, test_otlp.gauge, test_otlp.total
+    attributes = [{"key": "code", "value": {"intValue": "200"}}]
+    cumulative = {"aggregationTemporality": 2}
+    buckets = {"count": "9", "sum": 3.5, "bucketCounts": ["7", "2"], "explicitBounds": [0.5]}
+    scaled = {
+        "count": "9",
+        "sum": 3.5,
+        "scale": 1,
+        "zeroCount": "2",
+        "positive": {"offset": 1, "bucketCounts": ["3", "4"]},
+    }
+    quantiles = {"count": "9", "sum": 3.5, "quantileValues": [{"quantile": 0.5, "value": 0.2}]}
+    return [
+        test_otlp.request(metric)
+        for metric in (
+            gauge(point(asDouble=1.5, attributes=attributes), unit="ms"),
+            total(point(asInt="7"), temporality=1),
+            {"name": "h", "histogram": {"dataPoints": [point(**buckets)], **cumulative}},
+            {"name": "e", "exponentialHistogram": {"dataPoints": [point(**scaled)], **cumulative}},
+            {"name": "s", "summary": {"dataPoints": [point(**quantiles)]}},
+        )
+    ]
 
 
 def golden() -> list[bytes]:

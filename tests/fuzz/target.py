@@ -14,10 +14,14 @@ from zlib import crc32
 
 import atheris
 
-_DECODERS = Path(__file__).parents[2] / "pipeline" / "ingest"
-_PLAIN = [f"pipeline.ingest.{file.stem}" for file in _DECODERS.glob("*.py") if "import numba" not in file.read_text()]
+_ROOT = Path(__file__).parents[2]
+_COMPILED = [
+    ".".join(file.relative_to(_ROOT).with_suffix("").parts)
+    for file in (_ROOT / "pipeline").rglob("*.py")
+    if "import numba" in file.read_text()
+]
 
-with atheris.instrument_imports(include=_PLAIN):
+with atheris.instrument_imports(include=["pipeline"], exclude=_COMPILED):
     from pipeline.ingest.formats import FORMATS, by_name
     from tests.ingest.promises import check_result, decode, fresh_context
 

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.errors import SettingsError
 from pipeline.series import Kind, Series, kind_of_name, unit_of_name
 from pipeline.signals.aliases import Aliases, Spelling
-from pipeline.signals.definitions import load_definitions
 from pipeline.stage import Topic
 from tests.builders import START, samples
 from tests.detect.drive import detect_stage, records
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Sent = tuple[str, dict[str, str], float]
 """A series (name and labels) and its value, or where it is a counter its growth a second."""
@@ -293,33 +287,3 @@ def test_an_alias_that_comes_later_is_known_after_a_restart() -> None:
     after = detect_stage()
     after.restore(dict(before.snapshot()))
     assert after._registry.store.rows[0]["kind"] == 1
-
-
-HEAD = "signals:\n  a.b:\n    value: {of: x_seconds}\n"
-MISTAKES = [
-    ("aliases:\n  x_seconds:\n    - {name: y, unit: parsec}\n", 6, "aliases.x_seconds.0", "unit 'parsec' is none of"),
-    (
-        "aliases:\n  x_seconds:\n    - {name: y, unit: MBy}\n",
-        6,
-        "aliases.x_seconds.0.unit",
-        "cannot be turned into 's'",
-    ),
-    ("aliases:\n  x_seconds:\n    - {name: y, unit: ms, scale: 2}\n", 6, "aliases.x_seconds.0", "keep one of them"),
-    ("aliases:\n  x_seconds:\n    - {unit: ms}\n", 6, "aliases.x_seconds.0", "exactly one of name and names"),
-    ("aliases:\n  x_seconds:\n    - {name: y, where: {a: '['}}\n", 6, "where.a", "is no regular expression"),
-    ("aliases:\n  x_seconds:\n    - name: y\n      lables: {a: b}\n", 7, "lables", "Extra inputs"),
-    ("aliases:\n  x_seconds:\n    - {name: x_seconds}\n", 6, "aliases.x_seconds.0", "no alias of its own name"),
-    ("aliases:\n  x_second:\n    - {name: y}\n", 5, "aliases.x_second", "did you mean x_seconds?"),
-]
-
-
-@pytest.mark.parametrize(("text", "line", "key", "expected"), MISTAKES)
-def test_mistakes_are_named(tmp_path: Path, text: str, line: int, key: str, expected: str) -> None:
-    """File, line, key and what was expected."""
-    (tmp_path / "signals.yaml").write_text(HEAD + text)
-    with pytest.raises(SettingsError) as caught:
-        load_definitions(tmp_path)
-    message = str(caught.value)
-    assert message.startswith(f"{tmp_path / 'signals.yaml'}:{line}: ")
-    assert key in message
-    assert expected in message

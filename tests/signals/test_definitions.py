@@ -12,6 +12,7 @@ from pipeline.signals.definitions import load_definitions
 if TYPE_CHECKING:
     from pathlib import Path
 
+ONE = "signals:\n  a.b:\n    value: {of: x_seconds}\n"
 MISTAKES = [
     ("signals: {}\nunwatched:\n  - ok\n  - (_info\n", 4, "unwatched.1", "is no regular expression"),
     (
@@ -24,6 +25,29 @@ MISTAKES = [
     ("signals:\n  a.b:\n    floor: .inf\n    value: {of: x}\n", 3, "signals.a.b.floor", "finite number"),
     ("signals:\n  a.b:\n    value: {of: x, scale: .nan}\n", 3, "signals.a.b.value.scale", "finite number"),
     ("signals:\n  a.b:\n    value: {of: x}\n  a.b:\n    value: {of: y}\n", 4, "a.b", "stands in line 2 already"),
+    (
+        ONE + "aliases:\n  x_seconds:\n    - {name: y, unit: parsec}\n",
+        6,
+        "aliases.x_seconds.0",
+        "unit 'parsec' is none of",
+    ),
+    (
+        ONE + "aliases:\n  x_seconds:\n    - {name: y, unit: MBy}\n",
+        6,
+        "aliases.x_seconds.0.unit",
+        "cannot be turned into 's'",
+    ),
+    (
+        ONE + "aliases:\n  x_seconds:\n    - {name: y, unit: ms, scale: 2}\n",
+        6,
+        "aliases.x_seconds.0",
+        "keep one of them",
+    ),
+    (ONE + "aliases:\n  x_seconds:\n    - {unit: ms}\n", 6, "aliases.x_seconds.0", "exactly one of name and names"),
+    (ONE + "aliases:\n  x_seconds:\n    - {name: y, where: {a: '['}}\n", 6, "where.a", "is no regular expression"),
+    (ONE + "aliases:\n  x_seconds:\n    - name: y\n      lables: {a: b}\n", 7, "lables", "Extra inputs"),
+    (ONE + "aliases:\n  x_seconds:\n    - {name: x_seconds}\n", 6, "aliases.x_seconds.0", "no alias of its own name"),
+    (ONE + "aliases:\n  x_second:\n    - {name: y}\n", 5, "aliases.x_second", "did you mean x_seconds?"),
 ]
 
 

@@ -3,11 +3,13 @@ from __future__ import annotations
 import math
 import struct
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.series import Kind
 from pipeline.signals.advance import TALLIES
 from pipeline.signals.index import SlotIndex
 from pipeline.signals.store import SeriesStore
@@ -53,6 +55,44 @@ def test_counter_reset_counts_from_zero() -> None:
     store, watched = run("http_requests_total", [(0, 100.0), (10, 4.0), (20, 14.0)])
     assert watched[1:] == [0.4, 1.0]
     assert store.rows[0]["increase"] == 14.0
+
+
+def deltas(points: list[tuple[int, float]]) -> tuple[SeriesStore, list[float]]:
+    """As `run`, of a series of increments."""
+    store = SeriesStore(10, GAP_MS)
+    one = msgspec.structs.replace(series("requests"), kind=Kind.DELTA)
+    slots = np.full(len(points), store.add(one.identity(), one), dtype=np.int32)
+    ts = np.array([START + at * 1000 for at, _ in points], dtype=np.int64)
+    watched = store.advance(slots, ts, np.array([value for _, value in points]), 0)
+    return store, watched.tolist()
+
+
+def test_deltas_are_what_was_added_since_the_previous_sample() -> None:
+    """An increment is spread over the time since the previous one; the first is over no known time."""
+    store, watched = deltas([(0, 7.0), (10, 50.0), (30, 20.0)])
+    assert math.isnan(watched[0])
+    assert watched[1:] == [5.0, 1.0]
+    assert (store.rows[0]["increase"], store.rows[0]["elapsed"]) == (70.0, 30_000)
+
+
+def test_deltas_after_a_long_silence_count_over_the_gap() -> None:
+    """What was added is certain, though not when: it is spread over the gap, not over the silence."""
+    store, watched = deltas([(0, 1.0), (3600, 600.0)])
+    assert watched[1] == 2.0
+    assert (store.rows[0]["increase"], store.rows[0]["elapsed"]) == (600.0, GAP_MS)
+
+
+def test_deltas_may_fall() -> None:
+    """A smaller increment is no reset, and a negative one (of a sum that may fall) takes away."""
+    store, watched = deltas([(0, 9.0), (10, 5.0), (20, -15.0)])
+    assert watched[1:] == [0.5, -1.5]
+    assert store.rows[0]["increase"] == -10.0
+
+
+def test_deltas_after_a_staleness_marker_count_from_there() -> None:
+    """A series that ended and began again has grown since it ended."""
+    store, _ = deltas([(0, 1.0), (10, STALE), (20, 5.0)])
+    assert (store.rows[0]["increase"], store.rows[0]["elapsed"]) == (5.0, 10_000)
 
 
 def test_no_rate_across_a_gap() -> None:

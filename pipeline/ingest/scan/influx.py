@@ -14,10 +14,10 @@ import numba
 import numpy as np
 
 from pipeline.ingest.scan.decimals import read_decimal, to_nearest
-from pipeline.ingest.scan.known import INFLUX_FIELD, INFLUX_LINE, MESSAGE_KEY, find, number_of
+from pipeline.ingest.scan.known import INFLUX_FIELD, INFLUX_LINE, find_in, is_same, number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.ingest.scan.known import Arrays
 
 _NEWLINE, _RETURN, _BLANK, _QUOTE, _COMMA, _EQUALS, _BACKSLASH = 10, 13, 32, 34, 44, 61, 92
+_SERIES, _TS, _VALUE = range(3)
 _MINUS, _PLUS, _DOT = 45, 43, 46
 _LOWER_I, _LOWER_U, _LOWER_T, _UPPER_T, _LOWER_F, _UPPER_F = 105, 117, 116, 84, 102, 70
 _TRUE, _FALSE = np.frombuffer(b"true", dtype=np.uint8), np.frombuffer(b"false", dtype=np.uint8)
@@ -35,7 +36,7 @@ _SHORTEST_FIELD = 4
 
 
 class Columns(NamedTuple):
-    """Room for samples. series int64[n], ts int64[n] ms, value float64[n]."""
+    """Samples. series int64[n], ts int64[n] ms, value float64[n]."""
 
     series: npt.NDArray[np.int64]
     ts: npt.NDArray[np.int64]
@@ -57,22 +58,22 @@ class LineScanner:
         self._text = np.frombuffer(payload, dtype=np.uint8)
         self._known = context.catalog.known
         # The key may name the service, so the same line under another one is of other series.
-        self._key = self._known.learn_part(number_of(MESSAGE_KEY, 0), context.key or b"", b"")
+        self._key = self._known.key_part(context.key)
         self._bounds = Bounds(context.arrived, *context.window)
         room = min(payload.count(b"="), len(payload) // _SHORTEST_FIELD + 1)
-        self._columns = Columns(np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.float64))
+        self._found = np.empty((3, room))
 
-    def learn(self, prefix: bytes, series: Iterable[tuple[bytes, int]]) -> None:
+    def learn(self, prefix: bytes, series: Sequence[tuple[bytes, int]]) -> None:
         """Know the series of these fields of lines that begin with this measurement and these tags."""
-        line = self._known.learn_part(number_of(INFLUX_LINE, self._key), prefix, b"")
+        line = self._known.learn_layout(number_of(INFLUX_LINE, self._key), prefix, b"", series)
         for field, index in series:
             self._known.learn(number_of(INFLUX_FIELD, line), field, b"", index)
 
     def scan(self, at: int) -> tuple[Columns, int]:
         """Samples of the lines from this place on, up to one that is not for here, and that line's place."""
-        n, end = _scan(self._text, at, self._key, self._bounds, self._known.arrays, self._columns)
-        room = self._columns
-        return Columns(room.series[:n], room.ts[:n], room.value[:n]), end
+        n, end = _scan(self._text, at, self._key, self._bounds, self._known.arrays, self._found)
+        series, ts, value = self._found[:, :n]
+        return Columns(series.astype(np.int64), ts.astype(np.int64), value.copy()), end
 
 
 @numba.njit(cache=True, nogil=True)
@@ -92,7 +93,7 @@ def _name_end(text: npt.NDArray[np.uint8], at: int) -> int:
     begun = at
     while at < len(text) and text[at] != _NEWLINE:
         c = text[at]
-        if (c in (_EQUALS, _COMMA, _BLANK)) and (at == begun or text[at - 1] != _BACKSLASH):
+        if c in (_EQUALS, _COMMA, _BLANK) and (at == begun or text[at - 1] != _BACKSLASH):
             return at if c == _EQUALS and at > begun else -1
         at += 1
     return -1
@@ -196,12 +197,14 @@ def _time(text: npt.NDArray[np.uint8], at: int, bounds: Bounds) -> tuple[int, in
 
 @numba.njit(cache=True, nogil=True)
 def _fields(
-    text: npt.NDArray[np.uint8], at: int, line: int, known: Arrays, columns: Columns, n: int
+    text: npt.NDArray[np.uint8], at: int, line: int, known: Arrays, found: npt.NDArray[np.float64], n: int
 ) -> tuple[int, int]:
-    """Samples of the fields of a known line from row `n` on, still without their time; rows and the place after the fields.
+    """Samples of the fields of a known line (its layout's place) from column `n` on, still without their time.
 
-    The place is -1 where a field is not for here.
+    Columns in use and the place after the fields, -1 where a field is not for here.
     """
+    arena, digest, entry, blocks = known.arena, known.digest, known.entry, known.blocks
+    expected, last = line + 2, line + 2 + 3 * blocks[line + 1]
     while True:
         name_end = _name_end(text, at)
         if name_end < 0:
@@ -212,11 +215,17 @@ def _fields(
             value, after = _value(text, name_end + 1)
             if after < 0:
                 return n, -1
-            series = find(known, number_of(INFLUX_FIELD, line), text, (at, name_end, name_end, name_end))
+            size = name_end - at
+            if expected < last and blocks[expected + 1] == size and is_same(arena, blocks[expected], text, at, size):
+                series = blocks[expected + 2]
+            else:
+                number = number_of(INFLUX_FIELD, blocks[line])
+                series = find_in(arena, digest, entry, number, text, (at, name_end, name_end, name_end))
             if series < 0:
                 return n, -1
-            columns.series[n] = series
-            columns.value[n] = value
+            expected += 3
+            found[_SERIES, n] = series
+            found[_VALUE, n] = value
             n += 1
         if after < 0 or after >= len(text) or text[after] != _COMMA:
             return n, after
@@ -225,26 +234,28 @@ def _fields(
 
 @numba.njit(cache=True, nogil=True)
 def _scan(
-    text: npt.NDArray[np.uint8], at: int, key: int, bounds: Bounds, known: Arrays, columns: Columns
+    text: npt.NDArray[np.uint8], at: int, key: int, bounds: Bounds, known: Arrays, found: npt.NDArray[np.float64]
 ) -> tuple[int, int]:
     n = 0
+    arena, digest, entry, number = known.arena, known.digest, known.entry, number_of(INFLUX_LINE, key)
     while at < len(text):
         if text[at] == _NEWLINE:
             at += 1
             continue
         prefix_end = _prefix_end(text, at)
-        line = find(known, number_of(INFLUX_LINE, key), text, (at, prefix_end, prefix_end, prefix_end))
+        line = find_in(arena, digest, entry, number, text, (at, prefix_end, prefix_end, prefix_end))
         if line < 0:
             return n, at
         first = prefix_end
         while first < len(text) and text[first] == _BLANK:
             first += 1
-        rows, end = _fields(text, first, line, known, columns, n)
+        used, end = _fields(text, first, line, known, found, n)
         if end < 0:
             return n, at
         ts, end = _time(text, end, bounds)
         if end < 0:
             return n, at
-        columns.ts[n:rows] = ts
-        n, at = rows, end
+        for row in range(n, used):
+            found[_TS, row] = ts
+        n, at = used, end
     return n, at

@@ -13,17 +13,19 @@ import numba
 import numpy as np
 
 from pipeline.ingest.scan.known import JSON_SAMPLE, find, number_of
-from pipeline.ingest.scan.rows import add, bits_of, message_at, note
+from pipeline.ingest.scan.rows import bits_of, message_at
+from pipeline.ingest.scan.words import load8
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pipeline.ingest.scan.known import Arrays
-    from pipeline.ingest.scan.rows import Message, Rows
+    from pipeline.ingest.scan.rows import Rows
 
 _QUOTE, _COLON, _COMMA, _OPEN, _CLOSE, _BACKSLASH = 34, 58, 44, 123, 125, 92
 _BRACKET, _MINUS, _PLUS, _DOT, _ZERO, _NINE = 91, 45, 43, 46, 48, 57
 _LOWER_E, _UPPER_E = 101, 69
+_SPACE = (32, 10, 13, 9)
 _NAME, _LABELS, _TS, _VALUE, _UNKNOWN = 1, 2, 4, 8, 0
 _ALL = _NAME | _LABELS | _TS | _VALUE
 _MILLIS_FROM, _MILLIS_BELOW = 10**11, 10**14
@@ -34,7 +36,9 @@ _POWERS = 10.0 ** np.arange(_EXACT_POWER + 1)
 
 @numba.njit(cache=True, nogil=True)
 def _skip_space(text: npt.NDArray[np.uint8], at: int, end: int) -> int:
-    while at < end and (text[at] == 32 or text[at] == 10 or text[at] == 13 or text[at] == 9):
+    while at < end and (
+        load8(text, at) == 32 or load8(text, at) == 10 or load8(text, at) == 13 or load8(text, at) == 9
+    ):
         at += 1
     return at
 
@@ -43,7 +47,7 @@ def _skip_space(text: npt.NDArray[np.uint8], at: int, end: int) -> int:
 def _string_end(text: npt.NDArray[np.uint8], at: int, end: int) -> int:
     """Position of the closing quote of the text that begins at `at`; -1 for escapes and control characters."""
     while at < end:
-        c = text[at]
+        c = load8(text, at)
         if c == _QUOTE:
             return at
         if c == _BACKSLASH or c < 32:
@@ -57,7 +61,7 @@ def _object_end(text: npt.NDArray[np.uint8], at: int, end: int) -> int:
     """Position after the closing brace of a flat object that begins at `at`; -1 for anything nested."""
     at += 1
     while at < end:
-        c = text[at]
+        c = load8(text, at)
         if c == _QUOTE:
             at = _string_end(text, at + 1, end)
             if at < 0:
@@ -91,34 +95,34 @@ def _number(text: npt.NDArray[np.uint8], at: int, end: int, out: npt.NDArray[np.
 
     out[1] is 1 where it was a plain integer.
     """
-    negative = text[at] == _MINUS
+    negative = load8(text, at) == _MINUS
     if negative:
         at += 1
     first = at
     mantissa, digits, scale = 0, 0, 0
-    while at < end and _ZERO <= text[at] <= _NINE:
-        mantissa = mantissa * 10 + (text[at] - _ZERO)
+    while at < end and _ZERO <= load8(text, at) <= _NINE:
+        mantissa = mantissa * 10 + (load8(text, at) - _ZERO)
         digits += 1
         at += 1
-    if digits == 0 or digits > 18 or (digits > 1 and text[first] == _ZERO):
+    if digits == 0 or digits > 18 or (digits > 1 and load8(text, first) == _ZERO):
         return -1
     out[1] = 1.0
-    if at < end and text[at] == _DOT:
+    if at < end and load8(text, at) == _DOT:
         out[1] = 0.0
         at += 1
         begun = at
-        while at < end and _ZERO <= text[at] <= _NINE:
-            mantissa = mantissa * 10 + (text[at] - _ZERO)
+        while at < end and _ZERO <= load8(text, at) <= _NINE:
+            mantissa = mantissa * 10 + (load8(text, at) - _ZERO)
             digits += 1
             scale -= 1
             at += 1
         if at == begun or digits > 18:
             return -1
-    if at < end and text[at] in (_LOWER_E, _UPPER_E):
+    if at < end and load8(text, at) in (_LOWER_E, _UPPER_E):
         return -1
     if mantissa >= _EXACT_MANTISSA or scale < -_EXACT_POWER:
         return -1
-    value = mantissa / _POWERS[-scale]
+    value = float(mantissa) if scale == 0 else mantissa / _POWERS[-scale]
     # An integer has no negative zero.
     out[0] = -value if negative and not (mantissa == 0 and out[1] == 1.0) else value
     return at
@@ -197,19 +201,18 @@ def scan_samples(
     results: npt.NDArray[np.int64],
 ) -> None:
     """Take messages of one sample; what is given as in `pipeline.ingest.scan.rows`."""
+    # Where a message is one sample, handing tuples of arrays on would cost as much as reading it.
+    spans, numbers, found = rows.spans, rows.numbers, rows.found
+    used = 0
     for i in range(len(places)):
-        note(rows, results, i, _sample(text, message_at(places, i), known, rows))
-
-
-@numba.njit(cache=True, nogil=True)
-def _sample(text: npt.NDArray[np.uint8], message: Message, known: Arrays, rows: Rows) -> bool:
-    """Take a message; False where it is of another form, or its series is not known."""
-    spans, numbers = rows.spans, rows.numbers
-    if not _read(text, message.start, message.end, spans, numbers):
-        return False
-    key = number_of(JSON_SAMPLE, message.is_keyed)
-    series = find(known, key, text, (spans[0], spans[1], spans[2], spans[3]))
-    ts = int(numbers[2])
-    if series < 0 or ts < message.earliest or ts > message.latest:
-        return False
-    return add(rows, series, ts, bits_of(numbers[3]))
+        message = message_at(places, i)
+        if _read(text, message.start, message.end, spans, numbers):
+            key = number_of(JSON_SAMPLE, message.is_keyed)
+            series = find(known, key, text, (spans[0], spans[1], spans[2], spans[3]))
+            ts = int(numbers[2])
+            if series >= 0 and message.earliest <= ts <= message.latest:
+                found[0, used], found[1, used], found[2, used] = series, ts, bits_of(numbers[3])
+                used += 1
+                results[i, 1] = 1
+        results[i, 0] = used
+    rows.used[0] = used

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numba
 import numpy as np
 
+from pipeline.ingest.scan.words import load64
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,7 +24,7 @@ _ARENA_BYTES = 256 << 20
 
 
 JSON_SAMPLE, REMOTE_WRITE, REMOTE_WRITE_2, OTLP_SCOPE, OTLP_METRIC, OTLP_NUMBER, OTLP_HISTOGRAM = range(7)
-MESSAGE_KEY, INFLUX_LINE, INFLUX_FIELD = range(7, 10)
+INFLUX_LINE, INFLUX_FIELD = range(7, 9)
 """Kinds of things that are known: the lowest bits of a key's number."""
 _KIND_BITS = 4
 
@@ -31,7 +33,7 @@ class Arrays(NamedTuple):
     """What is known, as kernels read it.
 
     arena uint8[bytes], digest uint64[places] (0: empty), entry int64[places, 5]; blocks int64[m]: where a key stands
-    for several series, its value is the place of their number, which the series follow.
+    for several series, its value is the place of their number, which the series follow (or of what `learn_layout` has).
     """
 
     arena: npt.NDArray[np.uint8]
@@ -54,6 +56,7 @@ class KnownBytes:
         self._used = 0
         self._count = 0
         self._parts = 0
+        self._keys: dict[bytes, int] = {}
         self._blocks = np.zeros(1024, dtype=np.int64)
         self._blocks_used = 0
         self._allocate(1024)
@@ -63,7 +66,7 @@ class KnownBytes:
         self._entry = np.zeros((places, 5), dtype=np.int64)
 
     def __len__(self) -> int:
-        return self._count
+        return self._count + len(self._keys)
 
     @property
     def is_full(self) -> bool:
@@ -83,17 +86,30 @@ class KnownBytes:
         found = int(find(self.arrays, number, raw, spans))
         if found >= 0:
             return found
-        while self._used + size > len(self._arena):
-            self._arena = np.concatenate([self._arena, np.zeros_like(self._arena)])
         if 2 * (self._count + 1) > len(self._digest):
             self._grow()
-        self._arena[self._used : self._used + size] = raw
-        entry = np.array([self._used, len(a), len(b), number, value], dtype=np.int64)
+        entry = np.array([self._store(raw), len(a), len(b), number, value], dtype=np.int64)
         # What a kernel returns is a Python number, and as such too large to pass on.
         _insert(self._digest, self._entry, np.uint64(_digest(number, raw, spans)), entry)
-        self._used += size
         self._count += 1
         return value
+
+    def _store(self, raw: npt.NDArray[np.uint8]) -> int:
+        """Where in the arena these bytes are from now on."""
+        start, end = self._used, self._used + len(raw)
+        while end > len(self._arena):
+            self._arena = np.concatenate([self._arena, np.zeros_like(self._arena)])
+        self._arena[start:end] = raw
+        self._used = end
+        return start
+
+    def key_part(self, key: bytes | None) -> int:
+        """The number of a message key as a part: where the key may name the service, all is part of it."""
+        part = self._keys.get(key or b"")
+        if part is None:
+            part = self._keys[key or b""] = self._parts
+            self._parts += 1
+        return part
 
     def learn_part(self, number: int, a: bytes, b: bytes) -> int:
         """Know what is not a series but holds some, by a number of its own, which is given."""
@@ -103,15 +119,29 @@ class KnownBytes:
 
     def learn_block(self, number: int, a: bytes, b: bytes, series: Sequence[int]) -> None:
         """Know what gives several series, in order."""
-        start = self._blocks_used
-        if self.learn(number, a, b, start) != start:
-            return
-        stop = start + 1 + len(series)
-        while stop > len(self._blocks):
+        if self.learn(number, a, b, self._blocks_used) == self._blocks_used:
+            self._add_block([len(series), *series])
+
+    def learn_layout(self, number: int, a: bytes, b: bytes, fields: Sequence[tuple[bytes, int]]) -> int:
+        """Know what holds series under names of their own, mostly these in this order; the number of it as a part.
+
+        The block is that number, how many fields there are, and of each the place of its name in the arena, the name's
+        size and the series.
+        """
+        place = self.learn(number, a, b, self._blocks_used)
+        if place == self._blocks_used:
+            names = [(self._store(np.frombuffer(name, dtype=np.uint8)), len(name)) for name, _ in fields]
+            of_each = [part for name, (_, series) in zip(names, fields, strict=True) for part in (*name, series)]
+            self._add_block([self._parts, len(fields), *of_each])
+            self._parts += 1
+        return int(self._blocks[place])
+
+    def _add_block(self, numbers: Sequence[int]) -> None:
+        start, end = self._blocks_used, self._blocks_used + len(numbers)
+        while end > len(self._blocks):
             self._blocks = np.concatenate([self._blocks, np.zeros_like(self._blocks)])
-        self._blocks[start] = len(series)
-        self._blocks[start + 1 : stop] = series
-        self._blocks_used = stop
+        self._blocks[start:end] = numbers
+        self._blocks_used = end
 
     def _grow(self) -> None:
         digests, entries = self._digest, self._entry
@@ -125,13 +155,23 @@ Spans = tuple[int, int, int, int]
 
 
 @numba.njit(cache=True, nogil=True)
+def _mixed(h: np.uint64, text: npt.NDArray[np.uint8], at: int, end: int) -> np.uint64:
+    """FNV-1a over eight bytes at a time (then over the rest one by one), each time folded, as high bits rise only."""
+    while at + 8 <= end:
+        h = (h ^ np.uint64(load64(text, at))) * _FNV_PRIME
+        h ^= h >> np.uint64(32)
+        at += 8
+    while at < end:
+        h = (h ^ np.uint64(text[at])) * _FNV_PRIME
+        at += 1
+    return h
+
+
+@numba.njit(cache=True, nogil=True)
 def _digest(number: int, text: npt.NDArray[np.uint8], spans: Spans) -> np.uint64:
-    """FNV-1a over the number and two spans; never 0, which marks an empty place."""
+    """Hash of the number and two spans; never 0, which marks an empty place."""
     h = (_FNV_OFFSET ^ np.uint64(number)) * _FNV_PRIME
-    for at in range(spans[0], spans[1]):
-        h = (h ^ np.uint64(text[at])) * _FNV_PRIME
-    for at in range(spans[2], spans[3]):
-        h = (h ^ np.uint64(text[at])) * _FNV_PRIME
+    h = _mixed(_mixed(h, text, spans[0], spans[1]), text, spans[2], spans[3])
     h ^= h >> np.uint64(32)
     return h if h != np.uint64(0) else np.uint64(1)
 
@@ -148,29 +188,48 @@ def _insert(
 
 
 @numba.njit(cache=True, nogil=True)
-def _is_same(arena: npt.NDArray[np.uint8], start: int, text: npt.NDArray[np.uint8], at: int, size: int) -> bool:
-    same = True
-    for i in range(size):
-        same = same and arena[start + i] == text[at + i]
-    return same
+def is_same(arena: npt.NDArray[np.uint8], start: int, text: npt.NDArray[np.uint8], at: int, size: int) -> bool:
+    """Whether these bytes of the arena are those of the text."""
+    i = 0
+    while i + 8 <= size:
+        if load64(arena, start + i) != load64(text, at + i):
+            return False
+        i += 8
+    while i < size:
+        if arena[start + i] != text[at + i]:
+            return False
+        i += 1
+    return True
 
 
 @numba.njit(cache=True, nogil=True)
 def find(known: Arrays, number: int, text: npt.NDArray[np.uint8], spans: Spans) -> int:
     """Value of the key with this number and these spans of the text; -1 where it is not known."""
-    digest = _digest(number, text, spans)
+    return find_in(known.arena, known.digest, known.entry, number, text, spans)
+
+
+@numba.njit(cache=True, nogil=True)
+def find_in(
+    arena: npt.NDArray[np.uint8],
+    digest: npt.NDArray[np.uint64],
+    entry: npt.NDArray[np.int64],
+    number: int,
+    text: npt.NDArray[np.uint8],
+    spans: Spans,
+) -> int:
+    """As `find`, for loops: to take an array out of a tuple, or a row out of one, costs more than to look a key up."""
+    wanted = _digest(number, text, spans)
     a_size, b_size = spans[1] - spans[0], spans[3] - spans[2]
-    at = np.int64(digest & np.uint64(len(known.digest) - 1))
-    while known.digest[at] != np.uint64(0):
-        entry = known.entry[at]
+    at = np.int64(wanted & np.uint64(len(digest) - 1))
+    while digest[at] != np.uint64(0):
         if (
-            known.digest[at] == digest
-            and entry[_NUMBER] == number
-            and entry[_A_SIZE] == a_size
-            and entry[_B_SIZE] == b_size
-            and _is_same(known.arena, entry[_START], text, spans[0], a_size)
-            and _is_same(known.arena, entry[_START] + a_size, text, spans[2], b_size)
+            digest[at] == wanted
+            and entry[at, _NUMBER] == number
+            and entry[at, _A_SIZE] == a_size
+            and entry[at, _B_SIZE] == b_size
+            and is_same(arena, entry[at, _START], text, spans[0], a_size)
+            and is_same(arena, entry[at, _START] + a_size, text, spans[2], b_size)
         ):
-            return int(entry[_VALUE])
-        at = (at + 1) & (len(known.digest) - 1)
+            return int(entry[at, _VALUE])
+        at = (at + 1) & (len(digest) - 1)
     return -1

@@ -9,7 +9,8 @@ import numpy as np
 
 from pipeline.ingest.scan.known import OTLP_HISTOGRAM, OTLP_METRIC, OTLP_NUMBER, OTLP_SCOPE, find, number_of
 from pipeline.ingest.scan.rows import STALE_BITS, add, bits_of, message_at, note, starts_here
-from pipeline.ingest.scan.wire import Shape, fixed64, is_utf8, length, read_fields, varint
+from pipeline.ingest.scan.wire import Shape, is_utf8, length, read_fields, varint
+from pipeline.ingest.scan.words import load64
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -316,7 +317,7 @@ def _histogram(
     for i in range(size):
         bits = fields[_SUM, 0]
         if i > has_sum and i < size - 1:
-            count = fixed64(text, fields[_COUNTS, 0] + 8 * (i - has_sum - 1))
+            count = load64(text, fields[_COUNTS, 0] + 8 * (i - has_sum - 1))
             if count < 0 or count > _MAX_COUNT - below:
                 return False
             below += count

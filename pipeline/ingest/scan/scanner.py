@@ -42,13 +42,13 @@ _KERNELS: Final[dict[Form, Callable[..., None]]] = {
 
 
 class Candidates(NamedTuple):
-    """n messages to scan: their bytes (none for one that is not to be scanned), whether they have keys, their windows.
+    """n messages to scan: their bytes (none for one that is not to be scanned), their keys, their windows.
 
     earliest and latest int64[n], ms.
     """
 
     payloads: Sequence[bytes]
-    is_keyed: Sequence[bool]
+    keys: Sequence[bytes | None]
     earliest: npt.NDArray[np.int64]
     latest: npt.NDArray[np.int64]
 
@@ -82,7 +82,7 @@ class Scanner:
         if form is not Form.NONE:
             places = np.empty((n, 4), dtype=np.int64)
             places[:, 0] = np.fromiter(map(len, candidates.payloads), dtype=np.int64, count=n).cumsum()
-            places[:, 1] = np.fromiter(candidates.is_keyed, dtype=np.int64, count=n)
+            places[:, 1] = np.fromiter(map(bool, candidates.keys), dtype=bool, count=n) if any(candidates.keys) else 0
             places[:, 2], places[:, 3] = candidates.earliest, candidates.latest
             _KERNELS[form](text, places, self.known.arrays, rows, results)
         used = int(rows.used[0])

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numba
 import numpy as np
 
+from pipeline.ingest.scan.words import load64
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -58,15 +60,6 @@ def length(text: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
 
 
 @numba.njit(cache=True, nogil=True)
-def fixed64(text: npt.NDArray[np.uint8], at: int) -> int:
-    """Eight bytes, the lowest first, as int64; the caller has seen that they are there."""
-    value = 0
-    for i in range(8):
-        value |= int(text[at + i]) << (8 * i)
-    return value
-
-
-@numba.njit(cache=True, nogil=True)
 def run_end(text: npt.NDArray[np.uint8], at: int, end: int, tag: int) -> int:
     """Position after a run of measured fields with this tag, which begins at `at`."""
     while at < end and text[at] == tag:
@@ -89,7 +82,7 @@ def read_fields(text: npt.NDArray[np.uint8], at: int, end: int, shape: Shape, fi
         number, wire_type = tag >> 3, tag & 7
         bit = np.int64(1) << number
         if wire_type == _FIXED64 and shape.fixed & bit and end - at >= 9:
-            fields[number, 0] = fixed64(text, at + 1)
+            fields[number, 0] = load64(text, at + 1)
             at += 9
         elif wire_type == _VARINT and shape.varint & bit:
             fields[number, 0], at = varint(text, at + 1, end)

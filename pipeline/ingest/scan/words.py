@@ -1,0 +1,48 @@
+"""Bytes read as the machine reads them: one, or eight at once.
+
+numba tests every place for being negative, and makes eight loads of eight bytes; these are one load each. The caller
+has seen that the bytes are there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    import numpy.typing as npt
+
+    Load = Callable[[npt.NDArray[np.uint8], int], int]
+
+
+def _place(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+    return builder.gep(data, [arguments[1]])
+
+
+def _load8(_typing: Any, text: Any, _at: Any) -> tuple[Any, Any]:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte = builder.load(_place(context, builder, signature, arguments))
+        return builder.zext(byte, ir.IntType(64))
+
+    return types.int64(text, types.int64), generate
+
+
+def _load64(_typing: Any, text: Any, _at: Any) -> tuple[Any, Any]:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = _place(context, builder, signature, arguments)
+        return builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
+
+    return types.int64(text, types.int64), generate
+
+
+load8 = cast("Load", intrinsic(_load8))
+"""The byte of uint8[n] at a place."""
+load64 = cast("Load", intrinsic(_load64))
+"""Bytes `at` to `at + 7` of uint8[n] as int64, the lowest first."""
