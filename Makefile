@@ -13,11 +13,11 @@ KAFKA := build/kafka
 KAFKA_RUNS := [ -f $(KAFKA)/pid ] && grep -qs duri "/proc/$$(cat $(KAFKA)/pid)/cmdline"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint conformance fuzz bench proto kafka-up kafka-down clean
+.PHONY: help setup demo test lint conformance fuzz bench bench-million proto kafka-up kafka-down clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  Variables: PYTHON=python3.11 or later, KAFKA_PORT=9092, PYTEST='-k words', FUZZ_SECONDS=600"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  Variables: PYTHON=python3.11 or later, KAFKA_PORT=9092, PYTEST='-k words', FUZZ_SECONDS=600, MINUTES=10"
 
 setup: $(INSTALLED)  ## Make .venv and install everything into it (again only when versions change)
 
@@ -50,8 +50,15 @@ fuzz: setup  ## Throw bytes at every decoder, 10 minutes each (FUZZ_SECONDS=60, 
 conformance: setup  ## Build real producers (needs Go) and check that all they send arrives (CONFORMANCE_S=60 each)
 	$(BIN)/python -m pytest conformance $(PYTEST)
 
+# A million series take a quarter of an hour: by itself.
+BENCHMARKS := $(filter-out %/bench_million.py,$(sort $(wildcard benchmarks/bench_*.py)))
+
 bench: setup  ## Measure; each benchmark prints one line of JSON
-	@for benchmark in $(subst /,.,$(basename $(sort $(wildcard benchmarks/bench_*.py)))); do $(BIN)/python -m "$$benchmark" || exit 1; done
+	@for benchmark in $(subst /,.,$(basename $(BENCHMARKS))); do $(BIN)/python -m "$$benchmark" || exit 1; done
+
+MINUTES ?= 10
+bench-million: setup  ## Measure a million live series on one worker, for MINUTES=10
+	@$(BIN)/python -m benchmarks.bench_million --minutes $(MINUTES)
 
 proto: setup  ## Generate the protobuf modules again after a change of a .proto file
 	cd pipeline/ingest/protobuf && $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. *.proto

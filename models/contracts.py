@@ -46,6 +46,8 @@ class Shape(IntEnum):
     """Larger swings than usual around what is expected."""
     NOVEL = 7
     """None of these, but nothing like it was seen before."""
+    ABSENCE = 8
+    """Bursts of activity that came regularly stay away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Verdicts:
     lower     float64[n]  lower end of the expected band; NaN likewise
     upper     float64[n]  upper end of the expected band; NaN likewise
     shape     int8[n]     a `Shape`: what the anomaly looks like; NONE where there is no alarm
+    settled   bool[n]     true at the sample of an alarm at which its level became the new normal and was learned anew
     """
 
     score: Float32s
@@ -66,6 +69,57 @@ class Verdicts:
     lower: Float64s
     upper: Float64s
     shape: Int8s
+    settled: Bools
+
+
+@dataclass(frozen=True, slots=True)
+class VectorVerdicts:
+    """What a vector learner says of n vectors of k signals; row i belongs to vector i.
+
+    score          float32[n]     how odd the signals are together, 0 to 1, 0.5 at the bar; 0 while warming up
+    alarm          bool[n]        the policy's decision
+    contributions  float64[n, k]  each signal's share of what is odd, together 1; 0 where there is no alarm
+    """
+
+    score: Float32s
+    alarm: Bools
+    contributions: Float64s
+
+
+class VectorLearner(Protocol):
+    """Judges, then learns, one vector of k signals at a time, for many rows; like `OnlineLearner` in all else.
+
+    Vectors of a row come at one step of time. What is not finite in them counts as missing.
+    """
+
+    version: int
+
+    def grow(self, slots: int) -> None:
+        """Make room for slot numbers below `slots`."""
+        ...
+
+    def evict(self, slots: Int32s) -> None:
+        """Forget these rows."""
+        ...
+
+    def compact(self, keep: Int32s) -> None:
+        """Row `keep[i]` becomes row i."""
+        ...
+
+    def score_learn(self, slots: Int32s, values: Float64s, least: Float64s) -> VectorVerdicts:
+        """Score each vector with what was known before it, then learn it.
+
+        slots int32[n], values float64[n, k], least float64[n, k]: differences below it do not matter.
+        """
+        ...
+
+    def snapshot(self) -> Mapping[str, npt.NDArray[np.generic]]:
+        """Copy of the whole state, by column name."""
+        ...
+
+    def restore(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Become the learner that gave this snapshot. Raises ValueError where it does not fit."""
+        ...
 
 
 class OnlineLearner(Protocol):
@@ -84,6 +138,13 @@ class OnlineLearner(Protocol):
 
     def evict(self, slots: Int32s) -> None:
         """Forget these series: their rows become as new."""
+        ...
+
+    def compact(self, keep: Int32s) -> None:
+        """Move rows together: the series in slot `keep[i]` has slot i from now on; the others are forgotten.
+
+        keep int32[n], distinct. Memory of what is gone is given back.
+        """
         ...
 
     def score_learn(self, slots: Int32s, ts: Int64s, values: Float64s) -> Verdicts:

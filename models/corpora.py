@@ -1,7 +1,6 @@
-"""Labelled corpora from disk as arrays: NAB and the cloud series.
+"""Labelled corpora from disk as arrays: NAB, and folders of labelled series.
 
-Both loaders take the folder of the corpus and raise FileNotFoundError where it is not there. Times are read
-as UTC.
+Times are read as UTC.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from models.contracts import Bools, Float64s, Int64s
@@ -34,6 +34,14 @@ class NabFile(NamedTuple):
     values: Float64s
     windows: Int64s
 
+    @property
+    def labels(self) -> Bools:
+        """Rows inside a window, bool[n]."""
+        inside = np.zeros(len(self.ts), np.bool_)
+        for first, last in self.windows:
+            inside[first : last + 1] = True
+        return inside
+
 
 class LabelledFile(NamedTuple):
     """One labelled series: name domain/file.csv, ts int64[n] ms, values float64[n], labels bool[n]."""
@@ -45,36 +53,84 @@ class LabelledFile(NamedTuple):
 
 
 def load_nab(folder: Path) -> list[NabFile]:
-    """Read `data/` and `labels/combined_windows.json` of NAB, by name."""
-    labels = json.loads((folder / "labels" / "combined_windows.json").read_text())
-    return [_nab_file(folder, name, spans) for name, spans in sorted(labels.items())]
+    """Read `data/` and `labels/combined_windows.json` of NAB, by name.
+
+    Raises FileNotFoundError where they are not there, ValueError that names file and line of what cannot be read.
+    """
+    place = folder / "labels" / "combined_windows.json"
+    if not place.is_file():
+        raise FileNotFoundError(
+            f"{folder}: no labels/combined_windows.json; give the folder with NAB's data/ and labels/"
+        )
+    try:
+        labels: dict[str, list[list[str]]] = json.loads(place.read_text(encoding="utf-8"))
+        return [_nab_file(folder, name, spans) for name, spans in sorted(labels.items())]
+    except (json.JSONDecodeError, AttributeError, TypeError) as error:
+        raise ValueError(f"{place}: expected series names, each with pairs of times ({error})") from error
 
 
 def _nab_file(folder: Path, name: str, spans: list[list[str]]) -> NabFile:
-    with (folder / "data" / name).open(newline="") as lines:
-        rows = [(_ms(at), float(value)) for at, value in list(csv.reader(lines))[1:]]
+    path = folder / "data" / name
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: is labelled, but not there; give the folder with NAB's data/ and labels/")
+    rows = [_sample(place, row) for place, row in _rows(path, 2)]
     ts = np.array([at for at, _ in rows], np.int64)
-    windows = [[np.flatnonzero(ts >= _ms(a))[0], np.flatnonzero(ts <= _ms(b))[-1]] for a, b in spans]
+    windows = [_window(path, ts, *span) for span in spans]
     return NabFile(name, ts, np.array([value for _, value in rows]), np.array(windows, np.int64).reshape(-1, 2))
 
 
-def load_cloud(folder: Path) -> list[LabelledFile]:
-    """Read every `domain/series.csv` with the columns TimeStamp, Value, Label; missing values are left out."""
+def _window(path: Path, ts: Int64s, begin: str, end: str) -> tuple[int, int]:
+    # Some series repeat an hour, so times cannot be searched by halves.
+    after, before = np.flatnonzero(ts >= _ms(begin)), np.flatnonzero(ts <= _ms(end))
+    if not len(after) or not len(before) or after[0] > before[-1]:
+        raise ValueError(f"{path}: the labelled window {begin} to {end} lies outside the series")
+    return int(after[0]), int(before[-1])
+
+
+def load_labelled(folder: Path) -> list[LabelledFile]:
+    """Read every `domain/series.csv` with the columns TimeStamp, Value, Label; missing values are left out.
+
+    Raises FileNotFoundError where there is none, ValueError that names file and line of what cannot be read.
+    """
     files = sorted(folder.glob("*/*.csv"))
     if not files:
-        raise FileNotFoundError(f"no domain/series.csv in {folder}")
+        raise FileNotFoundError(f"{folder}: no domain/series.csv in it (columns TimeStamp, Value, Label)")
     return [_labelled_file(path) for path in files]
 
 
 def _labelled_file(path: Path) -> LabelledFile:
-    with path.open(newline="") as lines:
-        rows = [row for row in list(csv.reader(lines))[1:] if row[1] and math.isfinite(float(row[1]))]
-    return LabelledFile(
-        f"{path.parent.name}/{path.name}",
-        np.array([_ms(row[0]) for row in rows], np.int64),
-        np.array([float(row[1]) for row in rows]),
-        np.array([row[2].strip() == "1" for row in rows], np.bool_),
-    )
+    name = f"{path.parent.name}/{path.name}"
+    rows = [(*_sample(place, row), _label(place, row[2])) for place, row in _rows(path, 3) if row[1].strip()]
+    kept = [row for row in rows if math.isfinite(row[1])]
+    if not kept:
+        raise ValueError(f"{path}: holds no sample with a value")
+    ts, values, labels = zip(*kept, strict=True)
+    return LabelledFile(name, np.array(ts, np.int64), np.array(values), np.array(labels, np.bool_))
+
+
+def _rows(path: Path, columns: int) -> Iterator[tuple[str, list[str]]]:
+    """Give each row below the head with its place, `file:line`."""
+    with path.open(newline="", encoding="utf-8") as lines:
+        reader = csv.reader(lines)
+        next(reader, None)
+        for row in reader:
+            place = f"{path}:{reader.line_num}"
+            if len(row) < columns:
+                raise ValueError(f"{place}: has {len(row)} columns where {columns} are expected")
+            yield place, row
+
+
+def _sample(place: str, row: list[str]) -> tuple[int, float]:
+    try:
+        return _ms(row[0]), float(row[1])
+    except ValueError as error:
+        raise ValueError(f"{place}: expected a time and a number, not {row[0]!r}, {row[1]!r}") from error
+
+
+def _label(place: str, text: str) -> bool:
+    if text.strip() not in ("0", "1"):
+        raise ValueError(f"{place}: expected the label 0 or 1, not {text!r}")
+    return text.strip() == "1"
 
 
 def _ms(text: str) -> int:

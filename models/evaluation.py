@@ -48,6 +48,43 @@ class NabResult(NamedTuple):
     threshold: float
 
 
+class NabCurve(NamedTuple):
+    """Raw NAB score of some series at every threshold that makes a difference.
+
+    profile  what counts for how much
+    windows  labelled windows of the series
+    levels   float64[k], descending; the first is infinity, silence
+    raw      float64[k]
+    """
+
+    profile: NabProfile
+    windows: int
+    levels: Float64s
+    raw: Float64s
+
+    def best(self) -> float:
+        """Give the threshold with the highest score, the greatest of equal ones."""
+        return float(self.levels[int(np.argmax(self.raw))])
+
+    def at(self, threshold: float) -> float:
+        """Give the raw score of the rows at or above a threshold."""
+        return float(self.raw[int(np.sum(self.levels >= threshold)) - 1])
+
+    def normalised(self, raw: float) -> float:
+        """Put a raw score of these windows on NAB's scale: 100 * (raw - silent) / (perfect - silent).
+
+        NaN without windows.
+        """
+        if not self.windows:
+            return math.nan
+        silent, perfect = -self.profile.fn * self.windows, self.profile.tp * self.windows
+        return 100.0 * (raw - silent) / (perfect - silent)
+
+
+PROBATION: Final = 0.15
+"""Leading part of a series that is not judged."""
+DAY_MS: Final = 86_400_000
+
 _FULL: Final = 2.0 / (1.0 + math.exp(-5.0)) - 1.0  # worth of a window's first row
 
 
@@ -66,20 +103,20 @@ def nab_probation(length: int) -> int:
 
 
 def nab_score(series: Sequence[NabSeries], profile: NabProfile, threshold: float | None = None) -> NabResult:
-    """Score the rows at or above one threshold over all series: the one given, else the best for the profile.
+    """Score the rows at or above one threshold over all series: the one given, else the best for the profile."""
+    curve = nab_curve(series, profile)
+    level = curve.best() if threshold is None else threshold
+    return NabResult(curve.normalised(curve.at(level)), level)
 
-    Normalised as NAB does: 100 * (raw - silent) / (perfect - silent).
-    """
+
+def nab_curve(series: Sequence[NabSeries], profile: NabProfile) -> NabCurve:
+    """Raw score at every threshold, one over all series; a threshold takes equal scores together."""
     windows = sum(len(one.windows) for one in series)
     rows = _in_descending_order(series)
-    last = np.flatnonzero(np.diff(rows.score, append=-np.inf))  # a threshold takes equal scores together
+    last = np.flatnonzero(np.diff(rows.score, append=-np.inf))
     raw = profile.tp * np.cumsum(rows.gain)[last] + profile.fp * np.cumsum(rows.harm)[last]
     raw -= profile.fn * (windows - np.cumsum(rows.first)[last])
-    levels = np.append(np.inf, rows.score[last])
-    raw = np.append(-profile.fn * windows, raw)
-    best = int(np.argmax(raw)) if threshold is None else int(np.sum(levels >= threshold)) - 1
-    silent, perfect = -profile.fn * windows, profile.tp * windows
-    return NabResult(float(100.0 * (raw[best] - silent) / (perfect - silent)), float(levels[best]))
+    return NabCurve(profile, windows, np.append(np.inf, rows.score[last]), np.append(-profile.fn * windows, raw))
 
 
 def _in_descending_order(series: Sequence[NabSeries]) -> _Credits:
@@ -125,6 +162,7 @@ class EventCounts:
     """Events found and alarms that were right, added up over series with `+`.
 
     delays: samples from an event's start to the first alarm of each found event, at least 0.
+    days: how long the series were judged, 0 where no times were given.
     """
 
     found: int = 0
@@ -132,6 +170,7 @@ class EventCounts:
     right: int = 0
     episodes: int = 0
     delays: tuple[int, ...] = ()
+    days: float = 0.0
 
     def __add__(self, other: EventCounts) -> EventCounts:
         return EventCounts(
@@ -140,6 +179,7 @@ class EventCounts:
             self.right + other.right,
             self.episodes + other.episodes,
             self.delays + other.delays,
+            self.days + other.days,
         )
 
     @property
@@ -159,30 +199,40 @@ class EventCounts:
         return 2.0 * self.precision * self.recall / both if both else 0.0
 
     @property
+    def false_alarms_per_day(self) -> float:
+        """Episodes that were not right for each series-day; NaN without times."""
+        return (self.episodes - self.right) / self.days if self.days else math.nan
+
+    @property
     def delay(self) -> float:
         """Median delay of the found events, in samples; NaN without any."""
-        return float(np.median(self.delays)) if self.delays else float("nan")
+        return float(np.median(self.delays)) if self.delays else math.nan
 
 
-def score_events(labels: Bools, alarm: Bools, *, slack: int = 2, probation: float = 0.15) -> EventCounts:
+def score_events(
+    labels: Bools, alarm: Bools, *, slack: int = 2, start: int | None = None, ts: Int64s | None = None
+) -> EventCounts:
     """Compare alarms bool[n] with labels bool[n] as events.
 
     An event is a run of labelled samples, found if an alarm lies within `slack` samples of it. An episode is
-    a run of alarms at most `slack` apart, right if it lies within `slack` samples of an event. The first part
-    `probation` of the series does not count.
+    a run of alarms at most `slack` apart, right if it lies within `slack` samples of an event. Rows before
+    `start`, 15 % of the series where it is left out, do not count. With times `ts` int64[n] ms, the judged days
+    are counted too.
     """
-    start = int(probation * len(labels))
-    events = list(runs(np.asarray(labels, np.bool_)[start:]))
+    start = int(PROBATION * len(labels)) if start is None else start
+    events = np.array(list(runs(np.asarray(labels, np.bool_)[start:])), np.int64).reshape(-1, 2)
     raised = np.asarray(alarm, np.bool_)[start:]
-    episodes = list(runs(raised, slack))
-    where = np.flatnonzero(raised)
-    delays = []
-    for first, last in events:
-        at = np.searchsorted(where, first - slack)
-        if at < len(where) and where[at] <= last + slack:
-            delays.append(max(int(where[at]) - first, 0))
-    right = sum(any(a <= last + slack and b >= first - slack for first, last in events) for a, b in episodes)
-    return EventCounts(len(delays), len(events), right, len(episodes), tuple(delays))
+    episodes = np.array(list(runs(raised, slack)), np.int64).reshape(-1, 2)
+    where = np.append(np.flatnonzero(raised), len(labels) + 2 * slack + 1)
+    first = where[np.searchsorted(where, events[:, 0] - slack)]
+    found = first <= events[:, 1] + slack
+    delays = np.maximum(first - events[:, 0], 0)[found]
+    # Events ascend and do not overlap: the first that ends late enough is the one to look at.
+    ends = np.append(events[:, 1] + slack, len(labels) + 2 * slack + 1)
+    begins = np.append(events[:, 0] - slack, len(labels) + 2 * slack + 1)
+    right = begins[np.searchsorted(ends, episodes[:, 0])] <= episodes[:, 1]
+    days = float(ts[-1] - ts[start]) / DAY_MS if ts is not None and start < len(ts) else 0.0
+    return EventCounts(int(found.sum()), len(events), int(right.sum()), len(episodes), tuple(delays.tolist()), days)
 
 
 def runs(flags: Bools, gap: int = 1) -> Iterator[tuple[int, int]]:

@@ -8,6 +8,7 @@
     │   └── SourceError        who is asked for samples (Prometheus, Docker) refuses
     │       └── SourceUnavailableError  nobody answers there now                      (retry)
     ├── StateError             a snapshot that cannot be restored
+    ├── MissingExtraError      an optional library is not installed                  (exit 2)
     ├── LifecycleError         a move that a state machine does not allow
     └── BrokerError            Kafka
         ├── BrokerUnavailableError  nobody answers there                              (retry)
@@ -67,6 +68,12 @@ class SourceUnavailableError(SourceError):
 
 class StateError(DuriError):
     """A snapshot does not fit this program: the message names both versions."""
+
+
+class MissingExtraError(DuriError):
+    """What was asked for needs a library that is an extra: the message says how to install it."""
+
+    exit_status = 2
 
 
 class LifecycleError(DuriError):

@@ -188,6 +188,33 @@ class IngestSettings(Section):
     )
 
 
+class MultivariateSection(Section):
+    """Judging all signals of a service together."""
+
+    enabled: bool = True
+    sensitivity: Annotated[float, Field(ge=0.25, le=4)] = Field(
+        default=1.0, description="Alarms are raised at 1 / sensitivity of the usual bar"
+    )
+    warmup_s: Annotated[float, Field(ge=0, le=604_800)] = Field(
+        default=28_800.0, description="A service is not judged before it was seen for so long"
+    )
+    river: str | None = Field(
+        default=None,
+        description="An anomaly detector of River, such as anomaly.HalfSpaceTrees. Where absent: the distance from "
+        "what the signals usually do together, which finds more and costs less",
+    )
+    parameters: dict[str, Any] = Field(default_factory=dict, description="Parameters of that detector")
+
+    @model_validator(mode="after")
+    def _runnable(self) -> Self:
+        if self.river is not None or self.parameters:
+            # River takes seconds to import; only who names one of its models waits for it.
+            from models.multivariate.learner import MultivariateSettings  # noqa: PLC0415
+
+            MultivariateSettings(river=self.river, parameters=self.parameters)
+        return self
+
+
 class DetectSettings(Section):
     """Learning and flagging."""
 
@@ -209,6 +236,7 @@ class DetectSettings(Section):
     tick_hold_s: Seconds = Field(
         default=120.0, description="A silent partition's event time moves on only after this long"
     )
+    multivariate: MultivariateSection = MultivariateSection()
     timezone: str = Field(default="UTC", description="IANA time zone of the daily and weekly seasons")
 
     @field_validator("timezone")
@@ -330,13 +358,16 @@ def load_settings(path: Path | None = None, *, overrides: dict[str, Any] | None 
 
 def _variables() -> Iterator[tuple[str, Any]]:
     """Every variable that is a setting, with its type."""
-    for name, field in Settings.model_fields.items():
-        variable = f"{ENVIRONMENT_PREFIX}{name}".upper()
-        yield variable, field.annotation
+    yield from _variables_of(Settings, ENVIRONMENT_PREFIX)
+
+
+def _variables_of(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, field in section.model_fields.items():
+        variable = f"{prefix}{name}".upper()
         kind: Any = field.annotation
+        yield variable, kind
         if _is_section(kind):
-            for key, inner in kind.model_fields.items():
-                yield f"{variable}__{key}".upper(), inner.annotation
+            yield from _variables_of(kind, f"{variable}__")
 
 
 def _is_section(kind: Any) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from models.columns import Columns
+from models.columns import Columnar, Columns
 from models.contracts import Verdicts
 from models.online import kernel, novelty, season
 from models.online.clock import zone_offsets
@@ -16,8 +16,7 @@ from models.online.tuning import Tuning
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy.typing as npt
-
+    from models.columns import Array
     from models.contracts import Float64s, Int32s, Int64s
 
 
@@ -48,13 +47,31 @@ def _within(name: str, value: float, low: float, high: float) -> None:
         raise ValueError(f"{name} must be {low:g} to {high:g}, not {value!r}")
 
 
-class Bank:
+_LEFT_IN_4: Final = ("recent", "novel_alarms", "lone_spikes", "spiked", "novel_since")
+_NEW_IN_4: Final = {
+    "f8": ("usual_offset", "run_level", "run_offset", "run_spread"),
+    "f4": (
+        *("trust", "bursts", "bursting", "away", "longest_away", "rising", "run", "run_units", "hushed"),
+        *("days", "day_left", "spike_today", "spike_usual", "spike_varies", "drift_today", "drift_usual"),
+        *("drift_varies", "apart_today", "apart_usual", "apart_varies"),
+    ),
+}
+
+
+def _with_routine(columns: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Version 3 to 4: levels, seasons and what was seen stay; what a usual day holds is learned from now on."""
+    rows = len(columns["row.n"])
+    kept = {name: column for name, column in columns.items() if name.removeprefix("row.") not in _LEFT_IN_4}
+    return {**kept, **{f"row.{name}": np.zeros(rows, dtype) for dtype, names in _NEW_IN_4.items() for name in names}}
+
+
+class Bank(Columnar):
     """Novelty and magnitude of many series behind one answer (`OnlineLearner`); 1.8 KB a series.
 
     Raises ValueError for an unknown time zone.
     """
 
-    version: int = 3
+    version: int = 4
 
     def __init__(self, settings: BankSettings | None = None) -> None:
         settings = settings or BankSettings()
@@ -64,7 +81,7 @@ class Bank:
             rearm_s=settings.rearm_s,
             spike=usual.spike / settings.sensitivity,
             drifted=usual.drifted / settings.sensitivity,
-            news=usual.news / settings.sensitivity,
+            novel=usual.novel / settings.sensitivity,
         )
         self._offsets = zone_offsets(settings.timezone)
         self._columns = Columns(
@@ -75,20 +92,13 @@ class Bank:
                 "bits": ("u8", (novelty.CHANNELS, 2, novelty.WORDS)),
                 "wait": ("u1", (novelty.DELAY, novelty.CHANNELS, 2)),
             },
+            {3: _with_routine},
         )
 
     @property
     def bytes_per_series(self) -> int:
         """Bytes of state of one series."""
         return self._columns.bytes_per_slot
-
-    def grow(self, slots: int) -> None:
-        """Make room for slots below `slots`."""
-        self._columns.grow(slots)
-
-    def evict(self, slots: Int32s) -> None:
-        """Forget these series."""
-        self._columns.evict(slots)
 
     def score_learn(self, slots: Int32s, ts: Int64s, values: Float64s) -> Verdicts:
         """Score each sample with what was known before it, then learn it.
@@ -105,14 +115,7 @@ class Bank:
             np.empty(n),
             np.empty(n),
             np.zeros(n, np.int8),
+            np.zeros(n, np.bool_),
         )
         kernel.run(self._tuning, self._offsets, state, kernel.Input(slots, ts, values), out)
         return Verdicts(*out)
-
-    def snapshot(self) -> Mapping[str, npt.NDArray[np.generic]]:
-        """Copy of the whole state."""
-        return self._columns.snapshot()
-
-    def restore(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        """Become the bank that gave this snapshot; ValueError where it does not fit."""
-        self._columns.restore(state)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 import numba
 import numpy as np
 
-from models.online import clock, magnitude, novelty, policy, season, shape
+from models.online import clock, magnitude, novelty, policy, routine, season, settling, shape, stillness
 from models.online.clock import Offsets, offset_index
 
 if TYPE_CHECKING:
@@ -31,9 +31,12 @@ ROW: Final = np.dtype(
         ("unit_age", "f8"),  # s since the present unit of time began
         *season.FIELDS,
         *magnitude.FIELDS,
+        *stillness.FIELDS,
         *novelty.FIELDS,
+        *routine.FIELDS,
         *policy.FIELDS,
         *shape.FIELDS,
+        *settling.FIELDS,
     ],
     align=True,
 )
@@ -65,6 +68,7 @@ class Output(NamedTuple):
     lower: Float64s
     upper: Float64s
     shape: Int8s
+    settled: Bools
 
 
 _LARGEST: Final = 1e150  # values beyond are learned as this, so that no square overflows
@@ -78,7 +82,7 @@ def run(tuning: Tuning, offsets: Offsets, state: State, samples: Input, out: Out
 
 def _fingerprint() -> str:
     """Hash the sources that are compiled into the kernel."""
-    parts = [clock, magnitude, novelty, policy, season, shape]
+    parts = [clock, magnitude, novelty, policy, routine, season, settling, shape, stillness]
     sources = b"".join(Path(str(part.__file__)).read_bytes() for part in parts)
     return hashlib.sha256(sources).hexdigest()
 
@@ -106,6 +110,9 @@ def _compiled(fingerprint: str) -> Callable[[Tuning, Offsets, State, Input, Outp
 def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: Input, out: Output) -> None:
     zone = 0
     for i in range(len(samples.slots)):
+        if not np.isfinite(samples.values[i]):
+            out.expected[i] = out.lower[i] = out.upper[i] = np.nan
+            continue
         slot = samples.slots[i]
         row = state.row[slot]
         value = min(max(samples.values[i], -_LARGEST), _LARGEST)
@@ -124,7 +131,7 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
         week = season.weekly(state.profile[slot], at, age) + row.anchor
         expected = season.believed(row, day, week)
         guess = magnitude.judge(row, tuning, value, expected)
-        reach = tuning.spike * guess.scale if known else np.nan
+        reach = routine.spike_bar(row, tuning) * guess.scale if known else np.nan
         out.expected[i] = guess.expected if known else np.nan
         out.lower[i], out.upper[i] = guess.expected - reach, guess.expected + reach
 
@@ -135,15 +142,18 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
         opens = _opens_unit(row, gap, unit)
         evidence = novelty.evidence(row, state.bits[slot], state.wait[slot], value, rest, elapsed, opens)
         shape.follow(row, tuning, guess.distance, elapsed)
-        still = magnitude.still(row, tuning, value, elapsed)
-        parts = policy.weigh(row, tuning, evidence, guess.distance, drift, still)
-        strong = policy.strength(tuning, parts)
+        still = stillness.standstill(row, tuning, value, elapsed)
+        away = stillness.absence(row, tuning, guess.distance, elapsed)
+        parts = policy.weigh(row, tuning, evidence, guess, drift, still, away)
+        strong = policy.strength(parts)
         if known:
-            out.score[i] = policy.score(parts, strong, policy.news(row, tuning, parts, gap / unit))
-            policy.decide(row, tuning, parts, strong, gap, unit)
-            out.alarm[i] = row.alarm > 0.0
+            opens_alarm = policy.decide(row, tuning, strong, gap, unit)
+            out.score[i] = policy.score(strong, opens_alarm)
             out.shape[i] = shape.name(row, tuning, parts, guess)
-        policy.follow(row, tuning, evidence, strong, elapsed)
+            out.alarm[i] = row.alarm > 0.0
+            out.settled[i] = settling.follow(row, tuning, value, expected, guess, elapsed)
+            routine.follow(row, tuning, guess, drift, gap)
+        policy.follow(row, tuning, evidence.swift + evidence.steady, strong, elapsed)
         season.compare(row, day, week, value, elapsed)
         magnitude.learn(row, tuning, value, expected, elapsed)
         season.learn(state.profile[slot], at, value - row.anchor, lasted, age, tuning.season_rate)
@@ -154,8 +164,9 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
 @numba.njit(nogil=True, error_model="numpy")
 def _begin(row: Any, now: float, value: float) -> None:
     row.first = row.last = now
-    row.anchor = row.level = row.recent = row.least = row.most = value
+    row.anchor = row.level = row.least = row.most = value
     row.unit_age = 1e30  # the first sample opens a unit
+    row.day_left = routine.DAY_S
 
 
 @numba.njit(nogil=True, error_model="numpy")

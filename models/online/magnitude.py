@@ -17,32 +17,31 @@ if TYPE_CHECKING:
 
 FIELDS: Final[list[Any]] = [
     ("level", "f8"),
-    ("recent", "f8"),  # level of late
     ("spread", "f8"),  # mean absolute residual of the level
     ("least", "f8"),  # range of values, forgotten slowly
     ("most", "f8"),
     ("offset", "f8"),  # of the present from the season
+    ("usual_offset", "f8"),  # what that is of old
     ("season_spread", "f8"),
     ("season_most", "f8"),  # largest residual of the season, forgotten slowly
     ("seasons", "f4"),  # samples judged by the season
+    ("trust", "f4"),  # share of the last samples for which the season was the better guide
     ("drift", "f4"),  # short mean of the distances
-    ("before", "f8"),  # the value before
-    ("moves", "f4"),  # share of samples that differ from the one before
-    ("still", "f4"),  # units without a change
-    ("longest", "f4"),  # longest standstill, forgotten slowly
 ]
 
 _SIGMA: Final = 1.2533  # standard deviation over mean absolute deviation of a Gaussian: sqrt(pi / 2)
-_MOVES_UNITS: Final = 300.0
-_MOVING: Final = 0.5  # share of samples that move, in a series whose standstill means something
 _YOUNG: Final = 30.0
+_TRUST_UNITS: Final = 500.0
+_OFFSET_UNITS: Final = 2000.0
+_TRUSTED: Final = 0.4  # share
 _MOST: Final = 1e3  # deviations, where counting ends
 
 
 class Guess(NamedTuple):
     """What is expected, and how far the sample is from it, in robust standard deviations.
 
-    distance: the one that counts. from_level, from_season: from each, 0 without a season.
+    distance: the one that counts. from_level, from_season: from each, 0 without a season. apart: of the level of late
+    from the season.
     """
 
     expected: float
@@ -50,6 +49,7 @@ class Guess(NamedTuple):
     distance: float
     from_level: float
     from_season: float
+    apart: float
 
 
 @numba.njit(nogil=True, error_model="numpy")
@@ -58,18 +58,20 @@ def judge(row: Any, tuning: Tuning, value: float, season: float) -> Guess:
     noise = 1e-9 * abs(row.level) + 1e-300
     scale = _SIGMA * row.spread + tuning.range_floor * (row.most - row.least) + noise
     by_level = value - row.level
-    proven = row.seasons > tuning.season_samples and row.season_spread < tuning.season_better * row.spread
-    if math.isnan(season) or not proven:
-        z = _bounded(by_level / scale)
-        return Guess(row.level, scale, z, z, 0.0)
-    by_season = value - season - row.offset
     own = _SIGMA * row.season_spread + 2.0 * tuning.range_floor * row.season_most + noise
-    # a season that comes earlier or later than usual is wrong for hours, yet nothing happened just now
-    by_recent = value - row.recent
-    nearer = by_season if abs(by_season) <= abs(by_recent) else by_recent
-    return Guess(
-        season + row.offset, own, _bounded(nearer / own), _bounded(by_level / scale), _bounded(by_season / own)
-    )
+    # a season that is dropped is soon the worse guide, yet it is the season that the series is apart from
+    apart = _bounded((row.offset - row.usual_offset) / own) if row.trust > _TRUSTED else 0.0
+    if math.isnan(season) or not _proven(row, tuning):
+        z = _bounded(by_level / scale)
+        return Guess(row.level, scale, z, z, 0.0, apart)
+    z = _bounded((value - season - row.offset) / own)
+    return Guess(season + row.offset, own, z, _bounded(by_level / scale), z, apart)
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def _proven(row: Any, tuning: Tuning) -> bool:
+    """Whether the season is the better guide at present."""
+    return bool(row.seasons > tuning.season_samples and row.season_spread < tuning.season_better * row.spread)
 
 
 @numba.njit(nogil=True, error_model="numpy")
@@ -86,34 +88,16 @@ def drift(row: Any, tuning: Tuning, distance: float, elapsed: float) -> float:
 
 
 @numba.njit(nogil=True, error_model="numpy")
-def still(row: Any, tuning: Tuning, value: float, elapsed: float) -> float:
-    """Update and give the standstill as a part of what this series may do; 0 where it moves or seldom does.
-
-    So a series that never moved is not in alarm, and one that stopped for good ceases to be.
-    """
-    moved = value != row.before
-    if moved:
-        row.longest = max(row.still, row.longest * (1.0 - min(1e-4 * elapsed, 1.0)))
-        row.still = 0.0
-        row.before = value
-    else:
-        row.still += elapsed
-    row.moves += max(min(elapsed / _MOVES_UNITS, 1.0), 1.0 / (row.n + 1.0)) * ((1.0 if moved else 0.0) - row.moves)
-    if row.moves < _MOVING:
-        return 0.0
-    return float(row.still / (tuning.still_units + tuning.still_times * row.longest))
-
-
-@numba.njit(nogil=True, error_model="numpy")
 def learn(row: Any, tuning: Tuning, value: float, season: float, elapsed: float) -> None:
     """Learn a sample; `elapsed` in units of time since the one before."""
     if row.n == 0.0:
-        row.level = row.recent = row.least = row.most = value
-    row.recent += _rate(elapsed, tuning.recent_units) * (value - row.recent)
+        row.level = row.least = row.most = value
     level_rate = max(_rate(elapsed, tuning.level_units), 1.0 / (row.n + 1.0))
     scale_rate = max(_rate(elapsed, tuning.scale_units), 1.0 / (row.n + 1.0))
     fade = tuning.fade * _rate(elapsed, tuning.scale_units)
     if not math.isnan(season):
+        row.trust += _rate(elapsed, _TRUST_UNITS) * ((1.0 if _proven(row, tuning) else 0.0) - row.trust)
+        row.usual_offset += _rate(elapsed, _OFFSET_UNITS) * (row.offset - row.usual_offset)
         _learn_season(row, tuning, value - season - row.offset, level_rate, scale_rate, fade)
     row.least = min(value, row.least + fade * (row.level - row.least))
     row.most = max(value, row.most + fade * (row.level - row.most))

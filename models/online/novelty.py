@@ -9,7 +9,7 @@ how far its channels lie from everything remembered. Measured design: docs/learn
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numba
 import numpy as np
@@ -26,7 +26,7 @@ DELAY: Final = 20
 _WIDTH: Final = 0.03  # of a bin
 _GENERATION: Final = 10_000  # units of time that one of two bitmaps collects
 _WEIGHTS: Final = (1.0, 0.5, 1.0, 2.0, 1.0, 1.0)
-_MEANS: Final = (5.5, 23.5, 143.5)  # time constants in units, those of means over 12, 48 and 288
+_MEANS: Final = (5.5, 23.5, 80.0)  # time constants in units, those of means over 12, 48 and 160
 _SEASON_MEAN: Final = 2.5
 _MINIMA: Final = 6
 _SLOW: Final = 3e-4  # rate of level and spread, a unit
@@ -57,6 +57,16 @@ FIELDS: Final[list[Any]] = [
 (uint8[DELAY, CHANNELS, 2], least and greatest of a unit)."""
 
 
+class Evidence(NamedTuple):
+    """Summed log distances from what was seen, each >= 0 and 0 while young.
+
+    swift: of the channels that one sample can move. steady: of those that it cannot.
+    """
+
+    swift: float
+    steady: float
+
+
 @numba.njit(nogil=True, error_model="numpy")
 def evidence(
     row: Any,
@@ -66,8 +76,8 @@ def evidence(
     from_season: float,
     elapsed: float,
     opens_unit: bool,
-) -> float:
-    """Judge and learn one sample: summed log distance from what was seen, >= 0; 0 while young.
+) -> Evidence:
+    """Judge and learn one sample.
 
     from_season: its distance from the season. elapsed: units of time since the sample before.
     """
@@ -85,14 +95,15 @@ def evidence(
     least = row.minima[0]
     for k in range(1, _MINIMA):
         least = min(least, row.minima[k])
-    total = _channel(row, bits, wait, 0, z, opens_unit, young)
+    swift = _channel(row, bits, wait, 0, z, opens_unit, young)
+    steady = 0.0
     for k in range(3):
         row.means[k] += _share(row, elapsed, _MEANS[k]) * (z - row.means[k])
-        total += _channel(row, bits, wait, k + 1, row.means[k], opens_unit, young)
+        steady += _channel(row, bits, wait, k + 1, row.means[k], opens_unit, young)
     row.season_mean += _share(row, elapsed, _SEASON_MEAN) * (s - row.season_mean)
-    total += _channel(row, bits, wait, 4, least, opens_unit, young)
-    total += _channel(row, bits, wait, 5, row.season_mean, opens_unit, young)
-    return float(total)
+    swift += _channel(row, bits, wait, 4, least, opens_unit, young)
+    swift += _channel(row, bits, wait, 5, row.season_mean, opens_unit, young)
+    return Evidence(swift, steady)
 
 
 @numba.njit(nogil=True, error_model="numpy")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FIELDS: Final[list[Any]] = [
     ("rough", "f4"),  # short mean of distances without sign
+    ("rising", "f4"),  # units since the short mean of distances left its usual place
     ("shape", "i1"),  # name of the alarm that is open
 ]
 
@@ -26,9 +27,12 @@ _FLATLINE: Final = int(Shape.FLATLINE)
 _SEASON: Final = int(Shape.SEASON)
 _VARIANCE: Final = int(Shape.VARIANCE)
 _NOVEL: Final = int(Shape.NOVEL)
+_ABSENCE: Final = int(Shape.ABSENCE)
 
 _ROUGH: Final = 1.6  # twice the mean distance of Gaussian noise
-_SLOW: Final = 0.55  # a drift that is complete while single samples are below this part of their bar crept up
+_SPIKY: Final = 0.55  # part of its bar at which a single sample names the alarm
+_LEFT: Final = 0.35  # part of the drift's floor at which it has left its usual place
+_SUDDEN: Final = 8.0  # units from there to the bar: what takes longer crept up
 _WITHIN: Final = 0.7  # deviations from the level that are nothing special
 _OFF: Final = 2.0  # deviations from the season that are
 
@@ -37,6 +41,7 @@ _OFF: Final = 2.0  # deviations from the season that are
 def follow(row: Any, tuning: Tuning, distance: float, elapsed: float) -> None:
     """Follow how rough the series is; twice as long a memory as that of the drift."""
     x = elapsed / (2.0 * tuning.drift_units)
+    row.rising = row.rising + elapsed if abs(row.drift) > _LEFT * tuning.drifted else 0.0
     row.rough += x / (1.0 + x) * (min(abs(distance), tuning.drift_clip) - row.rough)
 
 
@@ -47,12 +52,16 @@ def name(row: Any, tuning: Tuning, parts: Parts, guess: Guess) -> int:
         row.shape = _NONE
     elif parts.still >= 1.0:
         row.shape = _FLATLINE
+    elif parts.away >= 1.0:
+        row.shape = _ABSENCE
+    elif parts.apart >= 1.0:
+        row.shape = _SEASON
     elif parts.drift >= 1.0 and row.shape not in (_SHIFT, _TREND, _SEASON):
-        row.shape = _SHIFT if row.shape == _SPIKE or parts.spike > _SLOW else _TREND
+        row.shape = _SHIFT if row.rising <= _SUDDEN else _TREND
     elif row.rough > _ROUGH and abs(row.drift) < 0.5 * tuning.drifted:
         row.shape = _VARIANCE
     elif row.shape == _NONE:
-        row.shape = _SPIKE if parts.spike >= parts.novel or parts.spike > _SLOW else _NOVEL
+        row.shape = _SPIKE if parts.spike >= parts.novel or parts.spike > _SPIKY else _NOVEL
     elif row.shape == _NOVEL and abs(guess.from_season) > _OFF:
         row.shape = _TREND if abs(guess.from_level) > _WITHIN else _SEASON
     return int(row.shape)

@@ -43,6 +43,7 @@ class OpenAnomaly(msgspec.Struct):
     opened_at: Moment
     observed: float | None
     expected: float | None
+    contributions: dict[str, float] = {}
 
 
 class Source(msgspec.Struct, gc=False):

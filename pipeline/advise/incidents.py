@@ -258,6 +258,9 @@ def _loudest(services: list[str], active: Anomalies) -> str:
 def _headline(anomalies: list[OpenAnomaly]) -> str:
     """The worst anomaly in words."""
     worst = min(anomalies, key=lambda anomaly: (-anomaly.severity.rank, -anomaly.score, anomaly.signal, anomaly.id))
+    if worst.contributions:
+        names = ", ".join(worst.contributions)
+        return f"{names} unusual together" if len(worst.contributions) > 1 else f"{names} unusual beside the others"
     observed = "no data" if worst.observed is None else f"{worst.observed:.4g}"
     expected = "" if worst.expected is None else f" (expected {worst.expected:.4g})"
     return f"{worst.signal} {observed}{expected}"

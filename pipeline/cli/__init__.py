@@ -39,6 +39,7 @@ def _register() -> None:
     """Add every command; imported late, so that `import pipeline.cli` stays cheap."""
     from pipeline.cli.backfill import backfill  # noqa: PLC0415
     from pipeline.cli.backtest import backtest  # noqa: PLC0415
+    from pipeline.cli.bench import bench  # noqa: PLC0415
     from pipeline.cli.bridge import bridge  # noqa: PLC0415
     from pipeline.cli.broker import broker  # noqa: PLC0415
     from pipeline.cli.catalogue import catalogue  # noqa: PLC0415
@@ -62,6 +63,7 @@ def _register() -> None:
         "topics": topics,
         "deadletter": deadletter,
         "catalogue": catalogue,
+        "bench": bench,
     }
     for name, group in groups.items():
         app.add_typer(group, name=name)

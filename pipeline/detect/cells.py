@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from models.columns import Columns
+from models.slots import Slots, renumbered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,28 +17,46 @@ if TYPE_CHECKING:
 _LAYOUT_VERSION = 1
 
 
+class Rows(Protocol):
+    """What is kept by slot."""
+
+    def evict(self, slots: npt.NDArray[np.int32]) -> None:
+        """Make these rows as new."""
+        ...
+
+    def compact(self, keep: npt.NDArray[np.int32]) -> None:
+        """Row `keep[i]` becomes row i."""
+        ...
+
+
 class Cells:
     """A slot for each cell that was ever asked for one, until its service row is evicted."""
 
     def __init__(self, columns: int) -> None:
         # Slot + 1; 0, as new, is none.
         self._cells = Columns(_LAYOUT_VERSION, {"slot": ("i4", (columns,))})
-        self._free: list[int] = []
-        self.slots = 0
+        self._slots = Slots()
+
+    @property
+    def slots(self) -> int:
         """All slot numbers are below this."""
+        return self._slots.used
 
     def grow(self, rows: int) -> None:
         """Make room for service rows below `rows`."""
         self._cells.grow(rows)
 
-    def evict(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        """These services are gone; the slots that are free now, in order."""
+    def evict(self, rows: npt.NDArray[np.int32], kept: Rows) -> None:
+        """These services are gone, and what is `kept` of them by slot; where few are left, these move together."""
         slots = self._cells["slot"][rows]
-        gone = np.sort(slots[slots > 0]) - np.int32(1)
-        # Highest first, so that the lowest free slot is given out next.
-        self._free = sorted({*self._free, *gone.tolist()}, reverse=True)
+        gone = (np.sort(slots[slots > 0]) - 1).astype(np.int32)
+        kept.evict(gone)
+        self._slots.give_back(gone)
         self._cells.evict(rows)
-        return gone.astype(np.int32)
+        if self._slots.is_sparse:
+            keep = self._slots.compact()
+            self._cells["slot"][: self._cells.slots] = renumbered(self.table(), keep) + 1
+            kept.compact(keep)
 
     def table(self) -> npt.NDArray[np.int32]:
         """Slot of every cell, -1 where it has none; int32[rows, columns]."""
@@ -52,12 +71,7 @@ class Cells:
         """Slots of these cells; those that have none are given one, in this order."""
         cells = self._cells["slot"]
         for at in np.flatnonzero(cells[rows, columns] == 0).tolist():
-            if self._free:
-                slot = self._free.pop()
-            else:
-                slot = self.slots
-                self.slots += 1
-            cells[rows[at], columns[at]] = slot + 1
+            cells[rows[at], columns[at]] = self._slots.take() + 1
         taken: npt.NDArray[np.int32] = cells[rows, columns] - np.int32(1)
         return taken
 
@@ -68,9 +82,7 @@ class Cells:
     def restore(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Become what gave this snapshot. Raises ValueError where it does not fit."""
         self._cells.restore({name: part for name, part in state.items() if name != "slots"})
-        self.slots = int(np.asarray(state["slots"])[0])
-        taken = set(self.table().ravel().tolist())
-        self._free = [slot for slot in range(self.slots - 1, -1, -1) if slot not in taken]
+        self._slots.restore(int(np.asarray(state["slots"])[0]), self.table().ravel().tolist())
 
 
 def prefixed(**parts: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, npt.NDArray[np.generic]]:

@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.detect.absent import AbsentData
-from pipeline.detect.frame import WHOLE_SERVICE, WHOLE_SERVICE_SIGNAL, ClosedFrame, Flag
+from pipeline.detect.frame import (
+    TOGETHER,
+    TOGETHER_SIGNAL,
+    WHOLE_SERVICE,
+    WHOLE_SERVICE_SIGNAL,
+    ClosedFrame,
+    Flag,
+)
 from pipeline.detect.frames import FrameWriter, ServiceFrame, Source
 from pipeline.detect.learned import LearnedSignals
 from pipeline.detect.lifecycle import About, Anomalies, Key, Observation
 from pipeline.detect.recent import RecentValues
 from pipeline.detect.regression import RegressionRules
 from pipeline.detect.static import StaticRules
+from pipeline.detect.together import BAR, SignalsTogether
 from pipeline.records import Provenance
 
 if TYPE_CHECKING:
@@ -39,7 +47,11 @@ class FrameCloser:
         self._registry = registry
         self._anomalies = anomalies
         self._signals = signals
-        self._column_of = {**{name: column for column, name in enumerate(signals)}, WHOLE_SERVICE_SIGNAL: WHOLE_SERVICE}
+        self._column_of = {
+            **{name: column for column, name in enumerate(signals)},
+            WHOLE_SERVICE_SIGNAL: WHOLE_SERVICE,
+            TOGETHER_SIGNAL: TOGETHER,
+        }
         self._units = [signal.unit for signal in definitions.signals.values()]
         self._writer = FrameWriter(signals, list(definitions.settings))
         self._static = StaticRules(configuration.thresholds.rules, signals, patience)
@@ -51,6 +63,11 @@ class FrameCloser:
             "absent": AbsentData(len(signals), patience),
             "learned": self._learned,
         }
+        self._together: SignalsTogether | None = None
+        if configuration.multivariate is not None:
+            # After the learners: it judges by what they expected.
+            self._together = SignalsTogether(definitions.signals, self._learned, configuration.multivariate)
+            self._parts["multivariate"] = self._together
 
     def close(self, start: int, end: int, source: Source) -> Iterator[Anomaly | Output]:
         """Close the frame [start, end) ms: anomalies' state changes, then a frame for each service."""
@@ -119,11 +136,14 @@ class FrameCloser:
                 yield record
 
     def _signal_name(self, column: int) -> str:
-        return WHOLE_SERVICE_SIGNAL if column == WHOLE_SERVICE else self._signals[column]
+        return {WHOLE_SERVICE: WHOLE_SERVICE_SIGNAL, TOGETHER: TOGETHER_SIGNAL}.get(column) or self._signals[column]
 
     def _observe(self, row: int, column: int, frame: ClosedFrame) -> Observation:
         if column == WHOLE_SERVICE:
             return Observation(at=frame.end)
+        if column == TOGETHER:
+            value = float("nan") if self._together is None else float(self._together.score[row])
+            return Observation(at=frame.end, value=value, expected=0.0, lower=0.0, upper=BAR)
         learned = self._learned
         return Observation(
             at=frame.end,
@@ -135,7 +155,7 @@ class FrameCloser:
 
     def _about(self, row: int, column: int, end: int, source: Source) -> About:
         provenance = Provenance(topic=source.topic, partition=source.partition, offset=source.offset)
-        if column == WHOLE_SERVICE:
+        if column in (WHOLE_SERVICE, TOGETHER):
             return About(unit="", labels={}, provenance=provenance)
         recent = self._recent.of(row, column, end)
         return About(unit=self._units[column], labels={}, provenance=provenance, recent=recent)
@@ -151,7 +171,13 @@ class FrameCloser:
             score=learned.score[row],
             settings=values.settings[row],
             anomalies=self._anomalies.of(service),
+            together=None if self._together is None else float(self._together.score[row]),
         )
+
+    def statistics(self) -> dict[str, float]:
+        """Models that failed, by error."""
+        failures = {} if self._together is None else self._together.failures
+        return {f'model_failures_total{{error="{error}"}}': float(count) for error, count in failures.items()}
 
     def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
         """Copy of the detectors' state."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from models.multivariate.learner import MultivariateSettings
 from models.online.bank import BankSettings
 from pipeline.detect.lifecycle import LifecycleSettings
 from pipeline.detect.thresholds import load_thresholds
@@ -28,6 +29,8 @@ class DetectConfiguration:
     thresholds: Thresholds
     bank: BankSettings
     max_series: int
+    multivariate: MultivariateSettings | None = None
+    """None: signals are not judged together."""
 
     @property
     def frame_ms(self) -> int:
@@ -68,4 +71,18 @@ def load_detection(config_dir: Path, settings: DetectSettings, *, partitions: in
         thresholds=load_thresholds(config_dir, definitions),
         bank=BankSettings(timezone=settings.timezone),
         max_series=max(1, settings.max_series // partitions),
+        multivariate=_multivariate(settings),
+    )
+
+
+def _multivariate(settings: DetectSettings) -> MultivariateSettings | None:
+    wanted = settings.multivariate
+    if not wanted.enabled:
+        return None
+    return MultivariateSettings(
+        step_s=settings.frame_s,
+        warmup_s=wanted.warmup_s,
+        sensitivity=wanted.sensitivity,
+        river=wanted.river,
+        parameters=wanted.parameters,
     )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from models.contracts import Shape
     from pipeline.records import Detector, Severity
 
 
@@ -30,11 +31,21 @@ class ClosedFrame:
     sampled: npt.NDArray[np.bool_]
 
 
+class Contributor(NamedTuple):
+    """A signal that takes part in what is odd about several: its share of it, its value and what was expected."""
+
+    signal: str
+    share: float
+    observed: float
+    expected: float
+
+
 class Flag(NamedTuple):
     """One detector fires on one signal of one service in this frame.
 
-    `column` is the signal's, or `WHOLE_SERVICE`. `since` is when the condition began to hold (ms), where the detector
-    knows it.
+    `column` is the signal's, or `WHOLE_SERVICE` or `TOGETHER`. `since` is when the condition began to hold (ms), where
+    the detector knows it. `shape` is what it looks like, where the detector tells. `settled`: from now on this is the
+    normal.
     """
 
     row: int
@@ -45,11 +56,17 @@ class Flag(NamedTuple):
     since: int
     rule: str | None = None
     threshold: float | None = None
+    shape: Shape | None = None
+    settled: bool = False
+    contributors: tuple[Contributor, ...] = ()
 
 
 WHOLE_SERVICE = -1
 WHOLE_SERVICE_SIGNAL = "samples"
 """Name of the pseudo-signal that stands for all data of a service."""
+TOGETHER = -2
+TOGETHER_SIGNAL = "signals"
+"""Name of the pseudo-signal that stands for all signals of a service taken together."""
 
 
 class FrameDetector(Protocol):

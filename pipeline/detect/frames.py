@@ -44,6 +44,7 @@ class ServiceFrame(NamedTuple):
     score: npt.NDArray[np.float64]
     settings: npt.NDArray[np.float64]
     anomalies: Sequence[Open]
+    together: float | None = None
 
 
 class FrameWriter:
@@ -56,7 +57,7 @@ class FrameWriter:
 
     def output(self, frame: ServiceFrame, start: int, end: int, source: Source) -> Output:
         """The frame [start, end) ms as an output for `duri.frames`."""
-        body = {
+        body: dict[str, object] = {
             "schema_version": SCHEMA_VERSION,
             "service": frame.service,
             "system": self._system,
@@ -71,6 +72,8 @@ class FrameWriter:
             "anomalies": [_open_entry(anomaly) for anomaly in frame.anomalies],
             "source": {"topic": source.topic, "partition": source.partition, "offset": source.offset},
         }
+        if frame.together is not None:
+            body["together"] = frame.together
         identity = content_id("frame", frame.service, start)
         return Output(
             topic=Topic.FRAMES,
@@ -100,7 +103,8 @@ class FrameWriter:
 
 def _open_entry(anomaly: Open) -> dict[str, object]:
     firing = anomaly.firing_now()
-    return {
+    shares = {one.signal: one.share for one in anomaly.contributors}
+    entry: dict[str, object] = {
         "id": anomaly.id,
         "signal": anomaly.signal,
         "labels": anomaly.labels,
@@ -114,6 +118,7 @@ def _open_entry(anomaly: Open) -> dict[str, object]:
         "expected": or_none(anomaly.expected),
         "lead_s": anomaly.lead_s,
     }
+    return entry | ({"contributions": shares} if shares else {})
 
 
 def iso(ms: int) -> str:

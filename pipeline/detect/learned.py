@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.contracts import Shape
 from models.online.bank import Bank, BankSettings
 from pipeline.detect.cells import Cells, part_of, prefixed
 from pipeline.detect.frame import ClosedFrame, Flag
@@ -39,7 +40,7 @@ class LearnedSignals:
 
     def evict(self, rows: npt.NDArray[np.int32]) -> None:
         """These services are gone."""
-        self._bank.evict(self._cells.evict(rows))
+        self._cells.evict(rows, self._bank)
 
     def judge(self, frame: ClosedFrame) -> Iterator[Flag]:
         """What the learners find abnormal in this frame, by more than the signal's floors."""
@@ -65,6 +66,8 @@ class LearnedSignals:
                 severity=self._severity(column, float(deviation[at])),
                 score=float(verdicts.score[at]),
                 since=frame.end,
+                shape=Shape(int(verdicts.shape[at])),
+                settled=bool(verdicts.settled[at]),
             )
 
     def _severity(self, column: int, deviation: float) -> Severity:

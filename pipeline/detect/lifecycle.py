@@ -1,6 +1,7 @@
 """The life of an anomaly: opened once, updated when it gets worse, closed when nothing fires any more.
 
     (none) --fires--> opened --worse, joined, or a while later--> updated --silent for `close_after`--> closed
+                                                                  or all that fires says: the new normal
 
 One record a state change; a detector that comes and goes within an anomaly causes none.
 """
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from pipeline.detect.opened import Fired, Open, anomaly_record
+from pipeline.detect.opened import Contributing, Fired, Open, anomaly_record
 from pipeline.errors import StateError
 from pipeline.records import (
     Anomaly,
@@ -105,6 +106,8 @@ class Anomalies:
             now = self._begin(key, flags, observation, about)
             return self._report(now, AnomalyState.OPENED, observation.at)
         self._continue(now, flags, observation)
+        if all(flag.settled for flag in flags):
+            return self._close(now, observation.at, because="new_normal")
         due = observation.at - now.reported >= self._settings.update_every
         worse = now.severity.rank > now.reported_severity.rank
         if due or worse or len(now.fired) > now.reported_fired:
@@ -119,12 +122,12 @@ class Anomalies:
         _remember(now, observation)
         if observation.at - now.last < self._settings.close_after:
             return None
-        return self._close(now, observation.at, gone=False)
+        return self._close(now, observation.at, because=_why_closed(now))
 
     def gone(self, key: Key, at: int) -> Anomaly | None:
         """The series or service is gone."""
         now = self._open.get(key)
-        return None if now is None else self._close(now, at, gone=True)
+        return None if now is None else self._close(now, at, because="series_gone")
 
     def _begin(self, key: Key, flags: Sequence[Flag], observation: Observation, about: About) -> Open:
         now = Open(
@@ -160,6 +163,7 @@ class Anomalies:
         now.last = observation.at
         for flag in flags:
             _join(now, flag, observation.at)
+            _note_contributors(now, flag)
         now.severity = max((fired.severity for fired in now.fired), key=lambda severity: severity.rank)
         if math.isnan(observation.value):
             return
@@ -172,14 +176,13 @@ class Anomalies:
         now.reported, now.reported_severity, now.reported_fired = at, now.severity, len(now.fired)
         return anomaly_record(now, state, self._model_version)
 
-    def _close(self, now: Open, at: int, *, gone: bool) -> Anomaly:
+    def _close(self, now: Open, at: int, *, because: ClosedBecause) -> Anomaly:
         key = Key(now.service, now.signal, now.entity)
         del self._open[key]
         siblings = self._by_service[key.service]
         del siblings[key]
         if not siblings:
             del self._by_service[key.service]
-        because: ClosedBecause = "series_gone" if gone else _why_closed(now)
         return anomaly_record(now, AnomalyState.CLOSED, self._model_version, closed=at, because=because)
 
     def snapshot(self) -> bytes:
@@ -215,6 +218,12 @@ def _remember(now: Open, observation: Observation) -> None:
     del now.recent[:-RECENT]
 
 
+def _note_contributors(now: Open, flag: Flag) -> None:
+    if flag.contributors and flag.score >= now.contributed:
+        now.contributed = flag.score
+        now.contributors = [Contributing(*one) for one in flag.contributors]
+
+
 def _join(now: Open, flag: Flag, at: int) -> None:
     for fired in now.fired:
         if fired.detector is flag.detector and fired.rule == flag.rule:
@@ -223,6 +232,7 @@ def _join(now: Open, flag: Flag, at: int) -> None:
                 fired.since = flag.since
             fired.last = at
             fired.score = max(fired.score, flag.score)
+            fired.shape = _shape_name(flag) or fired.shape
             if flag.severity.rank > fired.severity.rank:
                 fired.severity = flag.severity
             return
@@ -236,8 +246,13 @@ def _join(now: Open, flag: Flag, at: int) -> None:
             first=at,
             last=at,
             threshold=flag.threshold,
+            shape=_shape_name(flag),
         )
     )
+
+
+def _shape_name(flag: Flag) -> str | None:
+    return flag.shape.name.lower() if flag.shape else None
 
 
 def _why_closed(now: Open) -> ClosedBecause:

@@ -10,6 +10,7 @@ from pipeline.records import (
     Anomaly,
     AnomalyState,
     ClosedBecause,
+    Contribution,
     Detector,
     Direction,
     Firing,
@@ -30,6 +31,16 @@ class Fired(msgspec.Struct):
     first: int
     last: int
     threshold: float | None
+    shape: str | None = None
+
+
+class Contributing(msgspec.Struct):
+    """A signal that takes part in an anomaly of several, when it was oddest."""
+
+    signal: str
+    share: float
+    observed: float
+    expected: float
 
 
 class Open(msgspec.Struct):
@@ -57,6 +68,9 @@ class Open(msgspec.Struct):
     reported: int
     reported_severity: Severity
     reported_fired: int
+    contributors: list[Contributing] = []
+    contributed: float = 0.0
+    """Score at which they were noted."""
 
     @property
     def score(self) -> float:
@@ -72,6 +86,11 @@ class Open(msgspec.Struct):
         if math.isnan(deviation) or deviation == 0:
             return Direction.NONE
         return Direction.UP if deviation > 0 else Direction.DOWN
+
+    @property
+    def shape(self) -> str | None:
+        """What it looks like, as the learners name it."""
+        return next((fired.shape for fired in self.fired if fired.shape is not None), None)
 
     @property
     def lead_s(self) -> float | None:
@@ -112,6 +131,7 @@ def anomaly_record(
         upper=or_none(now.upper),
         score=now.score,
         direction=now.direction,
+        shape=now.shape,
         detectors=[
             Firing(
                 detector=fired.detector,
@@ -125,6 +145,12 @@ def anomaly_record(
             for fired in now.fired
         ],
         lead_s=now.lead_s,
+        contributions=[
+            Contribution(
+                signal=one.signal, share=one.share, observed=or_none(one.observed), expected=or_none(one.expected)
+            )
+            for one in now.contributors
+        ],
         recent=[or_none(value) for value in now.recent],
         model_version=model_version,
         provenance=now.provenance,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from models.contracts import Shape
 from pipeline.detect.frame import Flag
 from pipeline.detect.lifecycle import About, Anomalies, Key, Observation
 from pipeline.records import Detector, Provenance, Severity
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from models.contracts import Verdicts
     from pipeline.detect.frames import Source
     from pipeline.detect.registry import SeriesRegistry
     from pipeline.records import Anomaly
@@ -50,7 +52,7 @@ class RawAnomalies:
                 upper=float(verdicts.upper[at]),
             )
             if verdicts.alarm[at]:
-                flag = _flag(observation, float(verdicts.score[at]))
+                flag = _flag(observation, verdicts, at)
                 record = self._anomalies.fire(key, [flag], observation, _about(series, source(row)))
             else:
                 record = self._anomalies.rest(key, observation)
@@ -64,8 +66,17 @@ def key_of(series: Series) -> Key:
     return Key(series.service, series.name, f"{series.identity():016x}")
 
 
-def _flag(observation: Observation, score: float) -> Flag:
-    return Flag(row=-1, column=-1, detector=Detector.LEARNED, severity=Severity.INFO, score=score, since=observation.at)
+def _flag(observation: Observation, verdicts: Verdicts, at: int) -> Flag:
+    return Flag(
+        row=-1,
+        column=-1,
+        detector=Detector.LEARNED,
+        severity=Severity.INFO,
+        score=float(verdicts.score[at]),
+        since=observation.at,
+        shape=Shape(int(verdicts.shape[at])),
+        settled=bool(verdicts.settled[at]),
+    )
 
 
 def _about(series: Series, source: Source) -> About:

@@ -36,7 +36,7 @@ class RecentValues:
 
     def evict(self, rows: npt.NDArray[np.int32]) -> None:
         """These services are gone."""
-        self._rings.evict(self._cells.evict(rows))
+        self._cells.evict(rows, self._rings)
 
     def keep(self, frame: ClosedFrame) -> None:
         """Remember this frame."""

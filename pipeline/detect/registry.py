@@ -138,7 +138,16 @@ class SeriesRegistry:
         self.table.remove(slots)
         self.watched.evict(slots)
         self.store.evict(slots)
+        self._compact()
         return Departed(series, self.services.leave([one.service for one in series]))
+
+    def _compact(self) -> None:
+        """After many series are gone the others move together; what is kept by slot moves along."""
+        keep = self.store.compact()
+        if keep is not None:
+            self.table.compact(keep)
+            self.watched.compact(keep)
+            self._service_of = self._service_of[keep]
 
     def snapshot(self) -> dict[str, Any]:
         """Copy of the whole state."""

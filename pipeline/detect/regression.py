@@ -54,7 +54,7 @@ class RegressionRules:
 
     def evict(self, rows: npt.NDArray[np.int32]) -> None:
         """These services are gone."""
-        self._state.evict(self._cells.evict(rows))
+        self._cells.evict(rows, self._state)
 
     def judge(self, frame: ClosedFrame) -> Iterator[Flag]:
         """The rules that fire at the end of this frame."""

@@ -222,6 +222,7 @@ class DetectStage:
             "services": float(len(self._registry.services)),
             "anomalies_open": float(len(self._anomalies)),
             "anomalies_refused_total": float(self._anomalies.refused),
+            **self._closer.statistics(),
             **{name: float(count) for name, count in self._counts.items()},
         }
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from models.columns import Columns
 from models.online.bank import Bank, BankSettings
+from models.slots import Slots, renumbered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,11 +35,10 @@ class WatchedSeries:
         self._bank = Bank(settings)
         # Bank slot + 1 by series slot (0, as new: not watched), and whether an anomaly of the series is open.
         self._columns = Columns(_LAYOUT_VERSION, {"slot": ("i4", ()), "open": ("?", ())})
-        self._used = 0
-        self._free: list[int] = []
+        self._places = Slots()
 
     def __len__(self) -> int:
-        return self._used - len(self._free)
+        return len(self._places)
 
     def grow(self, slots: int) -> None:
         """Make room for series slots below `slots`."""
@@ -46,12 +46,8 @@ class WatchedSeries:
 
     def add(self, slot: int) -> None:
         """Watch the series in this slot."""
-        if self._free:
-            place = self._free.pop()
-        else:
-            place = self._used
-            self._used += 1
-            self._bank.grow(self._used)
+        place = self._places.take()
+        self._bank.grow(self._places.used)
         self._columns["slot"][slot] = place + 1
 
     def mark(self, slot: int, *, is_open: bool) -> None:
@@ -83,15 +79,24 @@ class WatchedSeries:
     def evict(self, slots: npt.NDArray[np.int32]) -> None:
         """These series are gone."""
         places = self._columns["slot"][slots]
-        gone = np.sort(places[places > 0]) - 1
-        self._bank.evict(gone.astype(np.int32))
-        self._free = sorted({*self._free, *gone.tolist()}, reverse=True)
+        gone = (np.sort(places[places > 0]) - 1).astype(np.int32)
+        self._bank.evict(gone)
+        self._places.give_back(gone)
         self._columns.evict(slots)
+        if self._places.is_sparse:
+            keep = self._places.compact()
+            place = self._columns["slot"][: self._columns.slots]
+            place[...] = renumbered(place - np.int32(1), keep) + 1
+            self._bank.compact(keep)
+
+    def compact(self, keep: npt.NDArray[np.int32]) -> None:
+        """The series in slot `keep[i]` has slot i now."""
+        self._columns.compact(keep)
 
     def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
         """Copy of the whole state."""
         return {
-            "used": np.array([self._used], dtype=np.int64),
+            "used": np.array([self._places.used], dtype=np.int64),
             **{f"columns.{name}": part for name, part in self._columns.snapshot().items()},
             **{f"bank.{name}": part for name, part in self._bank.snapshot().items()},
         }
@@ -100,6 +105,5 @@ class WatchedSeries:
         """Become what gave this snapshot. Raises ValueError where it does not fit."""
         self._columns.restore({k.removeprefix("columns."): v for k, v in state.items() if k.startswith("columns.")})
         self._bank.restore({k.removeprefix("bank."): v for k, v in state.items() if k.startswith("bank.")})
-        self._used = int(np.asarray(state["used"])[0])
-        taken = set((self._columns["slot"][: self._columns.slots] - 1).tolist())
-        self._free = [place for place in range(self._used - 1, -1, -1) if place not in taken]
+        taken = self._columns["slot"][: self._columns.slots] - 1
+        self._places.restore(int(np.asarray(state["used"])[0]), taken.tolist())

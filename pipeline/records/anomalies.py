@@ -30,7 +30,13 @@ class AnomalyState(enum.StrEnum):
     CLOSED = "closed"
 
 
+def _nothing(value: object) -> bool:
+    return not value
+
+
 ClosedBecause = Literal["recovered", "new_normal", "series_gone"]
+
+AnomalyShape = Literal["spike", "shift", "trend", "flatline", "season", "variance", "novel", "absence"]
 
 
 class Firing(Record):
@@ -45,6 +51,17 @@ class Firing(Record):
     rule: str | None = Field(default=None, description="Id of the static or regression rule")
     held_for_s: float | None = Field(default=None, description="How long the rule's condition has held")
     threshold: float | None = None
+
+
+class Contribution(Record):
+    """A signal that takes part in an anomaly of several signals together."""
+
+    kind_name: ClassVar[str] = "contribution"
+
+    signal: str
+    share: Share = Field(description="Part of what is odd that is this signal's")
+    observed: float | None
+    expected: float | None
 
 
 class Provenance(Record):
@@ -80,10 +97,16 @@ class Anomaly(Record):
     upper: float | None
     score: Share
     direction: Direction
+    shape: AnomalyShape | None = Field(default=None, description="What it looks like, as the learners name it")
     detectors: list[Firing] = Field(description="Who fires or has fired, each with its own score")
     lead_s: float | None = Field(
         default=None,
         description="Seconds by which another detector was ahead of the static rule; null while no static rule fired",
+    )
+    contributions: list[Contribution] = Field(
+        default_factory=list,
+        exclude_if=_nothing,
+        description="Which signals are odd together, the most contributing first; absent where it is about one signal",
     )
     recent: list[float | None] = Field(default_factory=list, max_length=60, description="Recent values, newest last")
     model_version: str = ""

@@ -10,6 +10,14 @@ from pipeline.records.anomalies import Detector, Provenance
 from pipeline.records.base import SCHEMA_VERSION, Direction, Record, Severity, Share
 
 
+def _nothing(value: object) -> bool:
+    return not value
+
+
+def _none(value: object) -> bool:
+    return value is None
+
+
 class SignalFrame(Record):
     """A signal in one frame. Null where there was no data or no expectation yet."""
 
@@ -39,6 +47,11 @@ class OpenAnomaly(Record):
     observed: float | None
     expected: float | None
     lead_s: float | None = None
+    contributions: dict[str, Share] = Field(
+        default_factory=dict,
+        exclude_if=_nothing,
+        description="Share of each signal, where the anomaly is about several together",
+    )
 
 
 class Frame(Record):
@@ -54,6 +67,9 @@ class Frame(Record):
     signals: dict[str, SignalFrame]
     settings: dict[str, float] = Field(description="Configured limits seen as metrics: pool size, maxmemory, …")
     anomalies: list[OpenAnomaly] = Field(default_factory=list)
+    together: Share | None = Field(
+        default=None, exclude_if=_none, description="How odd all signals are together; 0.5 and more is an anomaly"
+    )
     source: Provenance = Field(description="Input partition, and the offset that completed the frame")
 
 

@@ -6,16 +6,20 @@ the bodies below. A crash at any point leaves either all of it or nothing:
     1 poll       records of one input partition, committed ones only
     2 step       the stage takes them, its outputs are kept
     3 begin      a transaction of this input partition's own producer
-    4 send       the outputs, and the chunks of a snapshot where one is due
+    4 send       the outputs, and where a snapshot is due those of its blocks that changed, under numbers that the
+                 snapshot before does not use
     5 await      every single send: a commit succeeds even when a send in it has failed
-    6 offsets    how far the input is processed, with the pointer to the snapshot as metadata
-    7 commit     now readers see 4, and a new owner starts from 6
+    6 index      of the snapshot: where each of its blocks lies, old ones and new; awaited as in 5
+    7 offsets    how far the input is processed, with the pointer to the index as metadata
+    8 commit     now readers see 4, and a new owner starts from 7
 
-Before 7 a crash, an error or a new owner (which fences this producer) aborts everything; after 7 nothing is
-repeated. A producer that has seen an error is never used again: its sequence numbers are lost, only a new one with
-the same transactional id gets a new epoch.
+Before 8 a crash, an error or a new owner (which fences this producer) aborts everything; after 8 nothing is
+repeated. The blocks of the snapshot that was pointed to before stay in the compacted topic until the commit after
+this one: only then are their numbers used again, or deleted. A producer that has seen an error is never used again:
+its sequence numbers are lost, only a new one with the same transactional id gets a new epoch.
 
-At least once is the same without 3 and 7, with the offsets committed after 5: a crash between repeats outputs.
+At least once is the same without 3 and 8: a crash before 7 repeats outputs, and leaves blocks that nobody knows,
+under numbers that the next snapshot writes again.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -33,14 +38,15 @@ from aiokafka.structs import OffsetAndMetadata
 from pipeline.errors import BrokerError, FencedError
 from pipeline.runtime.outputs import Packer, Write
 from pipeline.runtime.position import Position, SnapshotPointer
+from pipeline.runtime.snapshots import encode_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-    from pipeline.runtime.outputs import TopicFacts
-    from pipeline.runtime.snapshots import EncodedSnapshot
+    from pipeline.runtime.outputs import Sent, TopicFacts
+    from pipeline.runtime.snapshots import EncodedSnapshot, Index
 
 log = structlog.get_logger(__name__)
 
@@ -61,13 +67,29 @@ class SnapshotPlace:
     target: TopicPartition
     prefix: str
 
-    def writes(self, snapshot: EncodedSnapshot) -> list[Write]:
-        """The chunks as records."""
-        now = round(time.time() * 1000)
-        return [
-            Write(self.target, f"{self.prefix}/{number}".encode(), chunk, now)
-            for number, chunk in enumerate(snapshot.chunks)
-        ]
+    def blocks(self, snapshot: EncodedSnapshot) -> list[Write]:
+        """The fresh blocks as records, then the deletion of what nobody uses."""
+        written = [self._write(str(block.number), block.content) for block in snapshot.fresh]
+        return written + [self._write(str(number), None) for number in snapshot.gone]
+
+    def index(self, turn: int, chunks: Sequence[bytes]) -> list[Write]:
+        """The chunks of an index as records."""
+        return [self._write(f"index/{turn}/{number}", chunk) for number, chunk in enumerate(chunks)]
+
+    def holds(self, key: bytes | None) -> bool:
+        """Whether a record of the state topic belongs to this input partition's snapshots."""
+        return key is not None and key.startswith(f"{self.prefix}/".encode())
+
+    def _write(self, name: str, value: bytes | None) -> Write:
+        return Write(self.target, f"{self.prefix}/{name}".encode(), value, round(time.time() * 1000))
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a commit made durable: the position, and the index of the snapshot where there was one."""
+
+    position: Position
+    index: Index | None = None
 
 
 class Writer(Protocol):
@@ -77,8 +99,8 @@ class Writer(Protocol):
         """Connect; with exactly once this fences an earlier owner and settles what it left open."""
         ...
 
-    async def commit(self, batch: Batch) -> Position:
-        """Make the batch durable; the position as stored. Raises FencedError, or what the client raises."""
+    async def commit(self, batch: Batch) -> Stored:
+        """Make the batch durable; what is stored. Raises FencedError, or what the client raises."""
         ...
 
     async def close(self) -> None:
@@ -95,38 +117,49 @@ def _fencing(source: TopicPartition) -> Iterator[None]:
 
 
 class Sender:
-    """Steps 4 and 5, which both guarantees share."""
+    """Steps 4 to 6, which both guarantees share."""
 
     def __init__(self, source: TopicPartition, facts: Mapping[str, TopicFacts], place: SnapshotPlace) -> None:
         self._source = source
         self._packer = Packer(facts)
         self._place = place
 
-    async def send(self, producer: AIOKafkaProducer, batch: Batch) -> Position:
+    async def send(self, producer: AIOKafkaProducer, batch: Batch) -> Stored:
         """Send outputs and snapshot and see them taken; the position with the pointer to the snapshot."""
-        # 4 send: a snapshot first, because its offsets are part of what is committed
-        chunks = self._place.writes(batch.snapshot) if batch.snapshot else []
-        chunk_futures = await self._packer.send(producer, chunks, one_each=True)
-        output_futures = await self._packer.send(producer, batch.writes)
+        # 4 send
+        blocks = self._place.blocks(batch.snapshot) if batch.snapshot else []
+        blocks_sent = await self._packer.send(producer, blocks)
+        outputs_sent = await self._packer.send(producer, batch.writes)
         # 5 await every send
-        places = await asyncio.gather(*chunk_futures)
-        await asyncio.gather(*output_futures)
+        offsets = await self._offsets(blocks_sent, len(blocks))
+        await asyncio.gather(*(sent.taken for sent in outputs_sent))
         if batch.snapshot is None:
-            return batch.position
-        return replace(batch.position, snapshot=self._pointer(batch.snapshot, [place.offset for place in places]))
+            return Stored(batch.position)
+        # 6 index
+        index = batch.snapshot.index(offsets[: len(batch.snapshot.fresh)])
+        chunks = encode_index(index)
+        sent = await self._packer.send(producer, self._place.index(index.turn, chunks))
+        pointer = self._pointer(batch.snapshot.offset, chunks, await self._offsets(sent, len(chunks)))
+        return Stored(replace(batch.position, snapshot=pointer), index)
 
-    def _pointer(self, snapshot: EncodedSnapshot, offsets: list[int]) -> SnapshotPointer:
-        if len(offsets) != len(snapshot.chunks) or min(offsets) < 0:
+    async def _offsets(self, sent: Sequence[Sent], records: int) -> list[int]:
+        """Offsets of the records of a snapshot."""
+        offsets = [offset for batch in sent for offset in await batch.offsets()]
+        if len(offsets) != records or min(offsets, default=0) < 0:
             # The broker took a retried batch for a duplicate and no longer knows where the first one lies.
-            raise BrokerError(f"offsets of a snapshot of {self._source} are unknown: {offsets}")
+            raise BrokerError(f"offsets of a snapshot of {self._source} are unknown: {offsets[:5]} of {records}")
+        return offsets
+
+    def _pointer(self, offset: int, chunks: Sequence[bytes], offsets: Sequence[int]) -> SnapshotPointer:
+        data = b"".join(chunks)
         return SnapshotPointer(
-            offset=snapshot.offset,
+            offset=offset,
             partition=self._place.target.partition,
             first=offsets[0],
             last=offsets[-1],
-            chunks=len(snapshot.chunks),
-            size=snapshot.size,
-            sha256=snapshot.sha256,
+            chunks=len(chunks),
+            size=len(data),
+            sha256=sha256(data).hexdigest(),
         )
 
 
@@ -144,21 +177,21 @@ class TransactionalWriter:
         """Connect, fence an earlier owner and settle its open transaction."""
         await self._producer.start()
 
-    async def commit(self, batch: Batch) -> Position:
-        """Steps 3 to 7."""
+    async def commit(self, batch: Batch) -> Stored:
+        """Steps 3 to 8."""
         with _fencing(self._source):
             # 3 begin
             await self._producer.begin_transaction()
             self._in_transaction = True
-            # 4 send, 5 await
-            position = await self._sender.send(self._producer, batch)
-            # 6 offsets
-            stored = OffsetAndMetadata(position.offset, position.metadata())
-            await self._producer.send_offsets_to_transaction({self._source: stored}, self._group)
-            # 7 commit
+            # 4 send, 5 await, 6 index
+            stored = await self._sender.send(self._producer, batch)
+            # 7 offsets
+            offsets = OffsetAndMetadata(stored.position.offset, stored.position.metadata())
+            await self._producer.send_offsets_to_transaction({self._source: offsets}, self._group)
+            # 8 commit
             await self._producer.commit_transaction()
             self._in_transaction = False
-        return position
+        return stored
 
     async def close(self) -> None:
         """Abort what is open, then let go."""
@@ -184,14 +217,15 @@ class AtLeastOnceWriter:
         """Connect."""
         await self._producer.start()
 
-    async def commit(self, batch: Batch) -> Position:
-        """Steps 4 to 6."""
+    async def commit(self, batch: Batch) -> Stored:
+        """Steps 4 to 7."""
         with _fencing(self._source):
-            # 4 send, 5 await
-            position = await self._sender.send(self._producer, batch)
-            # 6 offsets
-            await self._consumer.commit({self._source: OffsetAndMetadata(position.offset, position.metadata())})
-        return position
+            # 4 send, 5 await, 6 index
+            stored = await self._sender.send(self._producer, batch)
+            # 7 offsets
+            offsets = OffsetAndMetadata(stored.position.offset, stored.position.metadata())
+            await self._consumer.commit({self._source: offsets})
+        return stored
 
     async def close(self) -> None:
         """Let go."""

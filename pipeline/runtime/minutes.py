@@ -23,12 +23,14 @@ _SHOWN = {
     "series_refused_total": "series_refused",
     "deadletters_total": "dead_letters",
     "late_frames_total": "late_frames",
+    "model_failures_total": "model_failures",
     "recommendations_total": "recommendations",
 }
-_LOST = ("late", "unmodelled", "series_refused", "dead_letters", "late_frames")
+_LOST = ("late", "unmodelled", "series_refused", "dead_letters", "late_frames", "model_failures")
 _REMEDY = (
     "late: publish each series through one partition (the service as key), in order of time; "
-    "series refused: raise detect.max_series; dead letters: `duri deadletter list`"
+    "series refused: raise detect.max_series; dead letters: `duri deadletter list`; "
+    "model failures: choose another detect.multivariate.river, or none"
 )
 
 

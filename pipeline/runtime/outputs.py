@@ -37,7 +37,8 @@ class Write(NamedTuple):
 
     target: TopicPartition
     key: bytes | None
-    value: bytes
+    value: bytes | None
+    """None deletes the key, in a compacted topic."""
     timestamp: int
     headers: Headers = ()
 
@@ -45,7 +46,19 @@ class Write(NamedTuple):
     def size(self) -> int:
         """Bytes it takes in a batch, at most."""
         headers = sum(len(name) + len(value) + 10 for name, value in self.headers)
-        return len(self.key or b"") + len(self.value) + headers + _RECORD_OVERHEAD
+        return len(self.key or b"") + len(self.value or b"") + headers + _RECORD_OVERHEAD
+
+
+class Sent(NamedTuple):
+    """A batch on its way: the future tells whether the broker took it (a commit alone does not)."""
+
+    taken: asyncio.Future[RecordMetadata]
+    records: int
+
+    async def offsets(self) -> range:
+        """Offsets of its records, once the broker has taken them; -1 and up where it does not say."""
+        first = (await self.taken).offset
+        return range(first, first + self.records)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +113,14 @@ class Packer:
     def __init__(self, facts: Mapping[str, TopicFacts]) -> None:
         self._facts = facts
 
-    async def send(
-        self, producer: AIOKafkaProducer, writes: Sequence[Write], *, one_each: bool = False
-    ) -> list[asyncio.Future[RecordMetadata]]:
-        """Send all; the futures tell whether the broker took them (a commit alone does not).
-
-        There is a future a batch; with `one_each` a batch a record, so that each record's offset can be known.
+    async def send(self, producer: AIOKafkaProducer, writes: Sequence[Write]) -> list[Sent]:
+        """Send all, in order for each target.
 
         A record too long for its topic even when compressed can never be written: it is dropped, with an error in
         the log, because keeping it would stop the partition for ever.
         """
-        queues = self._pack(producer, writes, one_each=one_each)
-        futures = []
+        queues = self._pack(producer, writes)
+        sent = []
         while queues:
             # A batch of each target in turn, so that they travel together.
             for target in list(queues):
@@ -119,19 +128,18 @@ class Packer:
                 if not queues[target]:
                     del queues[target]
                 batch.close()
-                futures.append(await producer.send_batch(batch, target.topic, partition=target.partition))
-        return futures
+                taken = await producer.send_batch(batch, target.topic, partition=target.partition)
+                sent.append(Sent(taken, batch.record_count()))
+        return sent
 
-    def _pack(
-        self, producer: AIOKafkaProducer, writes: Sequence[Write], *, one_each: bool
-    ) -> dict[TopicPartition, deque[BatchBuilder]]:
+    def _pack(self, producer: AIOKafkaProducer, writes: Sequence[Write]) -> dict[TopicPartition, deque[BatchBuilder]]:
         queues: dict[TopicPartition, deque[BatchBuilder]] = defaultdict(deque)
         for write in writes:
             limit = self._facts[write.target.topic].max_message_bytes
             if write.size > limit and not self._fits(write, limit):
                 continue
             queue = queues[write.target]
-            if not queue or one_each or _append(queue[-1], write) is None:
+            if not queue or _append(queue[-1], write) is None:
                 queue.append(producer.create_batch())
                 # The first record of a batch is always taken, however long.
                 _append(queue[-1], write)
@@ -139,7 +147,8 @@ class Packer:
 
     @staticmethod
     def _fits(write: Write, limit: int) -> bool:
-        compressed = len(cramjam.zstd.compress(write.value, level=3)) + write.size - len(write.value) + _BATCH_OVERHEAD
+        value = write.value or b""
+        compressed = len(cramjam.zstd.compress(value, level=3)) + write.size - len(value) + _BATCH_OVERHEAD
         if compressed <= limit:
             return True
         log.error(

@@ -1,12 +1,12 @@
 """One input partition being processed: from taking it over to letting it go.
 
-Steps 1 and 2 of the commit protocol are here, 3 to 7 in `commit.py`:
+Steps 1 and 2 of the commit protocol are here, 3 to 8 in `commit.py`:
 
     open      start the writer (fences an earlier owner), recover stage and position, seek
     1 poll    what the consumer has for this partition; records below the position are skipped
     2 step    in a thread; outputs of records that were committed before are thrown away (replay)
     …         1 and 2 again, until the commit interval is over or enough output waits
-    3 to 7    one commit
+    3 to 8    one commit
     tick      an idle partition may get a record from its own stage, so that event time goes on
     finish    what is in hand is committed, then the writer closes
 
@@ -101,7 +101,9 @@ class PartitionLoop:
         self._position = start.position
         self._offset = start.first
         self._mute_until = start.mute_until
-        self._snapshots = Snapshotter(self._context, self._source, start.position.snapshot) if start.stateful else None
+        self._snapshots = (
+            Snapshotter(self._context, self._source, start.position.snapshot, start.index) if start.stateful else None
+        )
         self._context.consumer.seek(self._source, start.first)
         self.running = start.first >= start.mute_until
         self.statistics = start.stage.statistics()
@@ -113,7 +115,7 @@ class PartitionLoop:
         # 2 step
         if records:
             await self._take(records)
-        # 3 to 7
+        # 3 to 8
         if self._commit_due():
             await self._commit()
         elif not records and self.running and not self._dirty:
@@ -180,7 +182,7 @@ class PartitionLoop:
         self.running = True
         self.statistics = self._current.statistics()
 
-    # --- 3 to 7 ----------------------------------------------------------------------------------------------
+    # --- 3 to 8 ----------------------------------------------------------------------------------------------
 
     @property
     def _dirty(self) -> bool:
@@ -200,11 +202,13 @@ class PartitionLoop:
         writes, self._writes, self._bytes, self._commit_at = self._writes, [], 0, None
         started = time.perf_counter()
         async with asyncio.timeout(self._context.worker.timing.commit_timeout_s):
-            self._position = await self._writer.commit(Batch(writes, position, snapshot))
+            stored = await self._writer.commit(Batch(writes, position, snapshot))
+        self._position = stored.position
         stage, telemetry = self._context.spec.name, self._context.worker.telemetry
         telemetry.committed(stage, len(writes), time.perf_counter() - started)
-        if snapshot is not None:
-            telemetry.snapshot(stage, snapshot.size)
+        if self._snapshots is not None and snapshot is not None:
+            self._snapshots.index = stored.index
+            telemetry.snapshot(stage, snapshot.size, written=len(snapshot.fresh), kept=len(snapshot.kept))
         self.commits += 1
         self.statistics = self._current.statistics()
 
@@ -248,7 +252,8 @@ class PartitionLoop:
             await self._last_snapshot(snapshot_by.result())
         if not self.running:
             return None
-        return Kept(self._current, self._position, stateful=self._snapshots is not None)
+        index = self._snapshots.index if self._snapshots is not None else None
+        return Kept(self._current, self._position, stateful=self._snapshots is not None, index=index)
 
     async def _last_snapshot(self, until: float) -> None:
         """So that the next worker need not replay; not worth being late for."""

@@ -5,35 +5,32 @@ the committed offset final.
 
     1 committed  the offset and the pointer in its metadata
     2 kept       a stage of this worker that stands exactly there needs nothing (a rebalance gave it back)
-    3 snapshot   read the chunks from the first to the last offset that the pointer names, restore
+    3 snapshot   read the index at the offsets that the pointer names, then its blocks where it says they lie; restore
     4 replay     from the snapshot's offset to the committed one the outputs are thrown away; without a readable
                  snapshot, from the earliest record that is still there
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from aiokafka.errors import OffsetOutOfRangeError
 
-from pipeline.errors import BrokerUnavailableError, StateError
-from pipeline.runtime import clients
-from pipeline.runtime.position import Position, SnapshotPointer, parse_position
-from pipeline.runtime.snapshots import decode_state
+from pipeline.errors import StateError
+from pipeline.runtime.position import Position, parse_position
+from pipeline.runtime.snapshot_reader import SnapshotReader
 
 if TYPE_CHECKING:
-    from aiokafka import AIOKafkaConsumer, TopicPartition
+    from collections.abc import Callable
 
-    from pipeline.runtime.commit import SnapshotPlace
+    from aiokafka import TopicPartition
+
     from pipeline.runtime.context import StageContext
+    from pipeline.runtime.position import SnapshotPointer
+    from pipeline.runtime.snapshots import Index
     from pipeline.runtime.spec import StageFactory
-    from pipeline.stage import Stage
-
-_CHUNK_WAIT_MS = 500
-_CHUNK_TRIES = 60
+    from pipeline.stage import SnapshotState, Stage
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +42,7 @@ class Kept:
     stage: Stage
     position: Position
     stateful: bool
+    index: Index | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +54,8 @@ class Start:
     first: int
     mute_until: int
     stateful: bool
+    index: Index | None = None
+    """Of the snapshot that the position points to, where its blocks are known to be there."""
 
 
 async def recover(context: StageContext, source: TopicPartition, kept: Kept | None) -> Start:
@@ -66,15 +66,16 @@ async def recover(context: StageContext, source: TopicPartition, kept: Kept | No
     # 2 kept
     if kept is not None and kept.position == position:
         telemetry.restored(context.spec.name, "kept")
-        return Start(kept.stage, position, position.offset, position.offset, kept.stateful)
+        return Start(kept.stage, position, position.offset, position.offset, kept.stateful, kept.index)
     stage, stateful = await worker.in_thread(_fresh, context.spec.factory, source)
     earliest = (await context.consumer.beginning_offsets([source]))[source]
     if not stateful:
         return Start(stage, position, _within(source, position.offset, earliest), position.offset, stateful=False)
     # 3 snapshot
-    first = earliest
+    first, index = earliest, None
     if position.snapshot is not None:
-        if await _restore(context, source, stage, position.snapshot):
+        restored, index = await _restore(context, source, stage, position.snapshot)
+        if restored:
             first = _within(source, position.snapshot.offset, earliest)
         else:
             # A restore that failed halfway may have left anything behind.
@@ -84,7 +85,7 @@ async def recover(context: StageContext, source: TopicPartition, kept: Kept | No
         log.info("replaying", **_names(context, source), first=first, until=position.offset)
     if position.offset > earliest:
         telemetry.restored(context.spec.name, "replay" if first == earliest else "snapshot")
-    return Start(stage, position, first, position.offset, stateful=True)
+    return Start(stage, position, first, position.offset, stateful=True, index=index)
 
 
 def _fresh(factory: StageFactory, source: TopicPartition) -> tuple[Stage, bool]:
@@ -126,65 +127,25 @@ def _within(source: TopicPartition, wanted: int, earliest: int) -> int:
     return max(wanted, earliest)
 
 
-async def _restore(context: StageContext, source: TopicPartition, stage: Stage, pointer: SnapshotPointer) -> bool:
-    place = context.place(source)
-    worker = context.worker
+async def _restore(
+    context: StageContext, source: TopicPartition, stage: Stage, pointer: SnapshotPointer
+) -> tuple[bool, Index | None]:
+    """Whether the stage is restored, and the index of what the next snapshot need not write again."""
+    worker, place = context.worker, context.place(source)
     try:
-        reader = clients.log_reader(worker.settings.kafka)
-        await reader.start()
-        try:
-            data = await read_chunks(reader, place, pointer)
-        finally:
-            await reader.stop()
-        await worker.in_thread(_decode_into, stage, context.spec.name, data, pointer)
+        async with SnapshotReader(worker.settings.kafka, place, context.spec.name) as reader:
+            snapshot = await reader.read(pointer)
+        await worker.in_thread(_restore_from, stage, snapshot.state)
     except StateError:
         log.exception("the snapshot cannot be restored; state is rebuilt by replay", **_names(context, source))
-        return False
-    log.info("restored", **_names(context, source), snapshot=pointer.offset, bytes=pointer.size)
-    return True
+        return False, None
+    log.info("restored", **_names(context, source), snapshot=pointer.offset, bytes=snapshot.size)
+    # Blocks in another partition (the topic was given more) are not those of the next snapshot.
+    return True, snapshot.index if pointer.partition == place.target.partition else None
 
 
-def _decode_into(stage: Stage, name: str, data: bytes, pointer: SnapshotPointer) -> None:
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != pointer.sha256:
-        raise StateError(f"snapshot of {name} at {pointer.offset}: SHA-256 is {digest}, not {pointer.sha256}")
-    stage.restore(decode_state(name, data))
-
-
-async def read_chunks(reader: AIOKafkaConsumer, place: SnapshotPlace, pointer: SnapshotPointer) -> bytes:
-    """The snapshot's bytes. Raises StateError where chunks are missing, BrokerUnavailableError where nobody answers."""
-    target = place.target._replace(partition=pointer.partition)
-    reader.assign([target])
-    end = (await reader.end_offsets([target]))[target]
-    chunks: dict[bytes, bytes] = {}
-    try:
-        await _collect(reader, target, pointer, min(end, pointer.last + 1), chunks)
-    except OffsetOutOfRangeError as error:
-        raise StateError(f"{target.topic}/{target.partition}: offset {pointer.first} is not there any more") from error
-    wanted = [f"{place.prefix}/{number}".encode() for number in range(pointer.chunks)]
-    missing = [key.decode() for key in wanted if key not in chunks]
-    if missing:
-        raise StateError(f"{target.topic}/{target.partition}: chunks {missing[:3]} of {pointer.chunks} are missing")
-    return b"".join(chunks[key] for key in wanted)
-
-
-async def _collect(
-    reader: AIOKafkaConsumer,
-    target: TopicPartition,
-    pointer: SnapshotPointer,
-    end: int,
-    chunks: dict[bytes, bytes],
-) -> None:
-    reader.seek(target, pointer.first)
-    idle = 0
-    while await reader.position(target) < end:
-        polled = await reader.getmany(target, timeout_ms=_CHUNK_WAIT_MS)
-        idle = 0 if polled else idle + 1
-        if idle > _CHUNK_TRIES:
-            raise BrokerUnavailableError(f"{target.topic}/{target.partition} cannot be read: no answer")
-        for record in polled.get(target, []):
-            if pointer.first <= record.offset <= pointer.last:
-                chunks[record.key] = record.value
+def _restore_from(stage: Stage, decode: Callable[[], SnapshotState]) -> None:
+    stage.restore(decode())
 
 
 def _names(context: StageContext, source: TopicPartition) -> dict[str, object]:

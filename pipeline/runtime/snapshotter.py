@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from pipeline.runtime.context import StageContext
     from pipeline.runtime.position import SnapshotPointer
+    from pipeline.runtime.snapshots import Index
     from pipeline.stage import Stage
 
 _GOLDEN = 0.618034  # multiples of it fill the unit interval evenly, however many partitions there are
@@ -20,8 +21,12 @@ _GOLDEN = 0.618034  # multiples of it fill the unit interval evenly, however man
 class Snapshotter:
     """Snapshots of one input partition: copied between two steps, compressed meanwhile, ready for a later commit."""
 
-    def __init__(self, context: StageContext, source: TopicPartition, newest: SnapshotPointer | None) -> None:
+    def __init__(
+        self, context: StageContext, source: TopicPartition, newest: SnapshotPointer | None, index: Index | None
+    ) -> None:
         self._context = context
+        self.index = index
+        """Of the snapshot that was committed last: what it has is not written again. None: everything is."""
         self._clock = asyncio.get_running_loop().time
         self._every = context.worker.settings.runtime.snapshot_interval_s
         self._seen = newest.offset if newest else -1
@@ -44,7 +49,7 @@ class Snapshotter:
         self._due = self._clock() + self._every
         self._seen = offset
         self._encoding = asyncio.ensure_future(
-            worker.in_thread(encode_snapshot, self._context.spec.name, offset, state)
+            worker.in_thread(encode_snapshot, self._context.spec.name, offset, state, self.index)
         )
 
     @property

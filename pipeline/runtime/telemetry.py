@@ -65,7 +65,15 @@ class Telemetry:
         )
         self._transactions = Counter("duri_transactions", "Commits that succeeded", ["stage"], registry=registry)
         self._snapshots = Counter("duri_snapshots", "Snapshots committed", ["stage"], registry=registry)
-        self._snapshot_bytes = Counter("duri_snapshot_bytes", "Bytes of snapshots", ["stage"], registry=registry)
+        self._snapshot_bytes = Counter(
+            "duri_snapshot_bytes", "Bytes written for snapshots", ["stage"], registry=registry
+        )
+        self._snapshot_blocks = Counter(
+            "duri_snapshot_blocks",
+            "Blocks of snapshots, by what became of them (written, unchanged)",
+            ["stage", "how"],
+            registry=registry,
+        )
         self._restores = Counter(
             "duri_restores",
             "Partitions taken over, by how their state came back (kept, snapshot, replay)",
@@ -88,10 +96,12 @@ class Telemetry:
         self._transactions.labels(stage).inc()
         self._outputs.labels(stage).inc(outputs)
 
-    def snapshot(self, stage: str, size: int) -> None:
-        """A snapshot of so many bytes was committed."""
+    def snapshot(self, stage: str, size: int, *, written: int, kept: int) -> None:
+        """A snapshot was committed: so many bytes in so many blocks were written, others had not changed."""
         self._snapshots.labels(stage).inc()
         self._snapshot_bytes.labels(stage).inc(size)
+        self._snapshot_blocks.labels(stage, "written").inc(written)
+        self._snapshot_blocks.labels(stage, "unchanged").inc(kept)
 
     def restored(self, stage: str, how: str) -> None:
         """A partition was taken over."""

@@ -10,6 +10,8 @@ import numpy as np
 from pipeline.signals.advance import GAUGE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy.typing as npt
 
     from pipeline.signals.aliases import Reading
@@ -56,6 +58,11 @@ class Members:
             del self._entries[slot]
         if gone:
             self._array = None
+
+    def renumber(self, slots: Mapping[int, int]) -> None:
+        """Series have other slots now: the new one by the old."""
+        self._entries = {slots[slot]: entry for slot, entry in self._entries.items()}
+        self._array = None
 
     def array(self) -> npt.NDArray[np.void]:
         """The m series as rows of the member type, in ascending order of slots."""

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from models.columns import Columns
+from models.slots import Slots
 from pipeline.errors import StateError
 from pipeline.series import Kind, Series, parse_canonical
 from pipeline.signals.advance import BUCKET, COUNTER, DELTA, GAUGE, SERIES_ROW, TALLIES, advance, begin_frame
@@ -40,7 +41,7 @@ class SeriesStore:
         self._index = SlotIndex()
         self._columns = Columns(_LAYOUT_VERSION, {"row": (SERIES_ROW, ()), "identity": ("u8", ())})
         self._canonical: list[bytes | None] = []
-        self._free: list[int] = []
+        self._slots = Slots()
         self.tally = np.zeros(len(TALLIES), dtype=np.int64)
 
     def __len__(self) -> int:
@@ -67,7 +68,7 @@ class SeriesStore:
 
     def add(self, identity: int, series: Series) -> int:
         """Slot of a new series. The caller has asked `is_full`."""
-        slot = self._free.pop() if self._free else self._columns.slots
+        slot = self._slots.take()
         if slot == self._columns.slots:
             self._columns.grow(slot + 1)
             self._canonical.append(None)
@@ -126,9 +127,18 @@ class SeriesStore:
         self._columns.evict(slots)
         for slot in slots.tolist():
             self._canonical[slot] = None
-        # Highest first, so that the lowest free slot is given out next.
-        self._free = sorted({*self._free, *slots.tolist()}, reverse=True)
+        self._slots.give_back(slots)
         self._reindex()
+
+    def compact(self) -> npt.NDArray[np.int32] | None:
+        """Where few slots are taken, number them anew: the old slot of each new one, int32[taken]; else None."""
+        if not self._slots.is_sparse:
+            return None
+        keep = self._slots.compact()
+        self._columns.compact(keep)
+        self._canonical = [self._canonical[slot] for slot in keep.tolist()]
+        self._reindex()
+        return keep
 
     def _used(self) -> npt.NDArray[np.bool_]:
         # An identity is never 0, and an evicted row is all zero.
@@ -155,5 +165,6 @@ class SeriesStore:
             self.tally = np.array(state["tally"])
         except (ValueError, KeyError) as error:
             raise StateError(f"series store: {error}") from error
-        self._free = [slot for slot in range(len(self._canonical) - 1, -1, -1) if self._canonical[slot] is None]
+        taken = [slot for slot, canonical in enumerate(self._canonical) if canonical is not None]
+        self._slots.restore(len(self._canonical), taken)
         self._reindex()

@@ -68,6 +68,12 @@ class SignalTable:
         for members in self._members.values():
             members.remove(gone)
 
+    def compact(self, keep: npt.NDArray[np.int32]) -> None:
+        """The series in slot `keep[i]` has slot i now."""
+        slots = {old: new for new, old in enumerate(keep.tolist())}
+        for members in self._members.values():
+            members.renumber(slots)
+
     def evaluate(self, rows: npt.NDArray[Any], services: int) -> FrameValues:
         """Signals and settings of the frame that the store's `rows` have collected, for `services` service rows."""
         values = _Values(rows, services)

@@ -132,10 +132,12 @@ def _mode(record: type[Record]) -> Mode:
 
 
 class _Generator(GenerateJsonSchema):
-    """What others write may leave out what has a default; what we write always has every field."""
+    """What others write may leave out what has a default; what we write leaves out what it says it leaves out."""
 
     def field_is_required(self, field: ModelField | DataclassField | TypedDictField, total: bool) -> bool:
-        return self.mode == "serialization" or super().field_is_required(field, total)
+        if self.mode == "serialization":
+            return field.get("serialization_exclude_if") is None
+        return super().field_is_required(field, total)
 
 
 def asyncapi(settings: Settings) -> Json:

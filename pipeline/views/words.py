@@ -75,7 +75,10 @@ def line(record: Record, clock: Clock = fmt.clock) -> Text | None:
 def _anomaly_line(record: Anomaly, clock: Clock) -> Text:
     text = _start(clock(record.last_at), "anomaly", SEVERITY_STYLE[record.severity])
     text.append(f"{record.state.value:<8}").append(f"{record.service} ", "bold").append(record.signal)
-    if record.observed is None:
+    if record.contributions:
+        shares = ", ".join(f"{one.signal} {fmt.percent(one.share)}" for one in record.contributions)
+        text.append(f" together: {shares}  ", "bold")
+    elif record.observed is None:
         text.append(" no data  ", "bold")
     else:
         text.append(f" {fmt.value(record.observed, record.unit)}", "bold")

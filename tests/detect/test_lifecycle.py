@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.contracts import Shape
 from pipeline.detect.frame import Flag
 from pipeline.detect.lifecycle import RECENT, About, Anomalies, Key, LifecycleSettings, Observation
 from pipeline.records import Anomaly, AnomalyState, Detector, Direction, Provenance, Severity
@@ -225,3 +226,36 @@ def test_records_are_always_valid(value: float) -> None:
     record = anomalies().fire(KEY, [flag()], seen(0, value), ABOUT)
     assert record is not None
     assert Anomaly.model_validate_json(record.model_dump_json()).id == record.id
+
+
+def test_the_new_normal_closes_at_once() -> None:
+    """Where all that fires says that this is normal from now on, one closing record says so."""
+    book = anomalies()
+    opened = book.fire(KEY, [flag()], seen(0), ABOUT)
+    assert opened is not None
+    closed = book.fire(KEY, [flag()._replace(settled=True)], seen(60), ABOUT)
+    assert closed is not None
+    assert (closed.state, closed.closed_because) == (AnomalyState.CLOSED, "new_normal")
+    assert KEY not in book
+
+
+def test_a_static_rule_keeps_a_new_normal_open() -> None:
+    """What learners take for normal may still be too slow for people."""
+    book = anomalies()
+    static = flag(Detector.STATIC, rule="p95_warning")
+    book.fire(KEY, [flag(), static], seen(0), ABOUT)
+    book.fire(KEY, [flag()._replace(settled=True), static], seen(60), ABOUT)
+    assert KEY in book
+
+
+def test_the_shape_is_told_and_kept() -> None:
+    """A spike that turns out to be a shift is called so; when it ends, the name stays."""
+    book = anomalies()
+    opened = book.fire(KEY, [flag()._replace(shape=Shape.SPIKE)], seen(0), ABOUT)
+    assert opened is not None
+    assert opened.shape == "spike"
+    book.fire(KEY, [flag()._replace(shape=Shape.SHIFT)], seen(1), ABOUT)
+    book.fire(KEY, [flag()._replace(shape=Shape.NONE)], seen(2), ABOUT)
+    closed = book.gone(KEY, START + 3 * MINUTE)
+    assert closed is not None
+    assert closed.shape == "shift"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from models.online.bank import Bank, BankSettings
 from models.replay import replay
 
 START = 1_700_000_000
+DATA = Path(__file__).parents[1] / "data"
 
 
 def daily(days, step=60, amplitude=5.0, seed=0):
@@ -85,6 +88,54 @@ def test_a_flatline_is_named():
     assert Shape.FLATLINE in shapes_after(ts, values, 7000, 60)
 
 
+def test_an_absence_of_bursts_is_named():
+    """Bursts of five minutes every three hours for six days, then none for a day."""
+    ts, values = daily(7, amplitude=0.0)
+    for at in range(0, 6 * 1440, 180):
+        values[at : at + 5] += 60.0
+    assert Shape.ABSENCE in shapes_after(ts, values, 6 * 1440, 720)
+
+
+def test_a_dropped_season_is_named():
+    """The level stays where it is for half a day, but for noise."""
+    ts, values = daily(8, amplitude=15.0)
+    values[7 * 1440 : 7 * 1440 + 720] = 100.0 + np.random.default_rng(3).normal(0.0, 1.0, 720)
+    assert Shape.SEASON in shapes_after(ts, values, 7 * 1440, 720)
+
+
+def test_bursts_that_were_always_there_are_routine():
+    """Three bursts a day from the first day on: after three days at most one alarm in three days, of forty bursts."""
+    ts, values = daily(17, amplitude=0.0)
+    for at in range(100, len(ts), 480):
+        values[at : at + 5] += 40.0 + np.random.default_rng(at).normal(0.0, 3.0)
+    assert onsets(judge(ts, values).alarm)[3 * 1440 :].sum() <= 4
+
+
+def test_trouble_that_begins_after_calm_days_is_found_each_time():
+    """The same eight deviations for five minutes, every five hours, twenty times."""
+    ts, values = daily(10)
+    starts = 5 * 1440 + np.arange(20) * 300
+    for at in starts:
+        values[at : at + 5] += 8.0
+    alarm = judge(ts, values).alarm
+    assert np.mean([alarm[at : at + 5].any() for at in starts]) >= 0.8
+
+
+@pytest.mark.parametrize(("amplitude", "size"), [(0.0, 8.0), (0.0, 20.0), (10.0, 8.0), (10.0, 20.0)])
+def test_a_level_that_changed_for_good_is_learned_anew(amplitude, size):
+    """Said once, within two hours of the shift; the alarm ends there for good, and the band narrows at once."""
+    ts, values = daily(8, amplitude=amplitude)
+    at = 7 * 1440
+    values[at:] += size
+    verdicts = judge(ts, values)
+    settled = at + np.flatnonzero(verdicts.settled[at:])
+    assert len(settled) == 1
+    assert settled[0] < at + 120
+    assert not verdicts.alarm[settled[0] + 1 :].any()
+    width = verdicts.upper - verdicts.lower
+    assert width[settled[0] + 5] < 0.75 * width[settled[0] - 5]
+
+
 def test_more_variance_is_named():
     """Noise of six deviations for an hour."""
     ts, values = daily(6)
@@ -113,6 +164,17 @@ def test_replay_shows_a_learner_only_what_the_pipeline_would():
     assert np.isnan(verdicts.expected[~kept]).all()
 
 
+def test_an_alarm_goes_on_across_samples_that_are_not_shown():
+    """A repeated time in the midst of an alarm ends nothing: one alarm stays one."""
+    ts, values = daily(6)
+    values[7000:7060] += 10.0
+    clean = judge(ts, values)
+    assert clean.alarm[7005]
+    verdicts = judge(np.insert(ts, 7006, ts[7005]), np.insert(values, 7006, 1e9))
+    assert verdicts.alarm[7006]
+    assert onsets(verdicts.alarm).sum() == onsets(clean.alarm).sum()
+
+
 @pytest.mark.parametrize(
     "wrong", [{"sensitivity": 0.1}, {"sensitivity": float("nan")}, {"warmup_s": -1.0}, {"rearm_s": 1e6}]
 )
@@ -128,12 +190,26 @@ def test_an_unknown_time_zone_is_refused():
         Bank(BankSettings(timezone="Atlantis"))
 
 
-def test_a_snapshot_of_an_older_layout_is_refused():
+def test_a_snapshot_of_a_layout_too_old_is_refused():
     """The message names both versions."""
     bank = Bank()
     old = {**bank.snapshot(), "version": np.array([1])}
     with pytest.raises(ValueError, match=f"version 1.*version {Bank.version}"):
         bank.restore(old)
+
+
+def test_a_snapshot_of_the_layout_before_goes_on():
+    """What three days taught version 3 is known to this one: its season, its scale and what was seen."""
+    ts, values = daily(4)
+    day = slice(3 * 1440, None)
+    values[3 * 1440 + 700] += 12.0
+    with np.load(DATA / "snapshots" / "bank-version-3.npz") as recorded:
+        old = dict(recorded)
+    bank = Bank()
+    bank.restore(old)
+    verdicts = bank.score_learn(np.zeros(1440, np.int32), ts[day], values[day])
+    assert np.abs(verdicts.expected - values[day])[:700].mean() < 1.2
+    assert np.flatnonzero(onsets(verdicts.alarm)).tolist() == [700]
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0])

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import checks
+from models.multivariate.learner import Multivariate, MultivariateSettings
 from models.online.bank import Bank
 
 LEARNERS = [Bank]
@@ -18,6 +19,36 @@ LEARNERS = [Bank]
 @pytest.mark.parametrize("check", checks.CHECKS)
 def test_check(check, learner):
     """A learner has the properties that its contract promises."""
+    check(learner)
+
+
+def vectors(**settings):
+    """A vector learner as the checks take it, soon done with warming up."""
+    chosen = MultivariateSettings(warmup_s=600.0, **settings)
+    return lambda: checks.AsSeries(Multivariate(["a", "b", "c"], chosen))
+
+
+VECTOR_LEARNERS = {
+    "covariance": vectors(),
+    "half-space forest": vectors(river="anomaly.HalfSpaceTrees", parameters={"window_size": 130, "height": 5}),
+    "river": vectors(river="anomaly.LODA", parameters={"n_random_cuts": 5}),
+}
+# A River model's state is as long as its numbers have digits, and all models are one string; the others have rows.
+# Whether a value far beyond the limit of the scale scores higher than a usual one is up to the model.
+NOT_OF_RIVER = (checks.check_bounded_memory, checks.check_partial_snapshots, checks.check_score_before_learn)
+
+
+PAIRS = [
+    pytest.param(check, make, id=f"{check.__name__}-{name}")
+    for name, make in VECTOR_LEARNERS.items()
+    for check in checks.CHECKS
+    if name != "river" or check not in NOT_OF_RIVER
+]
+
+
+@pytest.mark.parametrize(("check", "learner"), PAIRS)
+def test_check_of_vectors(check, learner):
+    """A learner of vectors has them too, as far as they are about vectors."""
     check(learner)
 
 

@@ -96,3 +96,55 @@ def test_unknown_slots_are_refused(slot):
     """A slot that was never grown has no row."""
     with pytest.raises(IndexError, match=f"slot {slot} is outside 0..4"):
         columns().evict(np.array([slot], np.int32))
+
+
+def test_compacting_moves_rows_together_and_gives_memory_back():
+    """Rows keep their content under their new numbers; a row that is grown later is new."""
+    compacted = columns()
+    compacted.compact(np.array([1, 4], np.int32))
+    assert (compacted.slots, len(compacted["ring"])) == (2, 2)
+    compacted.grow(3)
+    assert compacted["record"]["a"][:3].tolist() == [1, 4, 0]
+
+
+BANK_2 = {"row.level": "f8", "row.still": "f4"}
+BANK_3 = np.dtype([("level", "f8"), ("still", "f4"), ("moves", "f4"), ("bustle", "f4")], align=True)
+
+
+def moves_and_bustle(old):
+    """What version 3 of the bank added to version 2: nothing was seen to move yet, nor any bustle."""
+    rows = len(old["row.level"])
+    return {**old, "row.moves": np.zeros(rows, "f4"), "row.bustle": np.zeros(rows, "f4")}
+
+
+def test_an_older_snapshot_is_migrated():
+    """The bank's step from version 2 to 3 (two more fields of a row), and one more that renames a column."""
+    old = {name: np.arange(3, dtype=dtype) for name, dtype in BANK_2.items()} | {"version": np.array([2])}
+    migrations = {
+        2: moves_and_bustle,
+        3: lambda held: {name.replace("row.", "series."): column for name, column in held.items()},
+    }
+    new = Columns(4, {"series": (BANK_3, ())}, migrations)
+    new.restore(old)
+    assert new["series"]["level"].tolist() == [0, 1, 2]
+    assert new["series"]["moves"].tolist() == [0, 0, 0]
+    assert new.snapshot()["version"].tolist() == [4]
+
+
+@pytest.mark.parametrize("version", [1, 5])
+def test_a_snapshot_that_cannot_be_migrated_is_refused(version):
+    """The message names both versions and the oldest that is read."""
+    new = Columns(4, {"row": (BANK_3, ())}, {2: moves_and_bustle, 3: dict})
+    with pytest.raises(
+        ValueError, match=f"version {version}, this learner has version 4 and reads version 2 and later"
+    ):
+        new.restore({"version": np.array([version])})
+
+
+def test_a_migration_that_leaves_something_out_is_refused():
+    """Migrated columns are checked as any others, and the rows held before stay."""
+    mine = Columns(3, {"row": (BANK_3, ())}, {2: dict})
+    mine.grow(2)
+    with pytest.raises(ValueError, match="bustle"):
+        mine.restore({"version": np.array([2]), "row.level": np.zeros(3), "row.still": np.zeros(3, "f4")})
+    assert mine.slots == 2

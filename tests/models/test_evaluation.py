@@ -123,7 +123,7 @@ def test_the_best_threshold_is_silence_where_alarms_only_harm():
 def test_events_by_hand(labels, alarms, counts):
     """Each row of the table is one rule of the scoring."""
     labels, alarms = (np.array(list(text)) == "1" for text in (labels, alarms))
-    assert score_events(labels, alarms, probation=0.0) == counts
+    assert score_events(labels, alarms, start=0) == counts
 
 
 def test_probation_hides_events_and_alarms():

@@ -15,8 +15,8 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
-from tests.runtime.toys import check_sums, feed, make_topics, outputs_of, settings_for, until, working
-from tests.runtime.worker_process import PLACES, TIMING
+from tests.runtime.toys import check_sums, feed, make_topics, outputs_of, read_all, settings_for, until, working
+from tests.runtime.worker_process import PLACES, SNAPSHOT_PLACES, TIMING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,6 +81,48 @@ def test_workers_killed_in_their_transactions_lose_and_repeat_nothing(
         assert await check_sums(settings) == count >= 10_000
 
     asyncio.run(story())
+
+
+async def caught_up(settings: Settings, inputs: int) -> bool:
+    """Whether the last input has its output."""
+    return any(json.loads(record.value or b"")[1] == inputs - 1 for record in await read_all(settings))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+def test_a_worker_killed_within_a_snapshot_goes_on_from_the_one_before(
+    mortal_broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path, guarantee: str
+) -> None:
+    """Killed between the parts of a partial snapshot, six times: every restart finds the committed one whole."""
+    settings = settings_for(
+        mortal_broker.bootstrap, topic_prefix, partitions=1, snapshot_interval_s=0.2, guarantee=guarantee
+    )
+    # Without transactions nothing lies between the pointer and its commit.
+    places = [where for where in SNAPSHOT_PLACES * 2 if guarantee == "exactly_once" or where != "pointed"]
+    idle = [(f"idle{number}", number) for number in range(40)]
+
+    async def story() -> int:
+        await make_topics(settings)
+        await feed(settings, idle)
+        fed = len(idle)
+        for turn, where in enumerate(places):
+            with (tmp_path / f"{turn}.log").open("wb") as log:
+                worker = start(settings, log, 4, where)
+                while worker.poll() is None:
+                    await feed(settings, numbers(20, fed))
+                    fed += 20
+                    await asyncio.sleep(0.1)
+            assert worker.returncode == -signal.SIGKILL
+        async with working(settings, timing=TIMING):
+            await outputs_of(settings, fed)
+            await until(lambda: caught_up(settings, fed))
+        return fed
+
+    fed = asyncio.run(story())
+    logs = [(tmp_path / f"{turn}.log").read_text() for turn in range(len(places))]
+    assert all("restored" in log for log in logs[1:])
+    assert not any("cannot be restored" in log for log in logs)
+    assert asyncio.run(check_sums(settings)) == fed
 
 
 def page(address: str, path: str) -> tuple[int, str]:

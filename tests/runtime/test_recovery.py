@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
+import struct
 from typing import TYPE_CHECKING
 
+import cramjam
+import numpy as np
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from pipeline.errors import StateError
 from pipeline.runtime.admin import ClusterAdmin
-from pipeline.runtime.position import parse_position
+from pipeline.runtime.position import Position, SnapshotPointer, parse_position
 from pipeline.stage import Topic
 from tests.runtime.toys import (
     RunningSums,
@@ -28,7 +33,6 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pipeline.runtime.position import Position
     from pipeline.settings import Settings
     from pipeline.stage import InputRecord, Output, SnapshotState
 
@@ -177,6 +181,46 @@ def test_a_damaged_snapshot_is_replaced_by_replay(
     # The first is the one whose restore failed; the second rebuilt the state from the beginning.
     assert [stage.first_stepped for stage in made] == [None, 0]
     assert "SHA-256" in capsys.readouterr().out
+
+
+def whole_snapshot(state: SnapshotState) -> bytes:
+    """A state as programs up to format 1 wrote it; see `whole_snapshots.py`."""
+    parts, body = [], b""
+    for name, part in state.items():
+        raw = part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes()
+        packed = bytes(cramjam.zstd.compress(raw))
+        form = {} if isinstance(part, bytes) else {"dtype": part.dtype.str, "shape": list(part.shape)}
+        parts.append({"name": name, "size": len(packed), **form})
+        body += packed
+    head = json.dumps({"v": 1, "stage": "sums", "parts": parts}).encode()
+    return struct.pack("<4sI", b"DURI", len(head)) + head + body
+
+
+def test_a_snapshot_of_an_earlier_program_is_taken_over(kafka: str, topic_prefix: str) -> None:
+    """After an upgrade state comes from the old snapshot; later ones are in blocks, and the old chunk goes."""
+    settings = settings_for(kafka, topic_prefix, partitions=1, snapshot_interval_s=0.3)
+    source = TopicPartition(settings.topics.name(Topic.SAMPLES), 0)
+    before = RunningSums(source)
+    before.sums, before.seen = {"key1": 100}, 10
+
+    async def story() -> list[bytes | None]:
+        await make_topics(settings)
+        await feed(settings, [("key1", 10)] * 10)
+        data = whole_snapshot(before.snapshot())
+        key = f"sums/{source.topic}/0/0".encode()
+        async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as out:
+            at = (await out.send_and_wait(settings.topics.name(Topic.STATE), data, key, partition=0)).offset
+        pointer = SnapshotPointer(10, 0, at, at, 1, len(data), hashlib.sha256(data).hexdigest())
+        await commit(settings, source, 10, Position(10, pointer).metadata())
+        made.clear()
+        for turn in range(1, 4):
+            await run_over(settings, [("key1", 1)] * 5, 5 * turn)
+        assert [json.loads(record.value or b"")[3] for record in await read_all(settings)] == list(range(101, 116))
+        return [record.value for record in await read_all(settings, Topic.STATE) if record.key == key]
+
+    values = asyncio.run(story())
+    assert made[0].restored_at == 10
+    assert not (values[-1] or b"").startswith(b"DURI")
 
 
 class Changed(Observed):

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from aiokafka import AIOKafkaProducer
 
+from pipeline.runtime.commit import Sender, SnapshotPlace
 from pipeline.runtime.logs import configure_logging
 from pipeline.runtime.worker import run_worker
 from pipeline.settings import Settings
@@ -22,6 +23,7 @@ from tests.runtime.toys import FAST, sums_spec
 
 TIMING = replace(FAST, session_timeout_s=2.0)
 PLACES = ("offsets", "commit", "committing", "committed")
+SNAPSHOT_PLACES = ("blocks", "index", "pointed")
 
 
 def die() -> None:
@@ -52,6 +54,33 @@ def arm(die_at: int, where: str) -> None:
     AIOKafkaProducer.commit_transaction = dying_commit
 
 
+def arm_snapshots(die_at: int, where: str) -> None:
+    """Die in the snapshot of this number: its blocks sent, its index sent, or pointed to but not yet committed."""
+    snapshots = itertools.count(1)
+    index, send, commit = SnapshotPlace.index, Sender.send, AIOKafkaProducer.commit_transaction
+    doomed = False
+
+    def dying_index(self, *args):
+        nonlocal doomed
+        doomed = next(snapshots) == die_at
+        if doomed and where == "blocks":
+            die()
+        return index(self, *args)
+
+    async def dying_send(self, *args):
+        stored = await send(self, *args)
+        if doomed and where == "index":
+            die()
+        return stored
+
+    async def dying_commit(self):
+        if doomed and where == "pointed":
+            die()
+        await commit(self)
+
+    SnapshotPlace.index, Sender.send, AIOKafkaProducer.commit_transaction = dying_index, dying_send, dying_commit
+
+
 def tell(address: str) -> None:
     sys.stdout.write(f"{address}\n")
     sys.stdout.flush()
@@ -68,5 +97,5 @@ if __name__ == "__main__":
     loaded = Settings.model_validate(order["settings"])
     configure_logging(loaded.runtime)
     if order.get("die_at"):
-        arm(order["die_at"], order["where"])
+        (arm_snapshots if order["where"] in SNAPSHOT_PLACES else arm)(order["die_at"], order["where"])
     asyncio.run(main(loaded))

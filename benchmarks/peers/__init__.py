@@ -1,0 +1,1 @@
+"""Other detectors, run outside of this project's environment."""

@@ -1,0 +1,96 @@
+"""Routine: how far off a series gets on an ordinary day, so that a bar means the same for every series.
+
+What troubles people is counted in alarms a day, whatever the sampling rate. So each kind of evidence has the mean and
+the mean deviation of its greatest value of a day (block maxima: Gumbel, "Statistics of Extremes", 1958), and its bar
+lies some deviations above that mean, but never below a floor. A series that bursts twice a day from its
+first day on does not alarm by its bursts; one that was calm for a week does, again and again, since a
+day's greatest teaches no more than a multiple of the bar.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numba
+
+if TYPE_CHECKING:
+    from models.online.magnitude import Guess
+    from models.online.tuning import Tuning
+
+FIELDS: Final[list[Any]] = [
+    ("days", "f4"),  # complete days
+    ("day_left", "f4"),  # s until the present one is complete
+    ("spike_today", "f4"),  # greatest distance of the present day
+    ("spike_usual", "f4"),  # mean of the days' greatest
+    ("spike_varies", "f4"),  # mean deviation of them
+    ("drift_today", "f4"),
+    ("drift_usual", "f4"),
+    ("drift_varies", "f4"),
+    ("apart_today", "f4"),  # greatest distance of the level of late from the season
+    ("apart_usual", "f4"),
+    ("apart_varies", "f4"),
+]
+
+DAY_S: Final = 86_400.0
+_FIRST_VARIES: Final = 0.15  # of a first day's greatest: its deviation is not known yet
+_DENSE: Final = 0.13  # rise of the spike's floor as samples get denser, per natural logarithm: that of Gaussian noise
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def spike_bar(row: Any, tuning: Tuning) -> float:
+    """Distance of one sample that raises an alarm alone."""
+    floor = tuning.spike
+    if 0.0 < row.step < tuning.unit_s:
+        floor += _DENSE * math.log(tuning.unit_s / row.step)
+    return float(max(floor, row.spike_usual + tuning.spike_above * row.spike_varies))
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def drift_bar(row: Any, tuning: Tuning) -> float:
+    """Short mean of distances that raises an alarm alone."""
+    return float(max(tuning.drifted, row.drift_usual + tuning.drifted_above * row.drift_varies))
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def apart_bar(row: Any, tuning: Tuning) -> float:
+    """Distance of the level of late from the season that raises an alarm alone."""
+    return float(max(tuning.apart, row.apart_usual + tuning.apart_above * row.apart_varies))
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def follow(row: Any, tuning: Tuning, guess: Guess, drift: float, gap_s: float) -> None:
+    """Take a sample's distance and short mean of distances into its day, and a complete day into the routine."""
+    row.day_left -= gap_s
+    if row.day_left <= 0.0:
+        if row.spike_today > 0.0:
+            _learn_day(row, tuning)
+        row.day_left += DAY_S
+        if row.day_left <= 0.0:  # days without samples say nothing
+            row.day_left = DAY_S
+        row.spike_today = row.drift_today = row.apart_today = 0.0
+    row.spike_today = max(row.spike_today, abs(guess.distance))
+    row.drift_today = max(row.drift_today, abs(drift))
+    row.apart_today = max(row.apart_today, abs(guess.apart))
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def _learn_day(row: Any, tuning: Tuning) -> None:
+    spike, drift, apart = row.spike_today, row.drift_today, row.apart_today
+    if row.days >= tuning.routine_young:
+        spike = min(spike, tuning.routine_clip * spike_bar(row, tuning))
+        drift = min(drift, tuning.routine_clip * drift_bar(row, tuning))
+        apart = min(apart, tuning.routine_clip * apart_bar(row, tuning))
+    row.days += 1.0
+    if row.days == 1.0:
+        row.spike_usual, row.spike_varies = spike, _FIRST_VARIES * spike
+        row.drift_usual, row.drift_varies = drift, _FIRST_VARIES * drift
+        row.apart_usual, row.apart_varies = apart, _FIRST_VARIES * apart
+        return
+    rate = max(1.0 / row.days, 1.0 / tuning.routine_days)
+    row.spike_varies += rate * (abs(spike - row.spike_usual) - row.spike_varies)
+    row.spike_usual += rate * (spike - row.spike_usual)
+    row.drift_varies += rate * (abs(drift - row.drift_usual) - row.drift_varies)
+    row.drift_usual += rate * (drift - row.drift_usual)
+    row.apart_varies += rate * (abs(apart - row.apart_usual) - row.apart_varies)
+    row.apart_usual += rate * (apart - row.apart_usual)
