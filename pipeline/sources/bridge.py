@@ -72,7 +72,8 @@ async def publish_windows(
     while (window := await asyncio.to_thread(next, windows, None)) is not None:
         recording, until_ms = window
         parts = await asyncio.to_thread(_messages, recording, lanes)
-        await publisher.publish(parts, Position(until_ms))
+        if parts or until_ms == span[1]:  # a time of which nothing is stored is not worth a transaction of its own
+            await publisher.publish(parts, Position(until_ms))
         yield Published(len(recording), recording.missing, until_ms)
 
 

@@ -16,6 +16,7 @@ from pipeline.client import Limits, MetricsPublisher
 from pipeline.client.messages import CONTENT_TYPE, Message, raw_messages
 from pipeline.ingest import columnar
 from pipeline.ingest.catalog import SeriesCatalog
+from pipeline.ingest.points import Context
 from pipeline.series import Kind, parse_canonical
 from pipeline.settings import IngestSettings
 
@@ -32,7 +33,7 @@ def read(messages: list[Message]) -> dict[tuple[str, str], tuple[Kind, list[tupl
     found: dict[tuple[str, str], tuple[Kind, list[tuple[int, float]]]] = {}
     for message in messages:
         catalog = SeriesCatalog(IngestSettings(), 1)
-        points = columnar.decode(message.value, catalog, message.service.encode())
+        points = columnar.decode(message.value, Context(catalog, message.service.encode(), TS))
         for index, ts, value in zip(points.series, points.ts, points.value, strict=True):
             series = parse_canonical(catalog.canonical[index])
             assert series.labels["service"] == message.service
