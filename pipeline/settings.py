@@ -170,8 +170,9 @@ class IngestSettings(Section):
         default=3600.0, description="Samples further ahead of their Kafka record's timestamp are dead-lettered"
     )
     max_past_s: Seconds = Field(
-        default=34_560_000.0,
-        description="Samples further behind their Kafka record's timestamp are dead-lettered (default: 400 days)",
+        default=1_262_304_000.0,
+        description="Samples further behind their Kafka record's timestamp are dead-lettered (default: 40 years: "
+        "replayed history passes, and clocks that stand near 1970 do not)",
     )
     max_labels: Annotated[int, Field(ge=1, le=1000)] = 64
     max_label_bytes: Annotated[int, Field(ge=16, le=1_000_000)] = 4096

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.ingest.scan.decimals import LARGEST_SCALE, to_nearest
+from pipeline.ingest.scan.decimals import LARGEST_SCALE, read_decimal, to_nearest
 
 
 def nearest(mantissa: int, scale: int) -> float:
@@ -41,3 +41,10 @@ def test_numbers_as_programs_write_them(text: str) -> None:
     """The shortest spelling of a float comes back as that float."""
     whole, _, fraction = text.partition(".")
     assert to_nearest(np.uint64(int(whole + fraction)), len(fraction)) == float(text)
+
+
+@pytest.mark.parametrize("text", [b"18446744073709551616", b"0036893488147419103232", b"12345678901234567890"])
+def test_more_than_64_bits_are_refused(text: bytes) -> None:
+    """Multiples of 2^64 too, which leave nothing in 64 bits."""
+    _, _, place = read_decimal(np.frombuffer(text, dtype=np.uint8), 0, len(text))
+    assert place == -1

@@ -19,7 +19,8 @@ DAY_MS = 86_400_000
 
 
 def stage(**settings: object) -> IngestStage:
-    return IngestStage(IngestSettings(**settings), source="duri.metrics/0", samples_partitions=1)
+    chosen = IngestSettings(**{"max_past_s": 400 * 86_400.0, **settings})
+    return IngestStage(chosen, source="duri.metrics/0", samples_partitions=1)
 
 
 def at(ts: int, name: str = "m") -> dict[str, Any]:

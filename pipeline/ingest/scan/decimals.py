@@ -44,7 +44,8 @@ def read_decimal(text: npt.NDArray[np.uint8], at: int, end: int) -> tuple[np.uin
         c = text[at]
         if _DIGIT_ZERO <= c <= _DIGIT_NINE:
             mantissa = mantissa * _TEN + np.uint64(c - _DIGIT_ZERO)
-            significant += mantissa != _ZERO
+            # not told by the mantissa, which 2^64 takes back to zero
+            significant += significant > 0 or c != _DIGIT_ZERO
             scale += dot >= 0
         elif c == _DOT and dot < 0 and at > begun:
             dot = at

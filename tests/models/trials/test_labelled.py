@@ -24,7 +24,7 @@ def verdicts(length, alarms):
         score[first : last + 1] = 0.5
         score[first] = strength
     nothing = np.full(length, np.nan)
-    return Verdicts(score, alarm, nothing, nothing, nothing, np.zeros(length, np.int8))
+    return Verdicts(score, alarm, nothing, nothing, nothing, np.zeros(length, np.int8), np.zeros(length, np.bool_))
 
 
 def nab_file(name, windows):

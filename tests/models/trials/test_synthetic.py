@@ -35,7 +35,8 @@ class Oracle:
             before = self.seen.get((slot, at - DAY_S * 1000), value)
             alarm[i] = abs(value - before) > self.bar
             self.seen[slot, at] = value
-        return Verdicts(alarm.astype(np.float32), alarm, values, values, values, alarm.astype(np.int8) * self.name)
+        named = alarm.astype(np.int8) * self.name
+        return Verdicts(alarm.astype(np.float32), alarm, values, values, values, named, np.zeros_like(alarm))
 
 
 @pytest.mark.parametrize("noise", list(Noise))
