@@ -5,6 +5,7 @@ import numpy as np
 
 from pipeline.ingest.catalog import SeriesCatalog
 from pipeline.ingest.columnar import decode, sniff
+from pipeline.ingest.points import Context
 from pipeline.settings import IngestSettings
 from pipeline.sources.columnar import Block, encode_columnar, encode_rows
 from pipeline.sources.recording import series_of
@@ -41,7 +42,7 @@ def test_ingest_reads_what_is_written():
     ts = np.array([1_700_000_000_000, 1_700_000_030_000], dtype=np.int64)
     message = encode_columnar(Block("duri_core", SERIES, ts, np.array([[1.0, 2.0], [3.0, 4.0]])))
     assert sniff(message)
-    points = decode(message, SeriesCatalog(IngestSettings(), 4), b"duri_core")
+    points = decode(message, Context(SeriesCatalog(IngestSettings(), 4), b"duri_core", int(ts[-1])))
     np.testing.assert_array_equal(points.ts, np.repeat(ts, 2))
     np.testing.assert_array_equal(points.value, [1.0, 2.0, 3.0, 4.0])
 
