@@ -13,10 +13,18 @@ KEY_AS_SERVICE = "@key"
 
 
 def service_of(labels: Mapping[str, str], key: bytes | None, settings: IngestSettings) -> str:
-    """The first of `ingest.service_labels` that the labels have; `@key` is the message's key."""
+    """The first of `ingest.service_labels` that the labels have; `@key` is the message's key, where it is text."""
     for label in settings.service_labels:
-        by_key = label == KEY_AS_SERVICE
-        service = (key or b"").decode("utf-8", "replace") if by_key else labels.get(label, "")
+        service = _as_text(key) if label == KEY_AS_SERVICE else labels.get(label, "")
         if service:
             return service
     return settings.default_service
+
+
+def _as_text(key: bytes | None) -> str:
+    """The key, or nothing where it is no name: OpenTelemetry's exporter can write a hash there to spread resources."""
+    try:
+        text = (key or b"").decode()
+    except UnicodeDecodeError:
+        return ""
+    return text if text.isprintable() else ""
