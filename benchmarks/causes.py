@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline.stage import Output
 
 DEVELOPMENT_SEEDS = range(1000, 1200)
-FINAL_SEEDS = range(770_000, 770_300)
+FINAL_SEEDS = range(990_000, 990_300)
 ASKED_FULL, ASKED_MISSING = 0.95, 0.75
 MISSING = 0.2
 
