@@ -107,7 +107,10 @@ class Bank(Columnar):
         """
         columns, n = self._columns, len(slots)
         columns.check(slots)
-        state = kernel.State(columns["row"], columns["profile"], columns["bits"], columns["wait"])
+        flat = len(columns["row"]), -1
+        state = kernel.State(
+            columns["row"], columns["profile"], columns["bits"].reshape(flat), columns["wait"].reshape(flat)
+        )
         out = kernel.Output(
             np.zeros(n, np.float32),
             np.zeros(n, np.bool_),

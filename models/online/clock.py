@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import numba
 import numpy as np
+
+from models.online.compiling import compiled
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -74,7 +75,7 @@ def _change(zone: ZoneInfo, early: datetime, late: datetime) -> int:
     return high * 1000
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def offset_index(offsets: Offsets, ts: int, index: int) -> int:
     """Row of `offsets` that holds at `ts` ms; `index` is where to start looking."""
     while ts < offsets.since[index]:
@@ -84,13 +85,13 @@ def offset_index(offsets: Offsets, ts: int, index: int) -> int:
     return index
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def phase_of_day(local_ms: int) -> float:
     """Part of the local day that has passed, 0 at midnight to just below 1."""
     return float((local_ms % DAY_MS) / DAY_MS)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def phase_of_week(local_ms: int) -> float:
     """Part of the local week that has passed, 0 at midnight of Monday to just below 1."""
     return float(((local_ms + _SINCE_MONDAY_MS) % WEEK_MS) / WEEK_MS)

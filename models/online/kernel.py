@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 import numba
 import numpy as np
 
-from models.online import clock, magnitude, novelty, policy, routine, season, settling, shape, stillness
+from models.online import clock, compiling, magnitude, novelty, policy, routine, season, settling, shape, stillness
 from models.online.clock import Offsets, offset_index
+from models.online.compiling import OPTIONS, compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ ROW: Final = np.dtype(
 
 
 class State(NamedTuple):
-    """Columns of the bank, a row a series."""
+    """Columns of the bank, two-dimensional but for `row`; a row a series."""
 
     row: npt.NDArray[np.void]
     profile: Float32s
@@ -82,7 +83,7 @@ def run(tuning: Tuning, offsets: Offsets, state: State, samples: Input, out: Out
 
 def _fingerprint() -> str:
     """Hash the sources that are compiled into the kernel."""
-    parts = [clock, magnitude, novelty, policy, routine, season, settling, shape, stillness]
+    parts = [clock, compiling, magnitude, novelty, policy, routine, season, settling, shape, stillness]
     sources = b"".join(Path(str(part.__file__)).read_bytes() for part in parts)
     return hashlib.sha256(sources).hexdigest()
 
@@ -98,7 +99,7 @@ def _compiled(fingerprint: str) -> Callable[[Tuning, Offsets, State, Input, Outp
     were compiled in. It does look at what a function closes over, so the function closes over their hash.
     """
 
-    @numba.njit(cache=True, nogil=True, error_model="numpy")
+    @numba.njit(cache=True, **OPTIONS)
     def kernel(tuning: Tuning, offsets: Offsets, state: State, samples: Input, out: Output) -> None:
         if len(fingerprint) > 0:
             _judge_and_learn(tuning, offsets, state, samples, out)
@@ -106,7 +107,7 @@ def _compiled(fingerprint: str) -> Callable[[Tuning, Offsets, State, Input, Outp
     return cast("Callable[[Tuning, Offsets, State, Input, Output], None]", kernel)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: Input, out: Output) -> None:
     zone = 0
     for i in range(len(samples.slots)):
@@ -161,7 +162,7 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
         row.n += 1.0
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _begin(row: Any, now: float, value: float) -> None:
     row.first = row.last = now
     row.anchor = row.level = row.least = row.most = value
@@ -169,7 +170,7 @@ def _begin(row: Any, now: float, value: float) -> None:
     row.day_left = routine.DAY_S
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _learn_step(row: Any, gap: float) -> None:
     if row.n == 1.0:
         row.step = gap
@@ -178,7 +179,7 @@ def _learn_step(row: Any, gap: float) -> None:
         row.step += max(0.02, 1.0 / row.n) * (min(gap, 2.0 * row.step + 1e-3) - row.step)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _opens_unit(row: Any, gap: float, unit: float) -> bool:
     row.unit_age += gap
     if row.unit_age + 0.5 * row.step >= unit:
@@ -187,7 +188,7 @@ def _opens_unit(row: Any, gap: float, unit: float) -> bool:
     return False
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _nearest(day: float, week: float, value: float) -> float:
     """Choose the season that is kinder to a value; NaN where neither is known."""
     if np.isnan(day):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import numba
+from models.online.compiling import compiled
 
 if TYPE_CHECKING:
     from models.online.tuning import Tuning
@@ -52,7 +52,7 @@ class Guess(NamedTuple):
     apart: float
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def judge(row: Any, tuning: Tuning, value: float, season: float) -> Guess:
     """Judge a sample by what is known; `season` is what the better profile says, NaN where none is known."""
     noise = 1e-9 * abs(row.level) + 1e-300
@@ -68,26 +68,26 @@ def judge(row: Any, tuning: Tuning, value: float, season: float) -> Guess:
     return Guess(season + row.offset, own, z, _bounded(by_level / scale), z, apart)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _proven(row: Any, tuning: Tuning) -> bool:
     """Whether the season is the better guide at present."""
     return bool(row.seasons > tuning.season_samples and row.season_spread < tuning.season_better * row.spread)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _bounded(z: float) -> float:
     return float(min(max(z, -_MOST), _MOST))
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def drift(row: Any, tuning: Tuning, distance: float, elapsed: float) -> float:
     """Update and give the short mean of distances, in deviations of one sample."""
-    x = elapsed / tuning.drift_units
-    row.drift += x / (1.0 + x) * (min(max(distance, -tuning.drift_clip), tuning.drift_clip) - row.drift)
+    bounded = min(max(distance, -tuning.drift_clip), tuning.drift_clip)
+    row.drift += _rate(elapsed, tuning.drift_units) * (bounded - row.drift)
     return float(row.drift)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def learn(row: Any, tuning: Tuning, value: float, season: float, elapsed: float) -> None:
     """Learn a sample; `elapsed` in units of time since the one before."""
     if row.n == 0.0:
@@ -109,7 +109,7 @@ def learn(row: Any, tuning: Tuning, value: float, season: float, elapsed: float)
     row.spread += scale_rate * (abs(residual) - row.spread)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _learn_season(row: Any, tuning: Tuning, residual: float, level_rate: float, scale_rate: float, fade: float) -> None:
     row.season_most = max(abs(residual), (1.0 - fade) * row.season_most)
     if row.seasons > _YOUNG:
@@ -120,7 +120,6 @@ def _learn_season(row: Any, tuning: Tuning, residual: float, level_rate: float, 
     row.season_spread += max(scale_rate, 1.0 / row.seasons) * (abs(residual) - row.season_spread)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _rate(elapsed: float, units: float) -> float:
-    x = elapsed / units
-    return float(x / (1.0 + x))
+    return float(elapsed / (elapsed + units))

@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import numba
 import numpy as np
+
+from models.online.compiling import compiled
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,7 +55,8 @@ FIELDS: Final[list[Any]] = [
     ("generation", "i4"),
 ]
 """What a series remembers besides bitmaps (uint64[CHANNELS, 2, WORDS]) and the bins that wait
-(uint8[DELAY, CHANNELS, 2], least and greatest of a unit)."""
+(uint8[DELAY, CHANNELS, 2], least and greatest of a unit). Functions take both as one dimension: views of views of a
+series' state took a sixth of the time."""
 
 
 class Evidence(NamedTuple):
@@ -67,7 +69,7 @@ class Evidence(NamedTuple):
     steady: float
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def evidence(
     row: Any,
     bits: npt.NDArray[np.uint64],
@@ -106,13 +108,12 @@ def evidence(
     return Evidence(swift, steady)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _share(row: Any, elapsed: float, units: float) -> float:
-    x = elapsed / units
-    return float(max(x / (1.0 + x), 1.0 / (row.n + 1.0)))
+    return float(max(elapsed / (elapsed + units), 1.0 / (row.n + 1.0)))
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _normalise_value(row: Any, value: float, elapsed: float) -> float:
     if row.n == 0.0:
         row.slow = row.low = row.high = value
@@ -126,7 +127,7 @@ def _normalise_value(row: Any, value: float, elapsed: float) -> float:
     return _scaled(value - row.slow, row.slow_spread, row.high - row.low, row.slow)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _normalise_rest(row: Any, rest: float, elapsed: float) -> float:
     row.rest_low, row.rest_high = min(row.rest_low, rest), max(row.rest_high, rest)
     residual = rest - row.rest
@@ -138,13 +139,14 @@ def _normalise_rest(row: Any, rest: float, elapsed: float) -> float:
     return _scaled(rest - row.rest, row.rest_spread, row.rest_high - row.rest_low, row.slow)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _scaled(residual: float, spread: float, extent: float, level: float) -> float:
     scale = _CLIP * spread + _RANGE * extent + 1e-9 * abs(level) + 1e-300
-    return math.asinh(min(max(residual / scale, -1e6), 1e6))
+    x = min(abs(residual) / scale, 1e6)
+    return math.copysign(math.log(x + math.sqrt(x * x + 1.0)), residual)  # asinh, faster
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _channel(
     row: Any,
     bits: npt.NDArray[np.uint64],
@@ -156,40 +158,54 @@ def _channel(
 ) -> float:
     """Give one channel's evidence, and queue its bin."""
     bin_ = min(max(int(z / _WIDTH + 0.5 * BINS), 0), BINS - 1)
-    queue = wait[row.units % DELAY, channel]
+    least = 2 * (CHANNELS * (row.units % DELAY) + channel)
+    greatest = least + 1
     if opens_unit:
-        queue[0] = queue[1] = bin_
+        wait[least] = wait[greatest] = bin_
     else:
-        queue[0], queue[1] = min(queue[0], bin_), max(queue[1], bin_)
-    if young:
+        wait[least], wait[greatest] = min(wait[least], bin_), max(wait[greatest], bin_)
+    if young or _seen(bits, channel, bin_):
         return 0.0
-    return float(_WEIGHTS[channel] * _LOG[_distance(bits[channel, 0], bits[channel, 1], bin_)])
+    return float(_WEIGHTS[channel] * _LOG[_distance(bits, channel, bin_)])
 
 
-@numba.njit(nogil=True, error_model="numpy")
-def _distance(one: npt.NDArray[np.uint64], two: npt.NDArray[np.uint64], bin_: int) -> int:
-    """Count bins to the nearest that was seen; BINS where none was."""
-    for d in range(BINS):
-        below, above = bin_ - d, bin_ + d
-        if below >= 0 and ((one[below >> 6] | two[below >> 6]) >> np.uint64(below & 63)) & np.uint64(1):
+@compiled
+def _seen(bits: npt.NDArray[np.uint64], channel: int, bin_: int) -> bool:
+    word = 2 * WORDS * channel + (bin_ >> 6)
+    return bool(((bits[word] | bits[word + WORDS]) >> np.uint64(bin_ & 63)) & np.uint64(1))
+
+
+@compiled
+def _distance(bits: npt.NDArray[np.uint64], channel: int, bin_: int) -> int:
+    """Count bins from one that was not seen to the nearest that was; BINS where none was."""
+    for d in range(1, BINS):
+        if bin_ - d >= 0 and _seen(bits, channel, bin_ - d):
             return d
-        if above < BINS and ((one[above >> 6] | two[above >> 6]) >> np.uint64(above & 63)) & np.uint64(1):
+        if bin_ + d < BINS and _seen(bits, channel, bin_ + d):
             return d
     return BINS
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _remember(row: Any, bits: npt.NDArray[np.uint64], wait: npt.NDArray[np.uint8]) -> None:
     """Move the bins that have waited long enough into the bitmaps, and forget the older generation in time."""
     if row.units <= DELAY:
         return
-    oldest = wait[row.units % DELAY]
+    oldest = 2 * CHANNELS * (row.units % DELAY)
     for channel in range(CHANNELS):
-        for k in range(2):
-            bin_ = int(oldest[channel, k])
-            bits[channel, row.generation, bin_ >> 6] |= np.uint64(1) << np.uint64(bin_ & 63)
+        first = WORDS * (2 * channel + row.generation)
+        for place in (oldest + 2 * channel, oldest + 2 * channel + 1):
+            bin_ = int(wait[place])
+            bits[first + (bin_ >> 6)] |= np.uint64(1) << np.uint64(bin_ & 63)
     row.collected += 1
     if row.collected >= _GENERATION:
         row.collected = 0
         row.generation = 1 - row.generation
-        bits[:, row.generation, :] = 0
+        _forget(bits, row.generation)
+
+
+@compiled
+def _forget(bits: npt.NDArray[np.uint64], generation: int) -> None:
+    for channel in range(CHANNELS):
+        first = WORDS * (2 * channel + generation)
+        bits[first : first + WORDS] = 0

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import numba
-
+from models.online.compiling import compiled
 from models.online.routine import apart_bar, drift_bar, spike_bar
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class Parts(NamedTuple):
     away: float
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def weigh(row: Any, tuning: Tuning, evidence: Evidence, guess: Guess, drift: float, still: float, away: float) -> Parts:
     """Measure evidence against the series' bars; stillness comes as a part of its own already."""
     bar = spike_bar(row, tuning)
@@ -56,7 +55,7 @@ def weigh(row: Any, tuning: Tuning, evidence: Evidence, guess: Guess, drift: flo
     )
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def strength(parts: Parts) -> float:
     """Join the kinds: near the greatest, and more where several agree (fourth-power sum)."""
     a = min(parts.novel, _MOST)
@@ -64,7 +63,7 @@ def strength(parts: Parts) -> float:
     return math.sqrt(math.sqrt(a * a * a * a + b * b * b * b))
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def decide(row: Any, tuning: Tuning, strong: float, gap_s: float, unit_s: float) -> bool:
     """Open an alarm at strength 1, close it when evidence was weak for long enough; True where one opens."""
     if row.alarm == 0.0:
@@ -84,7 +83,7 @@ def decide(row: Any, tuning: Tuning, strong: float, gap_s: float, unit_s: float)
     return False
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def score(strong: float, opens: bool) -> float:
     """Rank evidence from 0 to 1: below 1/2 too little for an alarm, above 0.6 where an alarm opens."""
     if opens:
@@ -94,7 +93,7 @@ def score(strong: float, opens: bool) -> float:
     return 0.5 * strong * strong
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def follow(row: Any, tuning: Tuning, evidence: float, strong: float, elapsed: float) -> None:
     """Follow what novelty and what strength are usual."""
     row.usual += min(tuning.usual_rate * elapsed, 1.0) * (evidence - row.usual)

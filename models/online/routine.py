@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-import numba
+from models.online.compiling import compiled
 
 if TYPE_CHECKING:
     from models.online.magnitude import Guess
@@ -37,7 +37,7 @@ _FIRST_VARIES: Final = 0.15  # of a first day's greatest: its deviation is not k
 _DENSE: Final = 0.13  # rise of the spike's floor as samples get denser, per natural logarithm: that of Gaussian noise
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def spike_bar(row: Any, tuning: Tuning) -> float:
     """Distance of one sample that raises an alarm alone."""
     floor = tuning.spike
@@ -46,19 +46,19 @@ def spike_bar(row: Any, tuning: Tuning) -> float:
     return float(max(floor, row.spike_usual + tuning.spike_above * row.spike_varies))
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def drift_bar(row: Any, tuning: Tuning) -> float:
     """Short mean of distances that raises an alarm alone."""
     return float(max(tuning.drifted, row.drift_usual + tuning.drifted_above * row.drift_varies))
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def apart_bar(row: Any, tuning: Tuning) -> float:
     """Distance of the level of late from the season that raises an alarm alone."""
     return float(max(tuning.apart, row.apart_usual + tuning.apart_above * row.apart_varies))
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def follow(row: Any, tuning: Tuning, guess: Guess, drift: float, gap_s: float) -> None:
     """Take a sample's distance and short mean of distances into its day, and a complete day into the routine."""
     row.day_left -= gap_s
@@ -74,7 +74,7 @@ def follow(row: Any, tuning: Tuning, guess: Guess, drift: float, gap_s: float) -
     row.apart_today = max(row.apart_today, abs(guess.apart))
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _learn_day(row: Any, tuning: Tuning) -> None:
     spike, drift, apart = row.spike_today, row.drift_today, row.apart_today
     if row.days >= tuning.routine_young:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import numba
 import numpy as np
 
 from models.online.clock import phase_of_day, phase_of_week
+from models.online.compiling import compiled
 
 if TYPE_CHECKING:
     from models.contracts import Float32s
@@ -43,25 +43,25 @@ class Place(NamedTuple):
     week: float
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def place(local_ms: int) -> Place:
     """Find the place of a local time in ms."""
     return Place(phase_of_day(local_ms) * DAY, phase_of_week(local_ms) * WEEK)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def daily(profile: Float32s, at: Place, age_s: float) -> float:
     """Give the daily profile at a place, NaN in a series' first day and where the bucket was never visited."""
     return np.nan if age_s < _DAY_S else _read(profile, 0, DAY, at.day)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def weekly(profile: Float32s, at: Place, age_s: float) -> float:
     """Give the weekly profile at a place, NaN in a series' first week and where the bucket was never visited."""
     return np.nan if age_s < _WEEK_S else _read(profile, DAY, WEEK, at.week)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _read(profile: Float32s, base: int, count: int, at: float) -> float:
     """Interpolate between the centres of two buckets."""
     own = profile[base + int(at)]
@@ -74,7 +74,7 @@ def _read(profile: Float32s, base: int, count: int, at: float) -> float:
     return float(value) if abs(value) > 2.0 * _LEARNT_ZERO else 0.0
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def learn(profile: Float32s, at: Place, value: float, lasted_s: float, age_s: float, rate: float) -> None:
     """Learn a value (a distance from the anchor) that stood for `lasted_s` in a series of age `age_s`.
 
@@ -85,7 +85,7 @@ def learn(profile: Float32s, at: Place, value: float, lasted_s: float, age_s: fl
     _write(profile, DAY, at.week, value, lasted_s * WEEK / _WEEK_S, age_s / _WEEK_S, rate)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _write(profile: Float32s, base: int, at: float, value: float, visit: float, passes: float, rate: float) -> None:
     bucket = base + int(at)
     old = profile[bucket]
@@ -101,7 +101,7 @@ def _write(profile: Float32s, base: int, at: float, value: float, visit: float, 
     profile[bucket] = np.float32(new) if abs(new) > _LEARNT_ZERO else np.float32(_LEARNT_ZERO)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def believed(row: Any, day: float, week: float) -> float:
     """Choose the profile that has erred less so far; NaN where neither is known."""
     if math.isnan(week) or (not math.isnan(day) and row.day_error <= row.week_error):
@@ -109,7 +109,7 @@ def believed(row: Any, day: float, week: float) -> float:
     return week
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def compare(row: Any, day: float, week: float, value: float, elapsed: float) -> None:
     """Learn which profile errs less, where both are known."""
     if not (math.isnan(day) or math.isnan(week)):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-import numba
+from models.online.compiling import compiled
 
 if TYPE_CHECKING:
     from models.online.magnitude import Guess
@@ -32,7 +32,7 @@ _MEMORY: Final = 50.0  # units
 _HUSH: Final = 300.0  # units, until the longest mean of novelty has followed
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def follow(row: Any, tuning: Tuning, value: float, season: float, guess: Guess, elapsed: float) -> bool:
     """Follow a run on one side; True where it has lasted so long that it is the new normal, which is then learned."""
     row.hushed = max(row.hushed - elapsed, 0.0)
@@ -62,7 +62,7 @@ def follow(row: Any, tuning: Tuning, value: float, season: float, guess: Guess, 
     return True
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _settle(row: Any, guess: Guess) -> None:
     """Take the run's level and spread for the series' own, and end the alarm."""
     moved = row.run_level - row.run_from

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import numba
-
 from models.contracts import Shape
+from models.online.compiling import compiled
 
 if TYPE_CHECKING:
     from models.online.magnitude import Guess
@@ -37,15 +36,15 @@ _WITHIN: Final = 0.7  # deviations from the level that are nothing special
 _OFF: Final = 2.0  # deviations from the season that are
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def follow(row: Any, tuning: Tuning, distance: float, elapsed: float) -> None:
     """Follow how rough the series is; twice as long a memory as that of the drift."""
-    x = elapsed / (2.0 * tuning.drift_units)
     row.rising = row.rising + elapsed if abs(row.drift) > _LEFT * tuning.drifted else 0.0
-    row.rough += x / (1.0 + x) * (min(abs(distance), tuning.drift_clip) - row.rough)
+    rate = elapsed / (elapsed + 2.0 * tuning.drift_units)
+    row.rough += rate * (min(abs(distance), tuning.drift_clip) - row.rough)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def name(row: Any, tuning: Tuning, parts: Parts, guess: Guess) -> int:
     """Name the open alarm of a series: the name of the clearest evidence so far, NONE without an alarm."""
     if row.alarm == 0.0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import numba
+from models.online.compiling import compiled
 
 if TYPE_CHECKING:
     from models.online.tuning import Tuning
@@ -27,7 +27,7 @@ _ALWAYS: Final = 10.0  # units without bursts that are always allowed
 _ENDS: Final = 2.0  # times the bar: activity that stays away for good ceases to be news
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def standstill(row: Any, tuning: Tuning, value: float, elapsed: float) -> float:
     """Update and give the standstill as a part of what this series may do; 0 where it moves or seldom does.
 
@@ -46,7 +46,7 @@ def standstill(row: Any, tuning: Tuning, value: float, elapsed: float) -> float:
     return float(row.still / (tuning.still_units + tuning.still_times * row.longest))
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def absence(row: Any, tuning: Tuning, distance: float, elapsed: float) -> float:
     """Update and give the time without a burst as a part of what this series may do; 0 where bursts are rare."""
     row.away += elapsed
