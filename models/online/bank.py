@@ -68,14 +68,15 @@ def _with_routine(columns: Mapping[str, Array]) -> Mapping[str, Array]:
 class Bank(Columnar):
     """Novelty and magnitude of many series behind one answer (`OnlineLearner`); 1.8 KB a series.
 
-    Raises ValueError for an unknown time zone.
+    `tuning` is for searches; what it says of the settings' fields is overridden. Raises ValueError for an unknown time
+    zone.
     """
 
     version: int = 4
 
-    def __init__(self, settings: BankSettings | None = None) -> None:
+    def __init__(self, settings: BankSettings | None = None, *, tuning: Tuning | None = None) -> None:
         settings = settings or BankSettings()
-        usual = Tuning()
+        usual = tuning or Tuning()
         self._tuning = usual._replace(
             warmup_s=settings.warmup_s,
             rearm_s=settings.rearm_s,

@@ -154,7 +154,7 @@ def run(make: Make, scene: Scene) -> Iterator[Found | Quiet]:
     _judge(learner, scene, list(values[:, :past]), 0)
     for trouble in scene.troubles:
         yield _found(copy.deepcopy(learner), scene, trouble, values)
-    yield _quiet(make(), scene)
+    yield quiet(make(), scene)
 
 
 def corpus(step_s: int, seed: int) -> list[LabelledFile]:
@@ -234,7 +234,8 @@ def _last_name(shapes: Int8s) -> Shape:
     return Shape(int(shapes[given[-1]])) if len(given) else Shape.NONE
 
 
-def _quiet(learner: OnlineLearner, scene: Scene) -> Quiet:
+def quiet(learner: OnlineLearner, scene: Scene) -> Quiet:
+    """Count false alarms of a new learner in the healthy series of a scene."""
     size, past = scene.size, scene.rows(scene.size.past_days)
     length = past + scene.rows(size.quiet_days)
     values = _healthy(scene, size.quiet_series, length, scene.seed + 1)
