@@ -51,7 +51,9 @@ BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "novel": (0.8, 3.0),
     "novel_young": (0.0, 600.0),
     "routine_days": (4.0, 25.0),
-    "routine_clip": (1.0, 3.0),
+    "spike_teaches": (1.0, 4.0),
+    "drift_teaches": (1.0, 8.0),
+    "bursts": (10.0, 40.0),
     "away_times": (1.1, 2.0),
     "usual_rate": (0.0001, 0.002),
     "rearm": (0.4, 1.0),
@@ -66,6 +68,7 @@ WANTED: Final[Mapping[str, float]] = {
     "flatline": 0.95,
     "dropped season": 0.95,
     "20 bouts of 8": 0.90,
+    "20 spikes of 10": 0.90,
 }
 """Synthetic troubles, a minute a sample, and the share that must be found."""
 CALM: Final[Mapping[str, float]] = {Noise.GAUSSIAN: 0.02, Noise.STUDENT_T3: 0.05}

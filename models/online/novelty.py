@@ -103,7 +103,8 @@ def evidence(
         row.means[k] += _share(row, elapsed, _MEANS[k]) * (z - row.means[k])
         steady += _channel(row, bits, wait, k + 1, row.means[k], opens_unit, young)
     row.season_mean += _share(row, elapsed, _SEASON_MEAN) * (s - row.season_mean)
-    swift += _channel(row, bits, wait, 4, least, opens_unit, young)
+    # the least of six is the value itself where that is low, and says nothing of its own then
+    swift = max(swift, _channel(row, bits, wait, 4, least, opens_unit, young))
     swift += _channel(row, bits, wait, 5, row.season_mean, opens_unit, young)
     return Evidence(swift, steady)
 

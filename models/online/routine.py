@@ -4,7 +4,7 @@ What troubles people is counted in alarms a day, whatever the sampling rate. So 
 the mean deviation of its greatest value of a day (block maxima: Gumbel, "Statistics of Extremes", 1958), and its bar
 lies some deviations above that mean, but never below a floor. A series that bursts twice a day from its
 first days on does not alarm by its bursts; one that was calm for a week does, again and again, since a
-later day's greatest teaches no more than the bar, or a multiple of it.
+later day's greatest teaches no more than some deviations above the mean.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ def follow(row: Any, tuning: Tuning, guess: Guess, drift: float, gap_s: float) -
 def _learn_day(row: Any, tuning: Tuning) -> None:
     spike, drift, apart = row.spike_today, row.drift_today, row.apart_today
     if row.days >= tuning.routine_young:
-        spike = min(spike, tuning.spike_clip * spike_bar(row, tuning))
-        drift = min(drift, tuning.routine_clip * drift_bar(row, tuning))
-        apart = min(apart, tuning.routine_clip * apart_bar(row, tuning))
+        spike = min(spike, row.spike_usual + tuning.spike_teaches * row.spike_varies)
+        drift = min(drift, row.drift_usual + tuning.drift_teaches * row.drift_varies)
+        apart = min(apart, row.apart_usual + tuning.drift_teaches * row.apart_varies)
     row.days += 1.0
     if row.days == 1.0:
         row.spike_usual, row.spike_varies = spike, _FIRST_VARIES * spike

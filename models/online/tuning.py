@@ -32,22 +32,22 @@ class Tuning(NamedTuple):
     still_units: float = 10.0  # of standing still that are always allowed
     still_times: float = 4.0  # and this multiple of the longest standstill so far
     burst: float = 5.0  # distance that counts as a burst of activity
-    bursts: float = 15.0  # seen before their absence means anything
+    bursts: float = 30.0  # seen before their absence means anything
     away_times: float = 1.3  # multiple of the longest absence of bursts so far
     settle_units: float = 80.0  # off in one direction for so long: the level has changed for good
 
     # bars: what raises an alarm alone, at least, and in mean deviations above a usual day's greatest
     spike: float = 3.5  # distance of one sample
-    spike_above: float = 2.1
+    spike_above: float = 3.0
     drifted: float = 1.37  # short mean of distances
     drifted_above: float = 0.72
     apart: float = 4.2  # distance of the level of late from the season
     apart_above: float = 2.0
-    novel: float = 1.5  # evidence of novelty, at a long memory
+    novel: float = 1.4  # evidence of novelty, at a long memory
     novel_young: float = 230.0  # units of memory at which that is twice as much
     routine_days: float = 9.0  # memory of what a day's greatest is
-    routine_clip: float = 2.35  # bars beyond which a day's greatest teaches no more
-    spike_clip: float = 1.0  # the same of single samples
+    spike_teaches: float = 2.0  # mean deviations above the mean beyond which a day's greatest teaches no more
+    drift_teaches: float = 5.0  # the same of drifts and of distances of the level from the season
     routine_young: float = 3.0  # days that teach whatever they hold
 
     # policy
