@@ -46,6 +46,7 @@ BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "spike_above": (0.0, 6.0),
     "drifted": (1.0, 2.0),
     "drifted_above": (0.0, 3.0),
+    "drifted_busy": (0.0, 4.0),
     "apart": (3.0, 7.0),
     "apart_above": (0.0, 4.0),
     "novel": (0.8, 3.0),

@@ -14,7 +14,7 @@ from models.online.clock import zone_offsets
 from models.online.tuning import Tuning
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from models.columns import Array
     from models.contracts import Float64s, Int32s, Int64s
@@ -56,13 +56,23 @@ _NEW_IN_4: Final = {
         *("drift_varies", "apart_today", "apart_usual", "apart_varies"),
     ),
 }
+_NEW_IN_5: Final = {"f4": ("drifts_today", "drifts", "drifting")}
 
 
 def _with_routine(columns: Mapping[str, Array]) -> Mapping[str, Array]:
     """Version 3 to 4: levels, seasons and what was seen stay; what a usual day holds is learned from now on."""
-    rows = len(columns["row.n"])
     kept = {name: column for name, column in columns.items() if name.removeprefix("row.") not in _LEFT_IN_4}
-    return {**kept, **{f"row.{name}": np.zeros(rows, dtype) for dtype, names in _NEW_IN_4.items() for name in names}}
+    return _with_zeros(kept, _NEW_IN_4)
+
+
+def _with_drifts(columns: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Version 4 to 5: how many drifts a usual day holds is learned from now on."""
+    return _with_zeros(columns, _NEW_IN_5)
+
+
+def _with_zeros(columns: Mapping[str, Array], new: Mapping[str, Sequence[str]]) -> Mapping[str, Array]:
+    rows = len(columns["row.n"])
+    return {**columns, **{f"row.{name}": np.zeros(rows, dtype) for dtype, names in new.items() for name in names}}
 
 
 class Bank(Columnar):
@@ -72,7 +82,7 @@ class Bank(Columnar):
     zone.
     """
 
-    version: int = 4
+    version: int = 5
 
     def __init__(self, settings: BankSettings | None = None, *, tuning: Tuning | None = None) -> None:
         settings = settings or BankSettings()
@@ -93,7 +103,7 @@ class Bank(Columnar):
                 "bits": ("u8", (novelty.CHANNELS, 2, novelty.WORDS)),
                 "wait": ("u1", (novelty.DELAY, novelty.CHANNELS, 2)),
             },
-            {3: _with_routine},
+            {3: _with_routine, 4: _with_drifts},
         )
 
     @property

@@ -41,6 +41,7 @@ class Tuning(NamedTuple):
     spike_above: float = 3.0
     drifted: float = 1.37  # short mean of distances
     drifted_above: float = 0.72
+    drifted_busy: float = 2.5  # and so much more where such drifts come many times a day
     apart: float = 4.2  # distance of the level of late from the season
     apart_above: float = 2.0
     novel: float = 1.4  # evidence of novelty, at a long memory

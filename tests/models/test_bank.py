@@ -199,12 +199,13 @@ def test_a_snapshot_of_a_layout_too_old_is_refused():
         bank.restore(old)
 
 
-def test_a_snapshot_of_the_layout_before_goes_on():
-    """What three days taught version 3 is known to this one: its season, its scale and what was seen."""
+@pytest.mark.parametrize("version", [3, 4])
+def test_a_snapshot_of_a_layout_before_goes_on(version):
+    """What three days taught an earlier version is known to this one: its season, its scale and what was seen."""
     ts, values = daily(4)
     day = slice(3 * 1440, None)
     values[3 * 1440 + 700] += 12.0
-    with np.load(DATA / "snapshots" / "bank-version-3.npz") as recorded:
+    with np.load(DATA / "snapshots" / f"bank-version-{version}.npz") as recorded:
         old = dict(recorded)
     bank = Bank()
     bank.restore(old)
