@@ -11,6 +11,7 @@ from models.contracts import Shape
 from models.evaluation import onsets
 from models.online.bank import Bank, BankSettings
 from models.replay import replay
+from models.trials.troubles import Background, Noise, healthy
 
 START = 1_700_000_000
 DATA = Path(__file__).parents[1] / "data"
@@ -228,3 +229,23 @@ def test_an_alarm_on_a_series_that_stopped_ends():
     alarm = judge(ts, values).alarm
     assert alarm[6000:6010].any()
     assert not alarm[6000 + 2 * 1440 :].any()
+
+
+def test_a_low_sample_alarms_no_sooner_than_a_high_one():
+    """A lone low sample is the least of the last ones as well, which is no second piece of evidence."""
+    low = high = 0
+    for seed in range(48):
+        ts, values = daily(12, amplitude=0.0, seed=seed)
+        verdicts = judge(ts, values)
+        opened = onsets(verdicts.alarm)
+        low += int((opened & (values < verdicts.expected)).sum())
+        high += int((opened & (values > verdicts.expected)).sum())
+    assert low <= 2 * high + 3
+
+
+def test_bursts_that_come_all_day_seldom_alarm():
+    """Where drifts as large as a day's greatest come many times a day, that one is larger is chance."""
+    values = healthy(Background.BURSTS, Noise.GAUSSIAN, (12, 15 * 1440), 60, seed=3)
+    ts, _ = daily(15)
+    late = sum(int(onsets(judge(ts, row).alarm)[5 * 1440 :].sum()) for row in values)
+    assert late / (12 * 10) < 0.25
