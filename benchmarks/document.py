@@ -95,15 +95,17 @@ def main() -> None:
     parser.add_argument("--cloud", type=Path, required=True)
     parser.add_argument("--speed", action="store_true", help="measure speed, memory and start-up")
     parser.add_argument("--million", type=Path, help="file with the JSON line of make bench-million")
+    parser.add_argument("--left-out", type=Path, help="file with the JSON line of benchmarks.left_out")
     args = parser.parse_args()
     replace_section("nab", command("bench", "nab", "--data", str(args.nab)))
     replace_section("events", command("bench", "events", "--data", str(args.cloud)))
     replace_section("synthetic", command("bench", "synthetic"))
     if args.speed:
         replace_section("speed", figures_section(json_line("benchmarks.bench_learners")))
-    if args.million:
-        line = args.million.read_text(encoding="utf-8").splitlines()[-1]
-        replace_section("million", figures_section(json.loads(line)))
+    for name, file in (("million", args.million), ("left_out", args.left_out)):
+        if file:
+            line = file.read_text(encoding="utf-8").splitlines()[-1]
+            replace_section(name, figures_section(json.loads(line)))
 
 
 if __name__ == "__main__":
