@@ -54,7 +54,7 @@ BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "routine_days": (4.0, 25.0),
     "spike_teaches": (1.0, 4.0),
     "drift_teaches": (1.0, 8.0),
-    "bursts": (10.0, 40.0),
+    "frequent_burst": (1.0, 3.0),
     "away_times": (1.1, 2.0),
     "usual_rate": (0.0001, 0.002),
     "rearm": (0.4, 1.0),

@@ -108,6 +108,21 @@ class Columns:
         held before stay as they were.
         """
         given = self._migrated(state)
+        try:
+            slots = self._length(given)
+        except ValueError as error:
+            theirs = _version(state)
+            if theirs == self.version:
+                raise
+            versions = f"snapshot has version {theirs}, this learner has version {self.version}"
+            raise ValueError(f"{versions}; brought to ours, the {error}") from error
+        self._arrays = {name: np.zeros((slots, *a.shape[1:]), a.dtype) for name, a in self._arrays.items()}
+        self.slots = slots
+        for name, live in self._parts(self._arrays):
+            live[...] = given[name]
+
+    def _length(self, given: Mapping[str, Array]) -> int:
+        """Rows of plain columns that have to be ours."""
         ours = dict(self._parts(self._arrays))
         if set(given) != set(ours):
             raise ValueError(f"snapshot has columns {sorted(given)}, this learner has {sorted(ours)}")
@@ -116,17 +131,13 @@ class Columns:
             raise ValueError(f"snapshot has columns of different lengths {sorted(lengths)}")
         for name, live in ours.items():
             _check_fits(name, given[name], live)
-        slots = lengths.pop() if lengths else 0
-        self._arrays = {name: np.zeros((slots, *a.shape[1:]), a.dtype) for name, a in self._arrays.items()}
-        self.slots = slots
-        for name, live in self._parts(self._arrays):
-            live[...] = given[name]
+        return lengths.pop() if lengths else 0
 
     def _migrated(self, state: Mapping[str, Array]) -> Mapping[str, Array]:
         """The plain columns of a snapshot in today's layout."""
         if VERSION_KEY not in state:
             raise ValueError(f"snapshot has no version, this learner has version {self.version}")
-        theirs = int(np.asarray(state[VERSION_KEY]).ravel()[0])
+        theirs = _version(state)
         columns: Mapping[str, Array] = {name: array for name, array in state.items() if name != VERSION_KEY}
         steps = range(theirs, self.version)
         if theirs > self.version or any(version not in self._migrations for version in steps):
@@ -146,6 +157,10 @@ class Columns:
             else:
                 for field in used.dtype.names:
                     yield f"{name}.{field}", used[field]
+
+
+def _version(state: Mapping[str, Array]) -> int:
+    return int(np.asarray(state[VERSION_KEY]).ravel()[0])
 
 
 def _check_fits(name: str, given: Array, live: npt.NDArray[Any]) -> None:

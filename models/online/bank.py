@@ -56,6 +56,7 @@ _NEW_IN_4: Final = {
         *("drift_varies", "apart_today", "apart_usual", "apart_varies"),
     ),
 }
+_PAIRED_IN_5: Final = ("row.bursts", "row.bursting", "row.away", "row.longest_away")
 _NEW_IN_5: Final = {"f4": ("drifts_today", "drifts", "drifting")}
 
 
@@ -66,8 +67,9 @@ def _with_routine(columns: Mapping[str, Array]) -> Mapping[str, Array]:
 
 
 def _with_drifts(columns: Mapping[str, Array]) -> Mapping[str, Array]:
-    """Version 4 to 5: how many drifts a usual day holds is learned from now on."""
-    return _with_zeros(columns, _NEW_IN_5)
+    """Version 4 to 5: how many drifts a usual day holds, and frequent bursts, are learned from now on."""
+    paired = {name: np.stack([columns[name], np.zeros_like(columns[name])], axis=1) for name in _PAIRED_IN_5}
+    return _with_zeros({**columns, **paired}, _NEW_IN_5)
 
 
 def _with_zeros(columns: Mapping[str, Array], new: Mapping[str, Sequence[str]]) -> Mapping[str, Array]:
@@ -76,7 +78,7 @@ def _with_zeros(columns: Mapping[str, Array], new: Mapping[str, Sequence[str]]) 
 
 
 class Bank(Columnar):
-    """Novelty and magnitude of many series behind one answer (`OnlineLearner`); 1.8 KB a series.
+    """Novelty and magnitude of many series behind one answer (`OnlineLearner`); 1.9 KB a series.
 
     `tuning` is for searches; what it says of the settings' fields is overridden. Raises ValueError for an unknown time
     zone.

@@ -144,7 +144,7 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
         evidence = novelty.evidence(row, state.bits[slot], state.wait[slot], value, rest, elapsed, opens)
         shape.follow(row, tuning, guess.distance, elapsed)
         still = stillness.standstill(row, tuning, value, elapsed)
-        away = stillness.absence(row, tuning, guess.distance, elapsed)
+        away = stillness.absence(row, tuning, guess.distance, novelty.off(row, value), elapsed)
         parts = policy.weigh(row, tuning, evidence, guess, drift, still, away)
         strong = policy.strength(parts)
         if known:

@@ -110,6 +110,12 @@ def evidence(
 
 
 @compiled
+def off(row: Any, value: float) -> float:
+    """Give how far a value is from the slow level, in mean deviations: what single samples or bursts hardly change."""
+    return float((value - row.slow) / (row.slow_spread + 1e-9 * abs(row.slow) + 1e-300))
+
+
+@compiled
 def _share(row: Any, elapsed: float, units: float) -> float:
     return float(max(elapsed / (elapsed + units), 1.0 / (row.n + 1.0)))
 

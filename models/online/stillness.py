@@ -14,10 +14,11 @@ FIELDS: Final[list[Any]] = [
     ("moves", "f4"),  # share of samples that differ from the one before
     ("still", "f4"),  # units without a change
     ("longest", "f4"),  # longest standstill, forgotten slowly
-    ("bursts", "f4"),  # bursts so far
-    ("bursting", "f4"),  # 1 during one
-    ("away", "f4"),  # units since the last
-    ("longest_away", "f4"),  # longest time between two
+    # each of rare bursts and of frequent ones
+    ("bursts", "f4", (2,)),  # bursts so far
+    ("bursting", "f4", (2,)),  # 1 during one
+    ("away", "f4", (2,)),  # units since the last
+    ("longest_away", "f4", (2,)),  # longest time between two
 ]
 
 _MOVES_UNITS: Final = 300.0
@@ -47,19 +48,29 @@ def standstill(row: Any, tuning: Tuning, value: float, elapsed: float) -> float:
 
 
 @compiled
-def absence(row: Any, tuning: Tuning, distance: float, elapsed: float) -> float:
-    """Update and give the time without a burst as a part of what this series may do; 0 where bursts are rare."""
-    row.away += elapsed
-    if abs(distance) > tuning.burst:
-        if row.bursting == 0.0:
-            if row.bursts > 0.0:
-                row.longest_away = max(row.longest_away, row.away)
-            row.bursts += 1.0
-        row.bursting = 1.0
-        row.away = 0.0
-    elif abs(distance) < _OVER * tuning.burst:
-        row.bursting = 0.0
-    if row.bursts < tuning.bursts:
+def absence(row: Any, tuning: Tuning, distance: float, off: float, elapsed: float) -> float:
+    """Update and give the time without a burst as a part of what this series may do; 0 where bursts were few.
+
+    Rare bursts are far off in the scale of magnitude, `distance`. Where a fifth of the time is bursts, that scale has
+    grown with them: so frequent ones are told by `off`, mean deviations from a level that follows within days.
+    """
+    rare = _away(row, 0, abs(distance), tuning.burst, tuning.bursts, tuning, elapsed)
+    return max(rare, _away(row, 1, abs(off), tuning.frequent_burst, tuning.frequent_bursts, tuning, elapsed))
+
+
+@compiled
+def _away(row: Any, kind: int, far: float, burst: float, enough: float, tuning: Tuning, elapsed: float) -> float:
+    row.away[kind] += elapsed
+    if far > burst:
+        if row.bursting[kind] == 0.0:
+            if row.bursts[kind] > 0.0:
+                row.longest_away[kind] = max(row.longest_away[kind], row.away[kind])
+            row.bursts[kind] += 1.0
+        row.bursting[kind] = 1.0
+        row.away[kind] = 0.0
+    elif far < _OVER * burst:
+        row.bursting[kind] = 0.0
+    if row.bursts[kind] < enough:
         return 0.0
-    part = row.away / (_ALWAYS + tuning.away_times * row.longest_away)
+    part = row.away[kind] / (_ALWAYS + tuning.away_times * row.longest_away[kind])
     return float(part if part <= _ENDS else 0.0)

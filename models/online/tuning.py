@@ -33,7 +33,9 @@ class Tuning(NamedTuple):
     still_times: float = 4.0  # and this multiple of the longest standstill so far
     burst: float = 5.0  # distance that counts as a burst of activity
     bursts: float = 30.0  # seen before their absence means anything
-    away_times: float = 1.3  # multiple of the longest absence of bursts so far
+    frequent_burst: float = 1.2  # mean deviations from the slow level that count as a burst where they are many
+    frequent_bursts: float = 150.0  # seen before their absence means anything
+    away_times: float = 1.4  # multiple of the longest absence of bursts so far
     settle_units: float = 80.0  # off in one direction for so long: the level has changed for good
 
     # bars: what raises an alarm alone, at least, and in mean deviations above a usual day's greatest
