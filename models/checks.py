@@ -52,6 +52,12 @@ def check_shapes(make: MakeLearner) -> None:
             expect(column.dtype == np.dtype(dtype), f"{name} is {column.dtype}")
 
 
+def check_nothing(make: MakeLearner) -> None:
+    """No samples before there is any series: no verdicts, and no error."""
+    none = Samples(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0))
+    expect(len(run(make(), none).score) == 0, "verdicts without samples")
+
+
 def check_score_before_learn(make: MakeLearner) -> None:
     """A sample's own value does not move the expectation it is judged by, nor do later samples anything."""
     samples = stream(series=1)
@@ -205,6 +211,7 @@ class AsSeries:
 
 CHECKS: Final[tuple[Check, ...]] = (
     check_shapes,
+    check_nothing,
     check_score_before_learn,
     check_many_equals_one_by_one,
     check_cuts,

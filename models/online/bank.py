@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -120,9 +121,13 @@ class Bank(Columnar):
         """
         columns, n = self._columns, len(slots)
         columns.check(slots)
-        flat = len(columns["row"]), -1
+        bits, wait = (columns[name] for name in ("bits", "wait"))
         state = kernel.State(
-            columns["row"], columns["profile"], columns["bits"].reshape(flat), columns["wait"].reshape(flat)
+            columns["row"],
+            columns["profile"],
+            # Not -1, which no array without rows allows.
+            bits.reshape(len(bits), math.prod(bits.shape[1:])),
+            wait.reshape(len(wait), math.prod(wait.shape[1:])),
         )
         out = kernel.Output(
             np.zeros(n, np.float32),
