@@ -41,7 +41,7 @@ class Decoding:
             arrived = np.fromiter((record.timestamp for record in poll), dtype=np.int64, count=len(poll))
             columns = Columns()
             letters = list(self._reader.read(poll, arrived, columns))
-            assert not letters, letters[0]
+            assert not letters, letters[0].output.headers
             samples += len(columns.arrays().ts)
         return samples
 

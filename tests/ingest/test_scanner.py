@@ -48,6 +48,11 @@ TAKEN = [
     text(value="9007199254740991"),
     text(value="0.1"),
     text(value="123456.789012"),
+    text(value="98.99497487438142"),
+    text(value="0.30000000000000004"),
+    text(value="-0.0"),
+    text(value="9007199254740993"),
+    text(value="1234567890123456789"),
     b' { "value" : 1 , "ts" : %d , "labels" : %s , "name" : "up" } \n' % (START, LABELS.encode()),
 ]
 
@@ -64,8 +69,9 @@ LEFT = [
     text(value="1."),
     text(value=".5"),
     text(value="--1"),
-    text(value="9007199254740993"),
     text(value="0.12345678901234567891"),
+    text(value="12345678901234567890"),
+    text(value="1234567.E1"),
     text(value='"1"'),
     text(value="null"),
     text(value="NaN"),
@@ -94,7 +100,7 @@ def test_takes_plain_samples_of_known_series(payload: bytes) -> None:
 
 @pytest.mark.parametrize("payload", LEFT)
 def test_leaves_the_rest_to_the_general_decoder(payload: bytes) -> None:
-    """Unknown series, other forms, and numbers that one rounding cannot give are not taken."""
+    """Unknown series, other forms, exponents and numbers of more than 19 digits are not taken."""
     assert scan(knowing(), [payload]).taken.tolist() == [False]
 
 

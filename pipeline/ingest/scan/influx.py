@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numba
 import numpy as np
 
+from pipeline.ingest.scan.compiled import kernel
 from pipeline.ingest.scan.decimals import read_decimal, to_nearest
 from pipeline.ingest.scan.known import INFLUX_FIELD, INFLUX_LINE, find_in, is_same, number_of
 
@@ -76,7 +76,7 @@ class LineScanner:
         return Columns(series.astype(np.int64), ts.astype(np.int64), value.copy()), end
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _prefix_end(text: npt.NDArray[np.uint8], at: int) -> int:
     """Place of the blank behind measurement and tags; that of the line break where there is none."""
     begun = at
@@ -87,7 +87,7 @@ def _prefix_end(text: npt.NDArray[np.uint8], at: int) -> int:
     return at
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _name_end(text: npt.NDArray[np.uint8], at: int) -> int:
     """Place of the equals sign behind a field's name; -1 where there is none, or no name."""
     begun = at
@@ -99,7 +99,7 @@ def _name_end(text: npt.NDArray[np.uint8], at: int) -> int:
     return -1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _text_end(text: npt.NDArray[np.uint8], at: int) -> int:
     """Place after the closing quote of a text; -1 where it has an escape or a line break."""
     while at < len(text):
@@ -112,7 +112,7 @@ def _text_end(text: npt.NDArray[np.uint8], at: int) -> int:
     return -1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _word(text: npt.NDArray[np.uint8], at: int, word: npt.NDArray[np.uint8]) -> int:
     """Place after this word or its first letter alone; -1 where it is another."""
     for i in range(len(word)):
@@ -121,7 +121,7 @@ def _word(text: npt.NDArray[np.uint8], at: int, word: npt.NDArray[np.uint8]) -> 
     return at + len(word)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _number(text: npt.NDArray[np.uint8], at: int) -> tuple[float, int]:
     """A float, or an integer with its suffix, and the place after it (-1 where it is of another form)."""
     negative = at < len(text) and text[at] == _MINUS
@@ -143,7 +143,7 @@ def _number(text: npt.NDArray[np.uint8], at: int) -> tuple[float, int]:
     return -value if negative else value, after
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _value(text: npt.NDArray[np.uint8], at: int) -> tuple[float, int]:
     """A number or boolean, as `_number` gives it."""
     c = text[at] if at < len(text) else _NEWLINE
@@ -156,7 +156,7 @@ def _value(text: npt.NDArray[np.uint8], at: int) -> tuple[float, int]:
     return _number(text, at)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _line_end(text: npt.NDArray[np.uint8], at: int) -> int:
     """Place after the blanks and the line break that end a line; -1 where anything else is there."""
     while at < len(text) and text[at] == _BLANK:
@@ -168,7 +168,7 @@ def _line_end(text: npt.NDArray[np.uint8], at: int) -> int:
     return at + 1 if text[at] == _NEWLINE else -1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _to_millis(number: np.uint64) -> int:
     """A time whose unit its magnitude tells, as `pipeline.ingest.timestamps` has it."""
     if number < _SECONDS_BELOW:
@@ -180,7 +180,7 @@ def _to_millis(number: np.uint64) -> int:
     return int(number // np.uint64(1_000_000))
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _time(text: npt.NDArray[np.uint8], at: int, bounds: Bounds) -> tuple[int, int]:
     """Time of a line in ms from behind its fields on, and the place after the line; -1 where it is not for here."""
     end = _line_end(text, at)
@@ -195,7 +195,7 @@ def _time(text: npt.NDArray[np.uint8], at: int, bounds: Bounds) -> tuple[int, in
     return ts, _line_end(text, after) if bounds.earliest <= ts <= bounds.latest else -1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _fields(
     text: npt.NDArray[np.uint8], at: int, line: int, known: Arrays, found: npt.NDArray[np.float64], n: int
 ) -> tuple[int, int]:
@@ -232,7 +232,7 @@ def _fields(
         at = after + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _scan(
     text: npt.NDArray[np.uint8], at: int, key: int, bounds: Bounds, known: Arrays, found: npt.NDArray[np.float64]
 ) -> tuple[int, int]:

@@ -2,19 +2,20 @@
 
     {"name": "…", "labels": {…}, "ts": 1767225600000, "value": 17.5}
 
-Other keys, escapes, other time units and numbers that need more than one rounding are left to the decoder.
+Other keys, escapes, other time units, exponents and numbers of more than 19 digits are left to the decoder.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 
-from pipeline.ingest.scan.known import JSON_SAMPLE, find, number_of
+from pipeline.ingest.scan.compiled import kernel
+from pipeline.ingest.scan.decimals import read_decimal, to_nearest
+from pipeline.ingest.scan.known import JSON_SAMPLE, find_in, number_of
 from pipeline.ingest.scan.rows import bits_of, message_at
-from pipeline.ingest.scan.words import load8
+from pipeline.ingest.scan.words import load8, load64, lowest
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -23,18 +24,21 @@ if TYPE_CHECKING:
     from pipeline.ingest.scan.rows import Rows
 
 _QUOTE, _COLON, _COMMA, _OPEN, _CLOSE, _BACKSLASH = 34, 58, 44, 123, 125, 92
-_BRACKET, _MINUS, _PLUS, _DOT, _ZERO, _NINE = 91, 45, 43, 46, 48, 57
+_BRACKET, _MINUS, _DOT, _ZERO = 91, 45, 46, 48
 _LOWER_E, _UPPER_E = 101, 69
-_SPACE = (32, 10, 13, 9)
+_BLANK = 32
+_ONES, _TOPS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+_QUOTES, _BACKSLASHES, _SPACES = _ONES * np.uint64(_QUOTE), _ONES * np.uint64(_BACKSLASH), _ONES * np.uint64(_BLANK)
 _NAME, _LABELS, _TS, _VALUE, _UNKNOWN = 1, 2, 4, 8, 0
 _ALL = _NAME | _LABELS | _TS | _VALUE
+_TS_KEY, _NAME_KEY, _VALUE_KEY, _LABELS_KEY = (
+    np.uint64(int.from_bytes(key, "little")) for key in (b'"ts":', b'"name":', b'"value":', b'"labels"')
+)
+_FIRST_5, _FIRST_7, _LONGEST_KEY = np.uint64(2**40 - 1), np.uint64(2**56 - 1), len(b'"labels":')
 _MILLIS_FROM, _MILLIS_BELOW = 10**11, 10**14
-# A mantissa below 2^53 times or over a power of ten up to 10^22 is rounded once (Clinger 1990, the fast path).
-_EXACT_MANTISSA, _EXACT_POWER = 2**53, 22
-_POWERS = 10.0 ** np.arange(_EXACT_POWER + 1)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _skip_space(text: npt.NDArray[np.uint8], at: int, end: int) -> int:
     while at < end and (
         load8(text, at) == 32 or load8(text, at) == 10 or load8(text, at) == 13 or load8(text, at) == 9
@@ -43,20 +47,29 @@ def _skip_space(text: npt.NDArray[np.uint8], at: int, end: int) -> int:
     return at
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _string_end(text: npt.NDArray[np.uint8], at: int, end: int) -> int:
     """Position of the closing quote of the text that begins at `at`; -1 for escapes and control characters."""
+    while at + 8 <= end:
+        # The lowest mark is right; above it a borrow may have made others.
+        word = np.uint64(load64(text, at))
+        quotes, escapes = word ^ _QUOTES, word ^ _BACKSLASHES
+        marks = ((quotes - _ONES) & ~quotes | (escapes - _ONES) & ~escapes | (word - _SPACES) & ~word) & _TOPS
+        if marks != np.uint64(0):
+            at += lowest(marks)
+            return at if load8(text, at) == _QUOTE else -1
+        at += 8
     while at < end:
         c = load8(text, at)
         if c == _QUOTE:
             return at
-        if c == _BACKSLASH or c < 32:
+        if c == _BACKSLASH or c < _BLANK:
             return -1
         at += 1
     return -1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _object_end(text: npt.NDArray[np.uint8], at: int, end: int) -> int:
     """Position after the closing brace of a flat object that begins at `at`; -1 for anything nested."""
     at += 1
@@ -74,7 +87,7 @@ def _object_end(text: npt.NDArray[np.uint8], at: int, end: int) -> int:
     return -1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _key(text: npt.NDArray[np.uint8], at: int, end: int) -> int:
     """Which key these bytes are."""
     size = end - at
@@ -89,48 +102,52 @@ def _key(text: npt.NDArray[np.uint8], at: int, end: int) -> int:
     return _UNKNOWN
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _number(text: npt.NDArray[np.uint8], at: int, end: int, out: npt.NDArray[np.float64]) -> int:
-    """Read a JSON number into out[0]; the position after it, -1 where one multiplication would not be exact.
+    """Read a JSON number into out[0]; the position after it, -1 where it has an exponent or more than 19 digits.
 
     out[1] is 1 where it was a plain integer.
     """
     negative = load8(text, at) == _MINUS
     if negative:
         at += 1
-    first = at
-    mantissa, digits, scale = 0, 0, 0
-    while at < end and _ZERO <= load8(text, at) <= _NINE:
-        mantissa = mantissa * 10 + (load8(text, at) - _ZERO)
-        digits += 1
-        at += 1
-    if digits == 0 or digits > 18 or (digits > 1 and load8(text, first) == _ZERO):
+    mantissa, scale, after = read_decimal(text, at, end)
+    if after < 0 or load8(text, after - 1) == _DOT:
         return -1
-    out[1] = 1.0
-    if at < end and load8(text, at) == _DOT:
-        out[1] = 0.0
-        at += 1
-        begun = at
-        while at < end and _ZERO <= load8(text, at) <= _NINE:
-            mantissa = mantissa * 10 + (load8(text, at) - _ZERO)
-            digits += 1
-            scale -= 1
-            at += 1
-        if at == begun or digits > 18:
-            return -1
-    if at < end and load8(text, at) in (_LOWER_E, _UPPER_E):
+    if load8(text, at) == _ZERO and after > at + 1 and load8(text, at + 1) != _DOT:
         return -1
-    if mantissa >= _EXACT_MANTISSA or scale < -_EXACT_POWER:
+    if after < end and load8(text, after) in (_LOWER_E, _UPPER_E):
         return -1
-    value = float(mantissa) if scale == 0 else mantissa / _POWERS[-scale]
+    value = to_nearest(mantissa, scale)
     # An integer has no negative zero.
-    out[0] = -value if negative and not (mantissa == 0 and out[1] == 1.0) else value
-    return at
+    out[0] = -value if negative and not (value == 0 and scale == 0) else value
+    out[1] = 1.0 if scale == 0 else 0.0
+    return after
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
+def _compact_key(text: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
+    """Which key is here, as most programs write it, without white space; and its size."""
+    if at + _LONGEST_KEY >= end:
+        return _UNKNOWN, 0
+    word = np.uint64(load64(text, at))
+    if word & _FIRST_5 == _TS_KEY:
+        return _TS, 5
+    if word & _FIRST_7 == _NAME_KEY:
+        return _NAME, 7
+    if word == _VALUE_KEY:
+        return _VALUE, 8
+    if word == _LABELS_KEY and load8(text, at + 8) == _COLON:
+        return _LABELS, 9
+    return _UNKNOWN, 0
+
+
+@kernel
 def _read_key(text: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
     """Read `"key":`; which key it is, and where its value begins."""
+    key, size = _compact_key(text, at, end)
+    if key != _UNKNOWN:
+        return key, _skip_space(text, at + size, end)
     at = _skip_space(text, at, end)
     if at >= end or text[at] != _QUOTE:
         return _UNKNOWN, at
@@ -143,7 +160,7 @@ def _read_key(text: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, int]
     return _key(text, at + 1, closing), _skip_space(text, colon + 1, end)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _read_value(
     text: npt.NDArray[np.uint8],
     at: int,
@@ -169,7 +186,7 @@ def _read_value(
     return after if numbers[1] == 1.0 and _MILLIS_FROM <= numbers[0] < _MILLIS_BELOW else -1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _read(
     text: npt.NDArray[np.uint8],
     at: int,
@@ -192,7 +209,7 @@ def _read(
     return seen == _ALL and at < end and text[at] == _CLOSE and _skip_space(text, at + 1, end) == end
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def scan_samples(
     text: npt.NDArray[np.uint8],
     places: npt.NDArray[np.int64],
@@ -203,12 +220,13 @@ def scan_samples(
     """Take messages of one sample; what is given as in `pipeline.ingest.scan.rows`."""
     # Where a message is one sample, handing tuples of arrays on would cost as much as reading it.
     spans, numbers, found = rows.spans, rows.numbers, rows.found
+    arena, digest, entry = known.arena, known.digest, known.entry
     used = 0
     for i in range(len(places)):
         message = message_at(places, i)
         if _read(text, message.start, message.end, spans, numbers):
             key = number_of(JSON_SAMPLE, message.is_keyed)
-            series = find(known, key, text, (spans[0], spans[1], spans[2], spans[3]))
+            series = find_in(arena, digest, entry, key, text, (spans[0], spans[1], spans[2], spans[3]))
             ts = int(numbers[2])
             if series >= 0 and message.earliest <= ts <= message.latest:
                 found[0, used], found[1, used], found[2, used] = series, ts, bits_of(numbers[3])

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numba
 import numpy as np
 
+from pipeline.ingest.scan.compiled import kernel
 from pipeline.ingest.scan.words import load64
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Arrays(NamedTuple):
     blocks: npt.NDArray[np.int64]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def number_of(kind: int, part_of: int) -> int:
     """A key's number: the kind of thing, and what it is part of (any number from 0)."""
     return kind | part_of << _KIND_BITS
@@ -154,7 +154,7 @@ Spans = tuple[int, int, int, int]
 """Where a and b of a key begin and end: a, end of a, b, end of b."""
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _mixed(h: np.uint64, text: npt.NDArray[np.uint8], at: int, end: int) -> np.uint64:
     """FNV-1a over eight bytes at a time (then over the rest one by one), each time folded, as high bits rise only."""
     while at + 8 <= end:
@@ -167,7 +167,7 @@ def _mixed(h: np.uint64, text: npt.NDArray[np.uint8], at: int, end: int) -> np.u
     return h
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _digest(number: int, text: npt.NDArray[np.uint8], spans: Spans) -> np.uint64:
     """Hash of the number and two spans; never 0, which marks an empty place."""
     h = (_FNV_OFFSET ^ np.uint64(number)) * _FNV_PRIME
@@ -176,7 +176,7 @@ def _digest(number: int, text: npt.NDArray[np.uint8], spans: Spans) -> np.uint64
     return h if h != np.uint64(0) else np.uint64(1)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _insert(
     digests: npt.NDArray[np.uint64], entries: npt.NDArray[np.int64], digest: np.uint64, entry: npt.NDArray[np.int64]
 ) -> None:
@@ -184,10 +184,11 @@ def _insert(
     while digests[at] != np.uint64(0):
         at = (at + 1) & (len(digests) - 1)
     digests[at] = digest
-    entries[at] = entry
+    for field in range(len(entry)):
+        entries[at, field] = entry[field]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def is_same(arena: npt.NDArray[np.uint8], start: int, text: npt.NDArray[np.uint8], at: int, size: int) -> bool:
     """Whether these bytes of the arena are those of the text."""
     i = 0
@@ -202,13 +203,13 @@ def is_same(arena: npt.NDArray[np.uint8], start: int, text: npt.NDArray[np.uint8
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def find(known: Arrays, number: int, text: npt.NDArray[np.uint8], spans: Spans) -> int:
     """Value of the key with this number and these spans of the text; -1 where it is not known."""
     return find_in(known.arena, known.digest, known.entry, number, text, spans)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def find_in(
     arena: npt.NDArray[np.uint8],
     digest: npt.NDArray[np.uint64],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 
+from pipeline.ingest.scan.compiled import kernel
 from pipeline.ingest.scan.known import OTLP_HISTOGRAM, OTLP_METRIC, OTLP_NUMBER, OTLP_SCOPE, find, number_of
 from pipeline.ingest.scan.rows import STALE_BITS, add, bits_of, message_at, note, starts_here
 from pipeline.ingest.scan.wire import Shape, is_utf8, length, read_fields
@@ -65,13 +65,13 @@ _HISTOGRAM = Shape(
 _EXEMPLAR_TIME, _EXEMPLAR_DOUBLE, _SPAN_ID, _TRACE_ID, _EXEMPLAR_INT = 0x11, 0x19, 0x22, 0x2A, 0x31
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def metric_code(data: int, temporality: int, is_monotonic: int) -> int:
     """What a metric's data is, as one number below `CODES`."""
     return (data * 4 + temporality) * 2 + is_monotonic
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def scan_otlp_requests(
     text: npt.NDArray[np.uint8],
     places: npt.NDArray[np.int64],
@@ -84,7 +84,7 @@ def scan_otlp_requests(
         note(rows, results, i, _request(text, message_at(places, i), known, rows))
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _request(text: npt.NDArray[np.uint8], message: Message, known: Arrays, rows: Rows) -> bool:
     """Take a request; False where it is of another form, or one of its series is not known."""
     at = message.start
@@ -99,7 +99,7 @@ def _request(text: npt.NDArray[np.uint8], message: Message, known: Arrays, rows:
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _resource_metrics(
     text: npt.NDArray[np.uint8], span: tuple[int, int], message: Message, known: Arrays, rows: Rows
 ) -> bool:
@@ -115,7 +115,7 @@ def _resource_metrics(
     return is_taken
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _scope_metrics(
     text: npt.NDArray[np.uint8], span: tuple[int, int, int, int], message: Message, known: Arrays, rows: Rows
 ) -> bool:
@@ -132,12 +132,12 @@ def _scope_metrics(
     return is_taken
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _is_schema(text: npt.NDArray[np.uint8], fields: npt.NDArray[np.int64]) -> bool:
     return bool(is_utf8(text, fields[_SCHEMA, 0], fields[_SCHEMA, 1]))
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _metric(
     text: npt.NDArray[np.uint8], span: tuple[int, int, int], message: Message, known: Arrays, rows: Rows
 ) -> bool:
@@ -161,7 +161,7 @@ def _metric(
     return metric >= 0 and _points(text, points, grows, message, known, rows)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _data_of(there: int) -> int:
     """Field number of the metric's only data; -1 where there is none, or are several."""
     data = there & (1 << GAUGE | 1 << SUM | 1 << HISTOGRAM)
@@ -171,7 +171,7 @@ def _data_of(there: int) -> int:
     return -1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _temporality(data: int, fields: npt.NDArray[np.int64]) -> int:
     """Temporality of the data whose fields were read, 0 for a gauge; -1 where it says none, or more than it may."""
     if (data != SUM and fields[0, 0] >> _MONOTONIC & 1) or (data == GAUGE and fields[0, 0] >> _TEMPORALITY & 1):
@@ -180,7 +180,7 @@ def _temporality(data: int, fields: npt.NDArray[np.int64]) -> int:
     return temporality if data == GAUGE or temporality in (DELTA, CUMULATIVE) else -1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _points(
     text: npt.NDArray[np.uint8],
     span: tuple[int, int, int, int],
@@ -200,7 +200,7 @@ def _points(
     return is_taken
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _number(
     text: npt.NDArray[np.uint8],
     span: tuple[int, int, int],
@@ -225,7 +225,7 @@ def _number(
     return (start == 0 or add(rows, series, start, 0)) and add(rows, series, ts, bits)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _number_bits(fields: npt.NDArray[np.int64]) -> int:
     """Bits of a point's value; _NO_BITS where it has none, or two."""
     if fields[_NUMBER_FLAGS, 0] & 1:
@@ -238,7 +238,7 @@ def _number_bits(fields: npt.NDArray[np.int64]) -> int:
     return _NO_BITS
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _times(fields: npt.NDArray[np.int64], grows: bool, flags: int, message: Message) -> tuple[int, int]:
     """Time of a point (ms, -1 for one that is not taken), and since when it counts where that is told, else 0."""
     ts, start = fields[_TIME, 0] // _NS, fields[_START_TIME, 0] // _NS
@@ -248,7 +248,7 @@ def _times(fields: npt.NDArray[np.int64], grows: bool, flags: int, message: Mess
     return ts, start if is_told else 0
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _are_plain(text: npt.NDArray[np.uint8], fields: npt.NDArray[np.int64], exemplars: int) -> bool:
     """Whether the exemplars have times, values and ids only, no attributes, whose texts would have to be checked."""
     at, end = fields[exemplars, 0], fields[exemplars, 1]
@@ -268,7 +268,7 @@ def _are_plain(text: npt.NDArray[np.uint8], fields: npt.NDArray[np.int64], exemp
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _histogram(
     text: npt.NDArray[np.uint8],
     span: tuple[int, int, int],
@@ -311,7 +311,7 @@ def _histogram(
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _is_whole(counts: npt.NDArray[np.int64], bounds: int) -> bool:
     """Whether there is one more bucket (begin and end of them) than there are bounds (bytes), or none at all."""
     size = counts[1] - counts[0]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numba
-
+from pipeline.ingest.scan.compiled import kernel
 from pipeline.ingest.scan.known import REMOTE_WRITE, REMOTE_WRITE_2, find, number_of
 from pipeline.ingest.scan.rows import add, message_at, note, starts_here
 from pipeline.ingest.scan.wire import Shape, is_utf8, length, read_fields, run_end, varint
@@ -29,7 +28,7 @@ _UNSAID = -1
 """Whether a series only grows, where its labels alone do not say: what tells its start is left to the decoder."""
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def scan_write_requests(
     text: npt.NDArray[np.uint8],
     places: npt.NDArray[np.int64],
@@ -42,7 +41,7 @@ def scan_write_requests(
         note(rows, results, i, _write_request(text, message_at(places, i), known, rows))
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _write_request(text: npt.NDArray[np.uint8], message: Message, known: Arrays, rows: Rows) -> bool:
     """Take a request of 1.0; False where it is of another form, or one of its series is not known."""
     at = message.start
@@ -64,7 +63,7 @@ def _write_request(text: npt.NDArray[np.uint8], message: Message, known: Arrays,
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _samples(
     text: npt.NDArray[np.uint8], span: tuple[int, int], message: Message, rows: Rows, of: tuple[int, int, int]
 ) -> bool:
@@ -79,7 +78,7 @@ def _samples(
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _sample(message: Message, rows: Rows, of: tuple[int, int, int]) -> bool:
     """Take the sample whose fields were read."""
     series, grows, created = of
@@ -92,7 +91,7 @@ def _sample(message: Message, rows: Rows, of: tuple[int, int, int]) -> bool:
     return (not is_told or add(rows, series, start, 0)) and add(rows, series, ts, bits)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def scan_requests_2(
     text: npt.NDArray[np.uint8],
     places: npt.NDArray[np.int64],
@@ -105,7 +104,7 @@ def scan_requests_2(
         note(rows, results, i, _request_2(text, message_at(places, i), known, rows))
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _request_2(text: npt.NDArray[np.uint8], message: Message, known: Arrays, rows: Rows) -> bool:
     """Take a request of 2.0; False where it is of another form, or one of its series is not known."""
     at, end = message.start, message.end
@@ -127,7 +126,7 @@ def _request_2(text: npt.NDArray[np.uint8], message: Message, known: Arrays, row
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _series_2(
     text: npt.NDArray[np.uint8], span: tuple[int, int, int], message: Message, known: Arrays, rows: Rows
 ) -> bool:
@@ -159,7 +158,7 @@ def _series_2(
     return _samples(text, (samples, samples_end), message, rows, (found >> 1, found & 1, created))
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _about(text: npt.NDArray[np.uint8], at: int, end: int, rows: Rows) -> tuple[int, int, int]:
     """Type and unit of the metadata, and the created timestamp; type -1 where these bytes are of another form."""
     kind, unit, created = 0, 0, 0
@@ -173,7 +172,7 @@ def _about(text: npt.NDArray[np.uint8], at: int, end: int, rows: Rows) -> tuple[
     return (kind, unit, created) if at == end else (-1, unit, created)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _spell(text: npt.NDArray[np.uint8], at: int, end: int, symbols: int, rows: Rows) -> int:
     """Write the symbols that are referred to into the scratch, each with its length before; the size of it, or -1."""
     size = 0
@@ -187,7 +186,7 @@ def _spell(text: npt.NDArray[np.uint8], at: int, end: int, symbols: int, rows: R
     return size
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _copy(text: npt.NDArray[np.uint8], span: npt.NDArray[np.int64], rows: Rows, size: int) -> int:
     """Length (four bytes) and bytes of this span, after what is in the scratch; the new size of that, or -1."""
     n = span[1] - span[0]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numba
 import numpy as np
 
 from pipeline.ingest.points import STALE
 from pipeline.ingest.rows import RESET_MS
+from pipeline.ingest.scan.compiled import kernel
 from pipeline.ingest.scan.wire import FIELDS
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ def make_rows(capacity: int, text_bytes: int) -> Rows:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def message_at(places: npt.NDArray[np.int64], at: int) -> Message:
     """One of the messages; places int64[n, 4]: where each ends, whether it has a key, the window."""
     start = 0 if at == 0 else places[at - 1, 0]
     return Message(start, places[at, 0], places[at, 1], places[at, 2], places[at, 3])
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def note(rows: Rows, results: npt.NDArray[np.int64], at: int, is_taken: bool) -> None:
     """Note of a message whether it was taken, or take its rows back; results int64[n, 2]: end of its rows, taken."""
     if not is_taken:
@@ -73,7 +73,7 @@ def note(rows: Rows, results: npt.NDArray[np.int64], at: int, is_taken: bool) ->
     results[at, 1] = is_taken
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def add(rows: Rows, series: int, ts: int, bits: int) -> bool:
     """One more row; False where there is no room."""
     at = rows.used[0]
@@ -86,13 +86,13 @@ def add(rows: Rows, series: int, ts: int, bits: int) -> bool:
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def starts_here(start: int, ts: int, earliest: int) -> bool:
     """Whether a count that began at `start` is also 0 at that time (see `pipeline.ingest.rows`)."""
     return start > 0 and start < ts and ts - start <= RESET_MS and start >= earliest
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def bits_of(value: float) -> int:
     """The bits of a float64."""
     return int(np.float64(value).view(np.int64))

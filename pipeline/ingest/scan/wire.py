@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numba
 import numpy as np
 
+from pipeline.ingest.scan.compiled import kernel
 from pipeline.ingest.scan.words import load64
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Shape(NamedTuple):
     runs: int
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def varint(text: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
     """A number from 0 to 2^63 - 1, and the position after it."""
     value = 0
@@ -50,7 +50,7 @@ def varint(text: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
     return value, -1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def length(text: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
     """Of what is measured by a length: where it begins and where it ends."""
     size, begin = varint(text, at, end)
@@ -59,7 +59,7 @@ def length(text: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
     return begin, begin + size
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def run_end(text: npt.NDArray[np.uint8], at: int, end: int, tag: int) -> int:
     """Position after a run of measured fields with this tag, which begins at `at`."""
     while at < end and text[at] == tag:
@@ -69,7 +69,7 @@ def run_end(text: npt.NDArray[np.uint8], at: int, end: int, tag: int) -> int:
     return at
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def read_fields(text: npt.NDArray[np.uint8], at: int, end: int, shape: Shape, fields: npt.NDArray[np.int64]) -> bool:
     """Read a message that has only fields of this shape, the last of each; False where it has others.
 
@@ -96,7 +96,7 @@ def read_fields(text: npt.NDArray[np.uint8], at: int, end: int, shape: Shape, fi
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _measured(text: npt.NDArray[np.uint8], at: int, end: int, shape: Shape, fields: npt.NDArray[np.int64]) -> int:
     """Note where a packed field, or a run of a repeated one, begins and ends; the position after it."""
     tag = np.int64(text[at])
@@ -111,7 +111,7 @@ def _measured(text: npt.NDArray[np.uint8], at: int, end: int, shape: Shape, fiel
     return stop
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def is_utf8(text: npt.NDArray[np.uint8], at: int, end: int) -> bool:
     """Whether these bytes are UTF-8 (RFC 3629: no overlong forms, no surrogates, up to U+10FFFF)."""
     while at < end:
@@ -129,7 +129,7 @@ def is_utf8(text: npt.NDArray[np.uint8], at: int, end: int) -> bool:
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _following(first: int) -> int:
     """How many bytes follow a first byte; 0 where none may be one."""
     if 0xC2 <= first < 0xE0:
@@ -139,7 +139,7 @@ def _following(first: int) -> int:
     return 3 if 0xF0 <= first < 0xF5 else 0
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _is_second(first: int, second: int) -> bool:
     low = 0xA0 if first == 0xE0 else 0x90 if first == 0xF0 else 0x80
     high = 0x9F if first == 0xED else 0x8F if first == 0xF4 else 0xBF

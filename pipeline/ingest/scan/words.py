@@ -42,7 +42,17 @@ def _load64(_typing: Any, text: Any, _at: Any) -> tuple[Any, Any]:
     return types.int64(text, types.int64), generate
 
 
+def _lowest(_typing: Any, _marks: Any) -> tuple[Any, Any]:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        bits = builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+        return builder.lshr(bits, ir.Constant(ir.IntType(64), 3))
+
+    return types.int64(types.uint64), generate
+
+
 load8 = cast("Load", intrinsic(_load8))
 """The byte of uint8[n] at a place."""
 load64 = cast("Load", intrinsic(_load64))
 """Bytes `at` to `at + 7` of uint8[n] as int64, the lowest first."""
+lowest = cast("Callable[[np.uint64], int]", intrinsic(_lowest))
+"""Which byte of a uint64 that is not 0 holds its lowest bit."""
