@@ -41,7 +41,8 @@ class Gathering:
 
     def refuse(self, payload: bytes, position: str, error: DecodeError) -> None:
         """A piece that cannot be read, as a message by itself. Raises DecodeError where there are too many."""
-        # Its traceback would keep a frame, and with it the message, for each.
+        # A traceback, its own or that of what caused it, would keep a frame, and with it the message, for each.
+        error.__cause__ = error.__context__ = None
         self._refused.append(Refused(payload, position, error.with_traceback(None)))
         self._limits.check_refused(self._refused)
 

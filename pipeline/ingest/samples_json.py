@@ -1,11 +1,13 @@
-"""JSON samples: `{"name", "labels", "ts", "value"}`, one a message, or an array of them."""
+"""JSON samples: `{"name", "labels", "ts", "value"}`, one a message, or an array of them, which stand alone."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from pipeline.ingest.gathering import Gathering, gather_points
 from pipeline.ingest.parsing import parse_json
 from pipeline.ingest.points import Points
 from pipeline.ingest.timestamps import to_millis
@@ -26,7 +28,7 @@ class _Sample(msgspec.Struct, gc=False):
 
 
 _one = msgspec.json.Decoder(_Sample)
-_many = msgspec.json.Decoder(list[_Sample])
+_many = msgspec.json.Decoder(list[msgspec.Raw])
 
 _MILLIS_FROM, _MILLIS_BELOW = 10**11, 10**14
 
@@ -37,16 +39,22 @@ def sniff(payload: bytes) -> bool:
 
 
 def decode(payload: bytes, context: Context) -> Points:
-    """One sample or an array of them. Raises DecodeError."""
+    """One sample or an array of them; bad ones of an array are refused, each with its place. Raises DecodeError."""
     if payload[:1] != b"{" and payload.lstrip()[:1] == b"[":
-        samples = parse_json(_many, payload, "JSON samples")
-        return Points(
-            [_series(sample, context) for sample in samples],
-            [_millis(sample.ts) for sample in samples],
-            [sample.value for sample in samples],
-        )
+        gathered = Gathering(context)
+        samples = parse_json(_many, payload, "a list of JSON samples")
+        gather_points(samples, gathered, partial(_take, context, gathered), b"[%s]", "[%d]")
+        return gathered.points()
     sample = parse_json(_one, payload, "a JSON sample")
     return Points((_series(sample, context),), (_millis(sample.ts),), (sample.value,))
+
+
+def _take(context: Context, gathered: Gathering, payload: bytes) -> None:
+    """Gather this sample of an array. Raises DecodeError."""
+    sample = parse_json(_one, payload, "a JSON sample")
+    ts = _millis(sample.ts)
+    context.window.check(ts)
+    gathered.add(_series(sample, context), ts, sample.value)
 
 
 def _series(sample: _Sample, context: Context) -> int:

@@ -46,6 +46,19 @@ def test_good_points_pass_and_bad_ones_are_letters_with_their_position() -> None
     assert (counts['deadletters_total{reason="past"}'], counts['deadletters_total{reason="future"}']) == (1, 1)
 
 
+def test_good_samples_of_an_array_pass_and_bad_ones_are_letters_with_their_position() -> None:
+    """Samples of a JSON array stand alone: each bad one is a letter with its number, and an array by itself."""
+    sample = {"name": "up", "labels": {"service": "a"}, "ts": START, "value": 1.0}
+    body = [sample, {**sample, "ts": "never"}, {**sample, "value": 2}, {**sample, "ts": START + DAY_MS}, 17]
+    outputs = stage().step([message(0, body, key=b"k")])
+    assert [(name, value) for name, _, _, value in all_rows(outputs)] == [("up", 1.0), ("up", 2.0)]
+    letters = dead(outputs)
+    assert [reason(letter) for letter in letters] == ["timestamp", "future", "fields"]
+    assert [dict(letter.headers)["duri.error.position"] for letter in letters] == [b"[1]", b"[3]", b"[4]"]
+    assert json.loads(letters[0].value) == [{**sample, "ts": "never"}]
+    assert dict(letters[0].headers)["content-type"] == b"application/vnd.duri.sample+json"
+
+
 def test_a_piece_is_replayed_by_itself() -> None:
     """Once the window is wider the piece passes, whatever the original was compressed with; the good ones stay out."""
     body = gzip.compress(json.dumps(MIXED).encode())

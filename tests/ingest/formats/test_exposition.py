@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from pipeline.ingest.formats import by_name
 from tests.builders import START
 from tests.ingest.formats.reading import Row, decode, reason, rows
+from tests.ingest.promises import fresh_context
 
 SCRAPE = b"""\
 # HELP http_requests_total The "total" of requests.
@@ -176,3 +178,14 @@ def test_reads_what_the_prometheus_client_reads(samples: list[tuple[str, dict[st
     ]
     ours = [(name, given, value) for name, given, _, _, value in rows("prometheus", body.encode())]
     assert ours == theirs
+
+
+def test_what_a_refused_line_keeps_is_its_own() -> None:
+    """Neither the error of a bad line nor what caused it holds on to a frame, and so to what was read meanwhile."""
+    lines = b"".join(b'{"x\xff", a="%d"} 1\n' % number for number in range(20))
+    refused = by_name("prometheus").decode(lines, fresh_context()).refused
+    assert len(refused) == 20
+    for piece in refused:
+        assert piece.error.__traceback__ is None
+        assert piece.error.__cause__ is None
+        assert piece.error.__context__ is None
