@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from pipeline.batch import ARROW_CONTENT_TYPE
 from pipeline.ingest.deadletters import NULL
 from pipeline.records import (
     JSON_CONTENT_TYPE,
@@ -33,6 +32,7 @@ from pipeline.records import (
 )
 from pipeline.settings import Settings
 from pipeline.stage import Topic
+from pipeline.views.wire_formats import format_messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +48,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SETTINGS = "settings"
 
 _BINDING_VERSION = "0.5.0"
+_KEY: Json = {"kafka": {"key": {"type": "string"}, "bindingVersion": _BINDING_VERSION}}
+_FORMATS = format_messages(_KEY)
 _PRODUCED_BY_OTHERS: tuple[type[Record], ...] = (Sample, ChangeEvent, Feedback, MaintenanceWindow, Muting)
 
 
@@ -67,7 +69,7 @@ _CHANNELS: Mapping[Topic, _Channel] = {
     Topic.METRICS: _Channel(
         "Metric samples from any producer",
         (Sample,),
-        ("columnar", "arrow"),
+        (*_FORMATS,),
         "free; names the service where no label does",
         ("ingest",),
         (),
@@ -260,7 +262,6 @@ def _cloudevent(record: type[Record]) -> Json:
     return {"type": "object", "properties": properties, "required": required}
 
 
-_KEY: Json = {"kafka": {"key": {"type": "string"}, "bindingVersion": _BINDING_VERSION}}
 _BYTES: Json = {"type": "string", "format": "binary"}
 _ERRORS: Mapping[str, str] = {
     "stage": "Stage that could not read it",
@@ -273,31 +274,7 @@ _ERRORS: Mapping[str, str] = {
     NULL: "true where the original had no value; absent otherwise",
 }
 _OTHER_MESSAGES: Mapping[str, Json] = {
-    "columnar": {
-        "name": "columnar",
-        "title": "Columns of samples in JSON",
-        "summary": "The series once, then columns: series, index, ts, value",
-        "contentType": "application/vnd.duri.columnar+json",
-        "payload": {
-            "type": "object",
-            "required": ["series", "ts", "value"],
-            "properties": {
-                "series": {"type": "array", "items": {"type": "object", "required": ["name"]}},
-                "index": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-                "ts": {"description": "One for each row, or one for all", "type": ["array", "number", "string"]},
-                "value": {"type": "array", "items": {"type": "number"}},
-            },
-        },
-        "bindings": _KEY,
-    },
-    "arrow": {
-        "name": "arrow",
-        "title": "Columns of samples in Arrow",
-        "summary": "IPC stream: series uint64, ts int64 (ms), value float64, labels binary (at a series' first row)",
-        "contentType": ARROW_CONTENT_TYPE,
-        "payload": _BYTES,
-        "bindings": _KEY,
-    },
+    **_FORMATS,
     "deadletter": {
         "name": "deadletter",
         "title": "Dead letter",

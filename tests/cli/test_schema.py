@@ -17,6 +17,7 @@ from pipeline.cli.schema import schema
 from pipeline.detect.frames import FrameWriter, ServiceFrame, Source
 from pipeline.errors import DecodeError
 from pipeline.ingest.deadletters import dead_letter
+from pipeline.ingest.formats import FORMATS
 from pipeline.records import PUBLIC_RECORDS, cloudevent_headers
 from pipeline.settings import Settings, load_settings
 from pipeline.stage import LogRecord, Topic
@@ -267,6 +268,17 @@ def test_asyncapi_has_every_topic_and_record(document):
     carried = {name for channel in channels.values() for name in channel["messages"]}
     assert carried >= EXAMPLES.keys()
     assert carried == document["components"]["messages"].keys()
+
+
+def test_asyncapi_has_every_format_that_ingest_reads(document):
+    """The metrics topic carries a message for each, with the content type that names it; JSON samples are a record."""
+    messages = document["channels"]["metrics"]["messages"]
+    assert messages.keys() == {"sample"} | {entry.name for entry in FORMATS if entry.name != "json"}
+    for entry in FORMATS:
+        if entry.name != "json":
+            message = resolve(document, messages[entry.name]["$ref"])
+            assert message["contentType"] == entry.content_types[0]
+            assert message["summary"]
 
 
 def test_asyncapi_follows_the_settings():
