@@ -116,6 +116,9 @@ class TopicSettings(Section):
     """Names and sizes of the topics."""
 
     prefix: str = Field(default="duri.", description="Put before each topic's role to make its name")
+    metrics_format: str = Field(
+        default="auto", description="What the metrics topic carries (a setting of docs/formats.md); auto: look at it"
+    )
     extra_inputs: dict[str, str] = Field(
         default_factory=dict,
         description="Further input topics of ingest, each with its format (a setting of docs/formats.md, or auto)",

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 import pytest
+from aiokafka import TopicPartition
 from pydantic import ValidationError
 
 from pipeline.advise.stage import history_slots
@@ -11,7 +13,8 @@ from pipeline.configfile import shipped_config
 from pipeline.errors import SettingsError
 from pipeline.runtime.stages import build_specs
 from pipeline.settings import AdviseSettings, KafkaSettings, Settings, load_settings
-from pipeline.stage import Topic
+from pipeline.stage import LogRecord, Topic
+from tests.builders import START
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -229,11 +232,30 @@ def test_addresses_of_brokers(servers: str) -> None:
     assert load_settings(overrides={"kafka.bootstrap": servers}).kafka.bootstrap == servers
 
 
-def test_formats_of_further_inputs_are_checked_at_the_start() -> None:
+@pytest.mark.parametrize(
+    ("key", "value"), [("topics.extra_inputs", {"telegraf": "jsn"}), ("topics.metrics_format", "jsn")]
+)
+def test_formats_of_topics_are_checked_at_the_start(key: str, value: object) -> None:
     """A format that ingest does not have is refused, with the nearest one."""
-    settings = load_settings(overrides={"topics.extra_inputs": {"telegraf": "jsn"}})
-    with pytest.raises(SettingsError, match=r"extra_inputs\.telegraf: 'jsn' is no format; .* did you mean json\?"):
+    settings = load_settings(overrides={key: value})
+    with pytest.raises(SettingsError, match=rf"{re.escape(key)}.*: 'jsn' is no format; .* did you mean json\?"):
         build_specs(settings, ["ingest"])
+
+
+def test_the_format_of_a_topic_reaches_its_stage() -> None:
+    """The metrics topic and each further input is read as its setting says, where no header says otherwise."""
+    formats = {"topics.metrics_format": "influx", "topics.extra_inputs": {"other": "prometheus"}}
+    settings = load_settings(overrides=formats)
+    [ingest] = build_specs(settings, ["ingest"])
+    assert ingest.inputs == ("duri.metrics", "other", "duri.control")
+    text = b"up 1"  # a sample in the one format, no line of the other
+    reasons = {}
+    for topic in ("duri.metrics", "other"):
+        stage = ingest.factory(TopicPartition(topic, 0))
+        named = [LogRecord(topic, 0, 1, START, None, text, [("content-type", b"text/plain; version=0.0.4")])]
+        outputs = stage.step([LogRecord(topic, 0, 0, START, None, text)]) + stage.step(named)
+        reasons[topic] = [dict(one.headers).get("duri.error.reason") for one in outputs]
+    assert reasons == {"duri.metrics": [b"fields", None], "other": [None, None]}
 
 
 def test_history_is_not_cut_silently() -> None:

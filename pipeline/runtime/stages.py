@@ -43,7 +43,10 @@ def _topics(settings: Settings) -> Mapping[Topic, str]:
 def _ingest(settings: Settings) -> StageSpec:
     topics = settings.topics
     control = topics.name(Topic.CONTROL)
-    _check_formats(topics.extra_inputs)
+    formats = {topics.name(Topic.METRICS): topics.metrics_format, **topics.extra_inputs}
+    _check_format("topics.metrics_format", topics.metrics_format)
+    for topic, name in topics.extra_inputs.items():
+        _check_format(f"topics.extra_inputs.{topic}", name)
 
     def make(source: TopicPartition) -> Stage:
         if source.topic == control:
@@ -54,22 +57,19 @@ def _ingest(settings: Settings) -> StageSpec:
             settings.ingest,
             source=f"{source.topic}/{source.partition}",
             samples_partitions=topics.samples_partitions,
-            topic_format=topics.extra_inputs.get(source.topic, AUTO),
+            topic_format=formats[source.topic],
         )
 
-    inputs = (topics.name(Topic.METRICS), *topics.extra_inputs, control)
-    return StageSpec(name="ingest", inputs=inputs, factory=make, outputs=_topics(settings))
+    return StageSpec(name="ingest", inputs=(*formats, control), factory=make, outputs=_topics(settings))
 
 
-def _check_formats(extra_inputs: Mapping[str, str]) -> None:
+def _check_format(key: str, name: str) -> None:
     """The settings lie below ingest and do not know its formats, so their names are checked here."""
     known = (AUTO, *(entry.name for entry in FORMATS))
-    for topic, name in extra_inputs.items():
-        if name not in known:
-            raise SettingsError(
-                f"topics.extra_inputs.{topic}: {name!r} is no format; expected {', '.join(known[:-1])} or {known[-1]}"
-                f"{nearest(name, known)}"
-            )
+    if name not in known:
+        raise SettingsError(
+            f"{key}: {name!r} is no format; expected {', '.join(known[:-1])} or {known[-1]}{nearest(name, known)}"
+        )
 
 
 def _detect(settings: Settings) -> StageSpec:
