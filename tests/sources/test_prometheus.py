@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import requests
 
 from pipeline.errors import SettingsError, SourceError, SourceUnavailableError
 from pipeline.runtime.clients import connection
@@ -22,6 +21,7 @@ from pipeline.sources.backfill import Span, backfill, remaining
 from pipeline.sources.positions import Position, PositionedPublisher
 from pipeline.sources.prometheus import PrometheusReader, Server, TooMuchError
 from pipeline.sources.recording import Recording
+from tests.bridging import assert_published_once, start_bridge, wait_for
 from tests.metrics_topic import read_rows, settings_with_topics
 from tests.prometheus_server import exporter, prometheus, require_prometheus, write_history
 
@@ -227,31 +227,18 @@ def test_a_piece_too_large_for_the_server_is_cut(settings):
 def test_bridge_neither_loses_nor_doubles(settings, tmp_path):
     """Killed with SIGKILL again and again, Prometheus stopped in between: every sample that it holds, once."""
     page = itertools.count(1)
-    config = tmp_path / "duri.yaml"
-    config.write_text(f"topics: {{prefix: '{settings.topics.prefix}'}}\n")
     (tmp_path / "prometheus").mkdir()
-
-    def bridge(url: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [
-                sys.executable, "-m", "pipeline", "bridge", "prometheus", "--url", url, "--match", '{job="shop"}',
-                "--step", "300ms", "--delay", "1s", "--since", "1m",
-                "--config", str(config), "--bootstrap", settings.kafka.bootstrap,
-            ],
-            stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
     with (
         exporter(lambda: f"requests_total {next(page)}\nlevel 0.5\n") as target,
         prometheus(tmp_path / "prometheus", targets=[target]) as server,
     ):
         for number in range(3):
-            process = bridge(server.url)
+            process = start_bridge(settings, server.url, tmp_path)
             wait_for(settings, round(time.time() * 1000))
             time.sleep(0.17 * number)
             process.kill()
             process.wait()
-        process = bridge(server.url)
+        process = start_bridge(settings, server.url, tmp_path)
         wait_for(settings, round(time.time() * 1000))
         server.stop()
         time.sleep(3)
@@ -262,31 +249,7 @@ def test_bridge_neither_loses_nor_doubles(settings, tmp_path):
         _, told = process.communicate(timeout=60)
         assert process.returncode == 0, told
         assert "the bridge waits" in told
-        held = held_by(server, end_ms)
-    rows = [row for row in asyncio.run(read_rows(settings)) if row.ts <= end_ms]
-    assert len(rows) == len(set(rows))
-    assert {(row.name, row.ts, row.value) for row in rows} == held
-    assert len(held) > 30
-
-
-def wait_for(settings: Settings, ts: int) -> None:
-    """Wait until a sample later than this is published."""
-    ends = time.monotonic() + 90
-    while not any(row.ts > ts for row in asyncio.run(read_rows(settings))):
-        assert time.monotonic() < ends, "the bridge publishes nothing"
-        time.sleep(0.2)
-
-
-def held_by(server: PrometheusServer, end_ms: int) -> set[tuple[str, int, float]]:
-    """(name, ts, value) of everything that the server holds up to then, asked without our code."""
-    answer = requests.get(
-        f"{server.url}/api/v1/query", params={"query": '{job="shop"}[10m]', "time": end_ms / 1000}, timeout=10
-    )
-    return {
-        (entry["metric"]["__name__"], round(ts * 1000), float(value))
-        for entry in answer.json()["data"]["result"]
-        for ts, value in entry["values"]
-    }
+        assert_published_once(settings, server, end_ms, at_least=30)
 
 
 def test_bridge_says_what_is_wrong_at_once(settings, history, tmp_path):
