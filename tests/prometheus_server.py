@@ -134,6 +134,7 @@ def prometheus(
     scrape_s: int = 1,
     job: str = "shop",
     remote_write: str | None = None,
+    features: Sequence[str] = (),
 ) -> Iterator[PrometheusServer]:
     """A server over `folder/data` that scrapes these targets and writes to this URL."""
     config: dict[str, Any] = {"global": {"scrape_interval": f"{scrape_s}s"}}
@@ -141,7 +142,7 @@ def prometheus(
         config["scrape_configs"] = [{"job_name": job, "static_configs": [{"targets": list(targets)}]}]
     if remote_write:
         config["remote_write"] = [{"url": remote_write, "metadata_config": {"send_interval": "2s"}}]
-    server = PrometheusServer(folder, config)
+    server = PrometheusServer(folder, config, features)
     server.start()
     try:
         yield server

@@ -25,6 +25,9 @@ SCALE: Final = 2
 DELTA_SCALE: Final = 0
 _DELTA_TOP: Final = 20
 _COARSEST: Final = -10
+_FINEST: Final = 2**8
+_TOLERANCE: Final = 1e-6
+"""Of an exponent: bounds come as the shortest text that gives the float."""
 
 
 class Cumulative(NamedTuple):
@@ -72,18 +75,61 @@ def exponential(histogram: Exponential, *, delta: bool) -> Cumulative:
     scale = min(histogram.scale, DELTA_SCALE if delta else SCALE)
     positive = _merged(histogram.positive, histogram.scale - scale)
     negative = _merged(histogram.negative, histogram.scale - scale)
+    at_or_below = _cumulated(_ascending(histogram, scale, positive, negative))
+    if delta and positive:
+        _fill(at_or_below, scale, positive)
+    return _closed(at_or_below, histogram.total)
+
+
+def ranges(buckets: Sequence[tuple[float, float, float]], total: float) -> Cumulative:
+    """Buckets (lower bound, upper bound, count) that hold anything, ascending, by the same rule.
+
+    Exponential ones have powers of 2^(1/256) as bounds; any others stay as they are. The one around 0 is from -t to t.
+    """
+    rounds = all(_is_power(bound) for low, high, _ in buckets if low != -high for bound in (low, high))
+    ascending = []
+    for low, high, count in buckets:
+        if low == -high:
+            ascending.append((high, high, count))
+        elif rounds:
+            ascending.append((_outwards(low, -1), _outwards(high, 1), count))
+        else:
+            ascending.append((low, high, count))
+    return _closed(_cumulated(ascending), total)
+
+
+def _is_power(bound: float) -> bool:
+    if bound == 0 or not math.isfinite(bound):
+        return bound != -math.inf  # which is where the first bucket of custom bounds begins
+    exponent = math.log2(abs(bound)) * _FINEST
+    return abs(exponent - round(exponent)) < _TOLERANCE
+
+
+def _outwards(bound: float, way: int) -> float:
+    """The bound at scale 2 that is nearest in this direction (1: up, -1: down), the bound itself where it is one."""
+    if bound == 0 or not math.isfinite(bound):
+        return bound
+    exponent = math.log2(abs(bound)) * 2**SCALE
+    index = round(exponent)
+    if abs(exponent - index) > _TOLERANCE:
+        index = math.ceil(exponent) if (bound > 0) == (way > 0) else math.floor(exponent)
+    return math.copysign(_bound(index, SCALE), bound)
+
+
+def _cumulated(ascending: Iterable[tuple[float, float, float]]) -> dict[float, float]:
+    """How many are at or below each bound of (lower bound, upper bound, count)."""
     at_or_below: dict[float, float] = {}
     below = 0.0
-    for low, high, count in _ascending(histogram, scale, positive, negative):
+    for low, high, count in ascending:
         at_or_below.setdefault(low, below)
         below += count
         at_or_below[high] = below
-    if delta and positive:
-        _fill(at_or_below, scale, positive)
-    at_or_below.pop(math.inf, None)
-    at_or_below.pop(-math.inf, None)
-    bounds = sorted(at_or_below)
-    return Cumulative((*map(bound_text, bounds), "+Inf"), (*(at_or_below[bound] for bound in bounds), histogram.total))
+    return at_or_below
+
+
+def _closed(at_or_below: Mapping[float, float], total: float) -> Cumulative:
+    bounds = sorted(bound for bound in at_or_below if math.isfinite(bound))
+    return Cumulative((*map(bound_text, bounds), "+Inf"), (*(at_or_below[bound] for bound in bounds), total))
 
 
 def _merged(counts: Mapping[int, float], shift: int) -> dict[int, float]:

@@ -57,7 +57,7 @@ class Published:
 
     samples: int = 0
     missing: int = 0
-    """No finite numbers, or native histograms; left out."""
+    """No finite numbers; left out."""
     until_ms: int = 0
 
 

@@ -18,6 +18,7 @@ from urllib3.util.retry import Retry
 
 from pipeline.errors import SourceError, SourceUnavailableError
 from pipeline.series import SERVICE_LABEL, Kind, Series, kind_of_name, unit_of_name
+from pipeline.sources.native_histograms import as_buckets
 from pipeline.sources.recording import Recording
 
 if TYPE_CHECKING:
@@ -83,10 +84,13 @@ class PrometheusReader:
             query = f"{match}[{until_ms - after_ms}ms]"
             for entry in self._ask(partial(self._client.custom_query, query, {"time": until_ms / 1000}), query):
                 labels = tuple(sorted(entry["metric"].items()))
-                missing += len(entry.get("histograms", ()))  # native histograms have no series here
-                if labels not in found and "values" in entry:  # two selectors may match the same series
-                    found[labels], left_out = _points(entry["values"], after_ms)
-                    missing += left_out
+                held = {labels: entry["values"]} if "values" in entry else {}
+                if "histograms" in entry:  # the classic form of the same metric, where it is stored too, counts more
+                    held = {**as_buckets(entry["metric"], entry["histograms"]), **held}
+                for one, values in held.items():
+                    if one not in found:  # two selectors may match the same series
+                        found[one], left_out = _points(values, after_ms)
+                        missing += left_out
         return self._recording(found, missing)
 
     def _recording(self, found: Mapping[tuple[tuple[str, str], ...], _Points], missing: int) -> Recording:
@@ -176,6 +180,8 @@ def kind_of_type(name: str, types: Mapping[str, str]) -> Kind:
         return Kind.BUCKET
     if part in ("_sum", "_count") and family in ("histogram", "summary"):
         return Kind.COUNTER
+    if part and family == "gaugehistogram":
+        return Kind.GAUGE
     if part == "_total" and family == "counter":
         return Kind.COUNTER
     return kind_of_name(name)
