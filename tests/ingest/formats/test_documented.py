@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ingest.formats import choose
+from pipeline.ingest.formats import FORMATS, choose
 from pipeline.ingest.stage import IngestStage
 from pipeline.settings import IngestSettings
 from tests.builders import message
@@ -18,6 +18,8 @@ from tests.ingest.test_ingest_stage import all_rows, dead
 
 PAGE = (Path(__file__).parents[3] / "docs" / "formats.md").read_text()
 SECTIONS = [
+    ("JSON samples", "json", ["http_requests_total"]),
+    ("Columnar JSON", "columnar", ["up", "up", "up"]),
     ("Influx line protocol", "influx", ["mem_free", "mem_available_percent", "cpu_usage_idle", "cpu_usage_user"]),
     ("Telegraf JSON", "telegraf", ["mem_free", "mem_available_percent"]),
     (
@@ -42,13 +44,42 @@ def test_documented_examples_are_read(section: str, name: str, series: list[str]
     assert [row[0] for row in rows(name, payload)] == series
 
 
-def test_the_documented_block_is_read() -> None:
-    """The remote-write message, which is shown in base64, is one sample."""
-    found = re.search(r"^## Prometheus remote write\n.*?^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    assert found is not None
-    payload = base64.b64decode(found[1])
-    assert choose(payload, None, "auto").name == "remote_write"
-    assert [row[0] for row in rows("remote_write", payload)] == ["up"]
+@pytest.mark.parametrize(
+    ("section", "number", "name", "series"),
+    [
+        ("Prometheus remote write", 0, "remote_write", ["up"]),
+        ("Prometheus remote write", 1, "remote_write_2", ["up"]),
+        ("OpenTelemetry (OTLP)", 0, "otlp_protobuf", ["http.server.requests"]),
+    ],
+)
+def test_documented_messages_are_read(section: str, number: int, name: str, series: list[str]) -> None:
+    """Those of binary formats are shown in base64."""
+    text = re.search(rf"^## {re.escape(section)}\n(.*?)^## ", PAGE, re.MULTILINE | re.DOTALL)
+    assert text is not None
+    blocks = re.findall(r"^```\n([A-Za-z0-9+/=\n]+)^```", text[1], re.MULTILINE)
+    payload = base64.b64decode(blocks[number])
+    assert choose(payload, None, "auto").name == name
+    assert [row[0] for row in rows(name, payload)] == series
+
+
+def test_the_documented_way_to_arrow_is_one() -> None:
+    """The lines of Python make a message that is read."""
+    text = re.search(r"^## Arrow\n.*?^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert text is not None
+    made: dict[str, bytes] = {}
+    exec(text[1], made)  # noqa: S102  our own page
+    assert choose(made["message"], None, "auto").name == "arrow"
+    assert [row[0] for row in rows("arrow", made["message"])] == ["up"]
+
+
+def test_the_page_lists_every_format() -> None:
+    """A line for each, with its content types and what it was tried with."""
+    table = re.findall(r"^\| .*? \| `(\w+)` \| (.*?) \| .*? \| (.+?) \|$", PAGE, re.MULTILINE)
+    assert sorted(name for name, _, _ in table) == sorted(entry.name for entry in FORMATS)
+    for name, content_types, _ in table:
+        shown = re.findall(r"`(.*?)`", content_types)
+        assert shown
+        assert {choose(b"?", one.encode(), "auto").name for one in shown} == {name}
 
 
 def test_bad_lines_are_letters_of_their_own() -> None:
