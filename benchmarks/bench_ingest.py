@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 SINGLES = 400_000
-SAMPLES = 1_000_000
+SAMPLES = 2_000_000
 SERVICES = 50
 SERIES = 1_000
 ROUNDS = 3

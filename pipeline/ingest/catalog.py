@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from pipeline.settings import IngestSettings
 
 _CAPACITY = 1_000_000
+_RECENT = 16_384
+"""Series that are remembered by their labels, for decoders that know no shorter way: some 10 MB."""
 _SECTIONS_BYTES = 64 << 20
+_Asked = tuple[str, tuple[tuple[str, str], ...], bytes | None, str | None, str | None]
 _labels_decoder = msgspec.json.Decoder(dict[str, str | int | float | bool])
 
 
@@ -65,6 +68,7 @@ class SeriesCatalog:
     def clear(self) -> None:
         """Forget all; indexes given out before mean nothing afterwards."""
         self._by_raw: dict[tuple[str | bytes, bytes, bytes | None, str | None, str | None], int] = {}
+        self._by_labels: dict[_Asked, int] = {}
         self._by_identity: dict[int, int] = {}
         self.scanner = Scanner()
         self.known = self.scanner.known
@@ -138,7 +142,14 @@ class SeriesCatalog:
 
     def intern(self, name: str, labels: dict[str, str], key: bytes | None, kind: str | None, unit: str | None) -> int:
         """Index of the series. Raises DecodeError (reason `labels`)."""
-        return self._place(self._canonicalise(name, labels, key, kind, unit))
+        asked = (name, tuple(labels.items()), key, kind, unit)
+        index = self._by_labels.get(asked)
+        if index is None:
+            index = self._place(self._canonicalise(name, labels, key, kind, unit))
+            if len(self._by_labels) >= _RECENT:
+                self._by_labels.clear()
+            self._by_labels[asked] = index
+        return index
 
     def index_of(self, identity: int) -> int | None:
         """Index of the series with this identity, if it is known."""
