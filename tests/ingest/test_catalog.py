@@ -27,17 +27,11 @@ def test_a_series_has_one_index() -> None:
     assert index(7) == 0
 
 
-def test_all_that_names_a_series_tells_it_from_others() -> None:
-    """Key, kind and unit count as labels do."""
+def test_the_key_tells_services_apart() -> None:
+    """The same labels under another key are another series where the key names the service; kind and unit are none."""
     catalog = SeriesCatalog(IngestSettings(), 4)
-    asked = [
-        (None, None, None),
-        (b"shop", None, None),
-        (b"till", None, None),
-        (None, "counter", None),
-        (None, None, "s"),
-    ]
-    assert [catalog.intern("up", {"a": "b"}, *one) for one in asked] == list(range(len(asked)))
+    asked = [(None, None, None), (b"a", None, None), (b"b", None, None), (None, "counter", None), (b"b", None, "s")]
+    assert [catalog.intern("up", {"x": "y"}, *one) for one in asked] == [0, 1, 2, 0, 2]
 
 
 def test_what_is_refused_is_refused_again() -> None:
