@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 COLLECTOR_VERSION = "v0.155.0"
 TELEGRAF_VERSION = "v1.37.2"
 VMAGENT_VERSION = "v1.151.0"
+PROMETHEUS_VERSION = "v0.305.0"
+"""Of the Go module; the program calls itself 3.5.0."""
 
 FOLDER = Path(__file__).parent.parent / "build" / "producers"
 
@@ -67,6 +69,15 @@ def vmagent() -> Path:
     if not program.exists():
         source = _source("github.com/VictoriaMetrics/VictoriaMetrics", VMAGENT_VERSION)
         _go(["build", "-o", str(program), "./app/vmagent"], source)
+    return program
+
+
+def new_prometheus() -> Path:
+    """A Prometheus server of the third generation, which speaks remote write 2.0."""
+    program = FOLDER / f"prometheus-{PROMETHEUS_VERSION}"
+    if not program.exists():
+        source = _source("github.com/prometheus/prometheus", PROMETHEUS_VERSION)
+        _go(["build", "-tags", "netgo", "-o", str(program), "./cmd/prometheus"], source)
     return program
 
 

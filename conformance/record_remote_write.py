@@ -12,7 +12,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from conformance import programs
 from conformance.golden import save
@@ -69,15 +69,23 @@ rpc_seconds_count {step}
 """
 
 
+class Came(NamedTuple):
+    """A body, what came with it, and when (ms)."""
+
+    headers: dict[str, str]
+    body: bytes
+    at_ms: int
+
+
 @contextmanager
-def receiver() -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
-    """Takes every write; gives its address and what came: (headers, body)."""
-    came: list[tuple[dict[str, str], bytes]] = []
+def receiver() -> Iterator[tuple[str, list[Came]]]:
+    """Takes every write; gives its address and what came."""
+    came: list[Came] = []
 
     def take(handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, bytes]:
         headers = {name: handler.headers[name] for name in _KEPT if name in handler.headers}
         if body:
-            came.append((headers, body))
+            came.append(Came(headers, body, round(time.time() * 1000)))
         return 204 if body else 200, b""
 
     with serve(take) as address:
@@ -102,6 +110,40 @@ def record_prometheus() -> None:
     )  # fmt: skip
 
 
+def record_new_prometheus() -> None:
+    """Prometheus 3 by remote write 2.0; the page's classic histogram leaves it as a native one of custom bounds."""
+    page = Page()
+    features = "native-histograms,metadata-wal-records"
+    with tempfile.TemporaryDirectory() as folder, receiver() as (address, came), exporter(page) as target:
+        config = Path(folder) / "prometheus.yml"
+        config.write_text(
+            "global: {scrape_interval: 1s, convert_classic_histograms_to_nhcb: true}\n"
+            f"scrape_configs: [{{job_name: shop, static_configs: [{{targets: ['{target}']}}]}}]\n"
+            f"remote_write: [{{url: 'http://{address}/write', send_native_histograms: true, "
+            "protobuf_message: io.prometheus.write.v2.Request}]\n"
+        )
+        server = [
+            str(programs.new_prometheus()), f"--config.file={config}", f"--storage.tsdb.path={folder}/data",
+            "--web.listen-address=127.0.0.1:0", f"--enable-feature={features}",
+        ]  # fmt: skip
+        _run_while_scraped(server, page)
+    _save(
+        "prometheus-remote-write-2.0", came, page,
+        program="prometheus", version=programs.PROMETHEUS_VERSION, source="Go module prometheus",
+        settings=f"scrape_interval 1s; convert_classic_histograms_to_nhcb; send_native_histograms; {features}",
+    )  # fmt: skip
+
+
+def _run_while_scraped(command: list[str], page: Page) -> None:
+    """Run a program until the page has been scraped often enough."""
+    program = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait(lambda: len(page.scrapes) >= _LONG_S, _LONG_S * 3)
+    finally:
+        program.terminate()
+        program.wait(20)
+
+
 def record_vmagent(protocol: str, *options: str) -> None:
     """vmagent, with its own protocol (zstd) or Prometheus' (snappy)."""
     page = Page()
@@ -112,19 +154,12 @@ def record_vmagent(protocol: str, *options: str) -> None:
             "global: {scrape_interval: 1s}\n"
             f"scrape_configs: [{{job_name: shop, static_configs: [{{targets: ['{target}']}}]}}]\n"
         )
-        agent = subprocess.Popen(
-            [
-                str(program), f"-promscrape.config={config}", f"-remoteWrite.url=http://{address}/write",
-                f"-remoteWrite.tmpDataPath={folder}/queue", "-httpListenAddr=127.0.0.1:0",
-                "-remoteWrite.flushInterval=1s", *options,
-            ],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            _wait(lambda: len(page.scrapes) >= _LONG_S, _LONG_S * 3)
-        finally:
-            agent.terminate()
-            agent.wait(20)
+        agent = [
+            str(program), f"-promscrape.config={config}", f"-remoteWrite.url=http://{address}/write",
+            f"-remoteWrite.tmpDataPath={folder}/queue", "-httpListenAddr=127.0.0.1:0",
+            "-remoteWrite.flushInterval=1s", *options,
+        ]  # fmt: skip
+        _run_while_scraped(agent, page)
     _save(
         f"vmagent-{protocol}", came, page,
         program="vmagent", version=programs.VMAGENT_VERSION, source="Go module VictoriaMetrics",
@@ -132,9 +167,11 @@ def record_vmagent(protocol: str, *options: str) -> None:
     )  # fmt: skip
 
 
-def _save(name: str, came: list[tuple[dict[str, str], bytes]], page: Page, **about: Any) -> None:
+def _save(name: str, came: list[Came], page: Page, **about: Any) -> None:
     kept = came[:_REQUESTS]
-    save(name, [body for _, body in kept], {**about, "headers": kept[0][0], "scraped": page.scrapes})
+    stamps = [one.at_ms for one in kept]
+    known = {**about, "headers": kept[0].headers, "kafka_timestamps": stamps, "scraped": page.scrapes}
+    save(name, [one.body for one in kept], known)
 
 
 def _wait(done: Callable[[], bool], limit_s: float) -> None:
@@ -151,5 +188,6 @@ def _version(command: list[str], pattern: str) -> str:
 
 if __name__ == "__main__":
     record_prometheus()
+    record_new_prometheus()
     record_vmagent("own-protocol")
     record_vmagent("remote-write", "-remoteWrite.forcePromProto")

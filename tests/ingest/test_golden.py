@@ -83,7 +83,7 @@ def test_collector(encoding):
     check_otlp(found.samples, requests, "shop")
 
 
-@pytest.mark.parametrize("name", ["prometheus-remote-write-1.0", "vmagent-remote-write"])
+@pytest.mark.parametrize("name", ["prometheus-remote-write-1.0", "prometheus-remote-write-2.0", "vmagent-remote-write"])
 def test_remote_write(name):
     """Every series of the page scraped, its values in order; the one that vanished ends with a staleness marker."""
     found = ingest(name)
