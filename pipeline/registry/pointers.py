@@ -7,6 +7,7 @@ A move is the next number in the log. Two that are made at once want the same nu
 from __future__ import annotations
 
 import enum
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pipeline.registry.store import Store
 
 _DIGITS: Final = 8
+NAMED_VERSION: Final = re.compile(r"([a-z0-9][a-z0-9._-]{0,63})/([0-9a-f]{12})")
+"""A version of a model as people name it: NAME/VERSION."""
 
 
 class Action(enum.StrEnum):
