@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -15,5 +17,12 @@ def abnormality(estimator: Any, features: npt.NDArray[np.float64]) -> npt.NDArra
     score = np.full(len(features), np.nan)
     ready = np.isfinite(features).all(axis=1)
     if ready.any():
-        score[ready] = -estimator.score_samples(features[ready])
+        # Matrices of a frame are small: threads would wait for each other sixty times as long as they work.
+        with _threads().limit(limits=1):
+            score[ready] = -estimator.score_samples(features[ready])
     return score
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()

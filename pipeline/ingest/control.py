@@ -21,7 +21,6 @@ from pipeline.records import (
     ModelAnswer,
     ModelMove,
     Muting,
-    RetrainingDue,
     ShadowTally,
     cloudevent_headers,
     content_id,
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from pipeline.stage import InputRecord, SnapshotState
 
 
-Control = ChangeEvent | Feedback | MaintenanceWindow | Muting | ModelMove | ModelAnswer | ShadowTally | RetrainingDue
+Control = ChangeEvent | Feedback | MaintenanceWindow | Muting | ModelMove | ModelAnswer | ShadowTally
 
 
 class Courier(Protocol):
@@ -78,7 +77,6 @@ _ROUTES = {
         _Route(ModelMove, (Topic.SAMPLES,)),
         _Route(ModelAnswer, ()),
         _Route(ShadowTally, ()),
-        _Route(RetrainingDue, ()),
     )
 }
 

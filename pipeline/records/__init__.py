@@ -55,7 +55,6 @@ from pipeline.records.models import (
     ModelAnswer,
     ModelMove,
     ModelPart,
-    RetrainingDue,
     ShadowTally,
     parse_part,
 )
@@ -114,7 +113,6 @@ __all__ = [
     "RecommendationProvenance",
     "RecommendationState",
     "Record",
-    "RetrainingDue",
     "RunsOut",
     "Sample",
     "Severity",
@@ -151,7 +149,6 @@ PUBLIC_RECORDS: tuple[type[Record], ...] = (
     ModelMove,
     ModelAnswer,
     ShadowTally,
-    RetrainingDue,
     Watermark,
     Tick,
     SourceIdle,

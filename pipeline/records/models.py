@@ -83,21 +83,6 @@ class ShadowTally(Record):
     live_lone: Count
 
 
-class RetrainingDue(Record):
-    """The data is no longer what a model was trained on, or two models begin to disagree. On `duri.control`."""
-
-    kind_name: ClassVar[str] = "retraining_due"
-
-    id: str
-    at: AwareDatetime
-    model: str
-    version: str | None = Field(default=None, description="The live version")
-    reasons: list[str] = Field(min_length=1)
-    stability: dict[str, float] = Field(
-        default_factory=dict, description="Population stability index of the features that moved most"
-    )
-
-
 class ModelPart(NamedTuple):
     """A piece of a packed model, number `number` (from 0) of `of`, as it travels in a partition's log."""
 

@@ -14,7 +14,6 @@ from pipeline.records import (
     MaintenanceWindow,
     ModelMove,
     Muting,
-    RetrainingDue,
     cloudevent_headers,
     to_ms,
 )
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 
-Sayable = ChangeEvent | Feedback | MaintenanceWindow | Muting | ModelMove | RetrainingDue
+Sayable = ChangeEvent | Feedback | MaintenanceWindow | Muting | ModelMove
 
 
 async def say(settings: Settings, record: Sayable, source: str) -> None:

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from pydantic import ValidationError
 
 from pipeline.errors import BrokerError, BrokerUnavailableError
-from pipeline.records import ModelAnswer, ModelMove, RetrainingDue, ShadowTally
+from pipeline.records import ModelAnswer, ModelMove, ShadowTally
 from pipeline.runtime.bounded import read_all
 from pipeline.runtime.clients import log_reader
 from pipeline.runtime.control_log import say
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 _POLL_MS: Final = 100
-_KINDS = {kind.event_type(): kind for kind in (ModelMove, ModelAnswer, ShadowTally, RetrainingDue)}
+_KINDS = {kind.event_type(): kind for kind in (ModelMove, ModelAnswer, ShadowTally)}
 
 
 @dataclass(slots=True)
 class Said:
-    """What `duri.control` holds of one model: ids of moves and notices, and the newest tally of each version's seat.
+    """What `duri.control` holds of one model: ids of moves, and the newest tally of each version's seat.
 
     A version that is put into the shadow again begins anew.
     """
@@ -34,12 +34,12 @@ class Said:
     ids: set[str] = field(default_factory=set)
     tallies: dict[str, dict[int, ShadowTally]] = field(default_factory=dict)
 
-    def take(self, record: ModelMove | ModelAnswer | ShadowTally | RetrainingDue) -> None:
+    def take(self, record: ModelMove | ModelAnswer | ShadowTally) -> None:
         """The next record about the model."""
         if isinstance(record, ShadowTally):
             self.tallies.setdefault(record.shadow, {})[record.partition] = record
-        elif isinstance(record, ModelMove | RetrainingDue):
-            if isinstance(record, ModelMove) and record.action == "shadow" and record.id not in self.ids:
+        elif isinstance(record, ModelMove):
+            if record.action == "shadow" and record.id not in self.ids:
                 self.tallies.pop(record.shadow or "", None)
             self.ids.add(record.id)
 
@@ -58,9 +58,7 @@ async def said_of(settings: Settings, model: str) -> Said:
     return found
 
 
-def _read(
-    event_type: bytes | None, value: bytes | None
-) -> ModelMove | ModelAnswer | ShadowTally | RetrainingDue | None:
+def _read(event_type: bytes | None, value: bytes | None) -> ModelMove | ModelAnswer | ShadowTally | None:
     kind = _KINDS.get((event_type or b"").decode("utf-8", "replace"))
     if kind is None:
         return None

@@ -28,7 +28,6 @@ from pipeline.records import (
     Muting,
     Outcome,
     Recommendation,
-    RetrainingDue,
     Sample,
     ShadowTally,
     SourceIdle,
@@ -82,7 +81,7 @@ _CHANNELS: Mapping[Topic, _Channel] = {
     Topic.CONTROL: _Channel(
         "What people and tools say: changes, feedback, maintenance windows, mutes, which trained models run; and what "
         "became of the last",
-        (ChangeEvent, Feedback, MaintenanceWindow, Muting, ModelMove, ModelAnswer, ShadowTally, RetrainingDue),
+        (ChangeEvent, Feedback, MaintenanceWindow, Muting, ModelMove, ModelAnswer, ShadowTally),
         (),
         "free",
         ("ingest",),

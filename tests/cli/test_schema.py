@@ -60,7 +60,6 @@ EXAMPLES: dict[str, Record] = {
             live_episodes=1,
             live_lone=0,
         ),
-        records.RetrainingDue(id="v4", at=AT, model="services-forest", reasons=["http.rps has moved"]),
         records.Tick(at=AT),
         records.Watermark(source_partition=1, until=AT),
         records.SourceIdle(source="duri.metrics/0"),
