@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+_ONE_AT_A_TIME: Final = Lock()
+"""Scikit-learn and the limit of threads set the whole process's state and put back what they found, warning filters
+for instance: two partitions in threads of one worker would leave each other's.
+"""
 
 
 def abnormality(estimator: Any, features: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -18,7 +24,7 @@ def abnormality(estimator: Any, features: npt.NDArray[np.float64]) -> npt.NDArra
     ready = np.isfinite(features).all(axis=1)
     if ready.any():
         # Matrices of a frame are small: threads would wait for each other sixty times as long as they work.
-        with _threads().limit(limits=1):
+        with _ONE_AT_A_TIME, _threads().limit(limits=1):
             score[ready] = -estimator.score_samples(features[ready])
     return score
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 from itertools import groupby
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.runtime.broker import EmbeddedBroker
-    from pipeline.stage import InputRecord
+    from pipeline.stage import InputRecord, Output
 
 PARTITIONS = 3
 """The demo's services share two of them; the third has models and no data."""
@@ -67,6 +68,14 @@ def scored_with(frame: dict[str, Any]) -> str | None:
     return frame.get("trained", {}).get(NAME, {}).get("version")
 
 
+async def feed(settings: Settings, messages: list[Output], hurry: asyncio.Event) -> None:
+    """Two messages a second, so that whatever happens meanwhile is in the middle of them; the rest at once."""
+    for message in messages:
+        await publish(settings, [message], 0)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(hurry.wait(), 0.5)
+
+
 async def scoring(settings: Settings, version: str) -> None:
     """Wait until the newest frame of every partition is scored with it."""
 
@@ -74,7 +83,7 @@ async def scoring(settings: Settings, version: str) -> None:
         newest = {one["source"]["partition"]: one for one in sorted(await frames(settings), key=_offset)}
         return bool(newest) and {scored_with(one) for one in newest.values()} == {version}
 
-    await until(all_newest)
+    await until(all_newest, within_s=60)
 
 
 def _offset(frame: dict[str, Any]) -> int:
@@ -91,7 +100,8 @@ async def moved_and_killed(settings: Settings, config: Path, log: IO[bytes], fir
     assert f"{PARTITIONS} partitions of duri.samples switched" in done.stdout
     await publish(settings, messages[:70], 0)
     await scoring(settings, first)
-    feeding = asyncio.create_task(publish(settings, messages[70:-10], 0.14))
+    hurry = asyncio.Event()
+    feeding = asyncio.create_task(feed(settings, messages[70:], hurry))
     for words, version in (("promote", second), ("revert", first)):
         named = [version, "--force", "--why", "test"] if words == "promote" else []
         done = await models(config, words, NAME, *named, "--wait", "0")
@@ -104,8 +114,8 @@ async def moved_and_killed(settings: Settings, config: Path, log: IO[bytes], fir
     PointerLog(Store(settings.models.registry), NAME).promote(second, ADA)
     done = await models(config, "promote", NAME, second, "--wait", "60")
     assert "the workers had not heard of this move" in done.stdout, done.stderr
+    hurry.set()
     await feeding
-    await publish(settings, messages[-10:], 0)
     async with ClusterAdmin(settings.kafka) as admin:
         for spec in build_specs(settings):
             await _drained(settings, spec, admin)
