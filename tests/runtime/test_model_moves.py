@@ -68,12 +68,14 @@ def scored_with(frame: dict[str, Any]) -> str | None:
     return frame.get("trained", {}).get(NAME, {}).get("version")
 
 
-async def feed(settings: Settings, messages: list[Output], hurry: asyncio.Event) -> None:
-    """Two messages a second, so that whatever happens meanwhile is in the middle of them; the rest at once."""
-    for message in messages:
+async def feed(settings: Settings, messages: list[Output], enough: asyncio.Event) -> None:
+    """Two messages a second, so that whatever happens meanwhile is in the middle of them; at least two hours of them."""
+    for number, message in enumerate(messages):
+        if enough.is_set() and number >= 120:
+            return
         await publish(settings, [message], 0)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(hurry.wait(), 0.5)
+            await asyncio.wait_for(enough.wait(), 0.5)
 
 
 async def scoring(settings: Settings, version: str) -> None:
@@ -93,15 +95,15 @@ def _offset(frame: dict[str, Any]) -> int:
 async def moved_and_killed(settings: Settings, config: Path, log: IO[bytes], first: str, second: str) -> None:
     """A promotion and a revert with kill -9 right behind each, and a promotion whose author dies before telling."""
     await make_topics(settings)
-    messages = metrics(DuriSystem(Plan(days=1)), hours=3.2, slice_s=60)
+    messages = metrics(DuriSystem(Plan(days=1)), hours=12, slice_s=60)
     worker = start(settings, log)
     done = await models(config, "promote", NAME, first, "--force", "--why", "test", "--wait", "60")
     assert done.returncode == 0, done.stderr
     assert f"{PARTITIONS} partitions of duri.samples switched" in done.stdout
     await publish(settings, messages[:70], 0)
     await scoring(settings, first)
-    hurry = asyncio.Event()
-    feeding = asyncio.create_task(feed(settings, messages[70:], hurry))
+    enough = asyncio.Event()
+    feeding = asyncio.create_task(feed(settings, messages[70:], enough))
     for words, version in (("promote", second), ("revert", first)):
         named = [version, "--force", "--why", "test"] if words == "promote" else []
         done = await models(config, words, NAME, *named, "--wait", "0")
@@ -114,7 +116,7 @@ async def moved_and_killed(settings: Settings, config: Path, log: IO[bytes], fir
     PointerLog(Store(settings.models.registry), NAME).promote(second, ADA)
     done = await models(config, "promote", NAME, second, "--wait", "60")
     assert "the workers had not heard of this move" in done.stdout, done.stderr
-    hurry.set()
+    enough.set()
     await feeding
     async with ClusterAdmin(settings.kafka) as admin:
         for spec in build_specs(settings):
@@ -137,7 +139,7 @@ def replayed(settings: Settings, records: list[InputRecord], number: int) -> lis
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_versions_switch_exactly_though_workers_are_killed(config: Path, tmp_path: Path) -> None:
     """Every frame once and scored once, each partition switches at one offset, and a replay switches there again."""
     settings = load_settings(config)
