@@ -23,6 +23,7 @@ from pipeline.runtime.stages import admission_terms
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pipeline.records import RetrainingDue
     from pipeline.registry.pointers import Author
     from pipeline.registry.store import Store
     from pipeline.runtime.model_control import Heard
@@ -60,6 +61,10 @@ class Mover:
         """The same for the gate; empty where nothing is known."""
         report = self.shadow_report(version)
         return {} if report is None else report.metrics()
+
+    def due(self, version: str) -> RetrainingDue | None:
+        """What detect has said last of this version's training being due."""
+        return self._said.due.get(version)
 
     def catch_up(self) -> Told | None:
         """Tell the last move where it was not told; None where there is nothing to tell."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline.ingest.control import model_output
-from pipeline.records import ModelAnswer, ModelMove, ShadowTally, content_id, from_ms, parse_part
+from pipeline.records import ModelAnswer, ModelMove, RetrainingDue, ShadowTally, content_id, from_ms, parse_part
 from pipeline.stage import header
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class ModelDesk:
     def __init__(self, trained: TrainedModels, partition: int) -> None:
         self._trained = trained
         self._partition = partition
-        self.refused = 0
+        self.refused = self.due = 0
 
     def bring(self, record: InputRecord) -> None:
         """A piece of a model. Raises ValueError where it is none."""
@@ -56,6 +56,19 @@ class ModelDesk:
         """How versions in the shadow do, where that is due."""
         for told in self._trained.tallies():
             yield self._tally(*told)
+
+    def drifted(self) -> Iterator[Output]:
+        """Live versions whose training is due."""
+        for name, version, found in self._trained.drifted():
+            due = RetrainingDue(
+                id=content_id("retraining_due", name, version, self._partition, found["at"]),
+                model=name,
+                version=version,
+                partition=self._partition,
+                **{**found, "at": from_ms(found["at"]), "since": from_ms(found["since"])},
+            )
+            self.due += 1
+            yield model_output(due, f"/detect/{self._partition}")
 
     def _tally(self, name: str, seats: Seats, counts: dict[str, Any]) -> Output:
         shadow, live = seats.shadow, seats.live

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import expit
 
 from models.offline.scoring import abnormality
+from models.offline.stability import BINS
 from pipeline.errors import ModelError
 from pipeline.records import to_ms
 from pipeline.registry.admission import probe, signals_of
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pipeline.records import ModelMove, ModelPart
+    from pipeline.registry.manifest import ModelManifest
 
 MAX_MODELS: Final = 8
 """Models that a partition runs at once; a move of a further one is refused."""
@@ -43,6 +45,10 @@ class Scorer(NamedTuple):
     estimator: Any
     threshold: float
     spread: float
+    names: tuple[str, ...]
+    """Of its features."""
+    usual: npt.NDArray[np.float64] | None
+    """Shares of their values by bin in training, float64[features, bins]; None where nobody has kept them."""
     packed: bytes
 
     def share(self, features: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -64,7 +70,18 @@ def scorer_of(packed: bytes, place: str, signals: Collection[str]) -> Scorer:
         raise ModelError(f"{place}: {lacking}; run all workers with the same configuration, or train it again")
     spread = float(np.std(abnormality(estimator, probe(len(manifest.features.names), _PROBED))))
     spread = spread if np.isfinite(spread) and spread > 0 else 1.0
-    return Scorer(manifest.version, expected, estimator, manifest.threshold, spread, packed)
+    names = manifest.features.names
+    return Scorer(
+        manifest.version, expected, estimator, manifest.threshold, spread, names, _usual(manifest, place), packed
+    )
+
+
+def _usual(manifest: ModelManifest, place: str) -> npt.NDArray[np.float64] | None:
+    if not manifest.usual:
+        return None
+    if {len(row) for row in manifest.usual} != {BINS} or len(manifest.usual) != len(manifest.features.names):
+        raise ModelError(f"{place}: the shares of its features' values are not {BINS} for each; train it again")
+    return np.array(manifest.usual)
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ _COUNTS: Final = ("both", "only_shadow", "only_live", "neither")
 _TIMES: Final = ("since", "until", "told", "frames", "services")
 
 
-class _Episodes:
+class Episodes:
     """Alarms of one seat by service row: how many, and how many of them nobody else shared."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Tally:
     def __init__(self, frame_ms: int, bar: float) -> None:
         self._frame_ms = frame_ms
         self._bar = bar
-        self._shadow, self._live = _Episodes(), _Episodes()
+        self._shadow, self._live = Episodes(), Episodes()
         self._times = dict.fromkeys(_TIMES, 0)
         self._counts = dict.fromkeys(_COUNTS, 0)
         self._sums = dict.fromkeys(_SUMS, 0.0)

@@ -192,6 +192,7 @@ class DetectStage:
                 self._counts["frames_total"] += 1
                 yield output
         yield from self._desk.tallies()
+        yield from self._desk.drifted()
         yield from self._let_go(end)
         self._registry.store.begin_frame()
         yield from self._watermarks(end)
@@ -244,6 +245,7 @@ class DetectStage:
             "anomalies_refused_total": float(self._anomalies.refused),
             **self._closer.statistics(),
             "models_refused_total": float(self._desk.refused),
+            "retrainings_due_total": float(self._desk.due),
             **{name: float(count) for name, count in self._counts.items()},
         }
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from models.offline.features import Features
 from pipeline.detect.cells import part_of, prefixed
+from pipeline.detect.drift import Drift
 from pipeline.detect.frame import TOGETHER, ClosedFrame, Contributor, Flag
 from pipeline.detect.seats import Seating
 from pipeline.detect.shadow import Beside, Tally
@@ -67,6 +68,7 @@ class TrainedModels:
         self._seating = Seating(self._names)
         self._tracks: dict[tuple[str, ...], _Track] = {}
         self._tallies: dict[str, Tally] = {}
+        self._drifts: dict[str, Drift] = {}
         self._scores: dict[str, tuple[str, Floats]] = {}
         self._failures: Counter[str] = Counter()
         self._scored: Counter[str] = Counter()
@@ -90,8 +92,16 @@ class TrainedModels:
             self._tallies.pop(move.model, None)
             if seats is not None and seats.shadow is not None:
                 self._tallies[move.model] = self._new_tally()
+        self._keep_drift(move.model, None if seats is None else seats.live)
         self._keep_tracks()
         return taken
+
+    def _keep_drift(self, model: str, live: Scorer | None) -> None:
+        """Each version is watched anew from when it is live."""
+        if live is None:
+            self._drifts.pop(model, None)
+        elif model not in self._drifts or self._drifts[model].version != live.version:
+            self._drifts[model] = Drift(live, self._frame_ms)
 
     def _new_tally(self) -> Tally:
         return Tally(self._frame_ms, BAR)
@@ -117,6 +127,8 @@ class TrainedModels:
             track.features.grow(rows)
         for tally in self._tallies.values():
             tally.grow(rows)
+        for drift in self._drifts.values():
+            drift.grow(rows)
 
     def evict(self, rows: npt.NDArray[np.int32]) -> None:
         """These services are gone."""
@@ -124,6 +136,8 @@ class TrainedModels:
             track.features.evict(rows[rows < track.features.services])
         for tally in self._tallies.values():
             tally.evict(rows)
+        for drift in self._drifts.values():
+            drift.evict(rows)
 
     def judge(self, frame: ClosedFrame) -> Iterator[Flag]:
         """Services that a live model finds abnormal."""
@@ -133,7 +147,7 @@ class TrainedModels:
             return
         # A model that came since has no rows yet.
         self.grow(rows)
-        features = {
+        self._features = features = {
             signals: track.features.advance(frame.values[:, track.columns]) for signals, track in self._tracks.items()
         }
         self._shadows: dict[str, Floats] = {}
@@ -193,7 +207,7 @@ class TrainedModels:
         return found, Severity.WARNING if hurts else Severity.INFO
 
     def compare(self, end: int, shared: Callable[[int], bool]) -> None:
-        """Count how versions in the shadow did in the frame just judged, which ended here (ms).
+        """Count how versions in the shadow did in the frame just judged, which ended here (ms); watch the live ones.
 
         `shared` tells whether another detector has something against the service in this row.
         """
@@ -201,6 +215,10 @@ class TrainedModels:
             if name in self._shadows:
                 live = self._scores[name][1] if name in self._scores else None
                 tally.note(Beside(self._shadows[name], live, end, shared))
+        for name, (_, score) in self._scores.items():
+            live_one = self._seating.models[name].live
+            if live_one is not None:
+                self._drifts[name].note(self._features[live_one.signals], score >= BAR, end, shared)
 
     def scores(self, row: int) -> dict[str, LiveScore]:
         """What each live model says of this service row in the frame just judged."""
@@ -217,6 +235,13 @@ class TrainedModels:
         for name, tally in sorted(self._tallies.items()):
             if tally.due if of is None else (name == of and tally.until):
                 yield name, self._seating.models[name], tally.tell()
+
+    def drifted(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Models whose training is due by what the day just over has shown: name, version, and why."""
+        for name, drift in sorted(self._drifts.items()):
+            due = drift.due()
+            if due is not None:
+                yield name, drift.version, due
 
     def statistics(self) -> dict[str, float]:
         """Versions that run, services scored, alarms compared, failures of models."""
@@ -248,12 +273,17 @@ class TrainedModels:
                 for model, tally in self._tallies.items()
                 for name, part in tally.snapshot().items()
             },
+            drifts={
+                f"{model}|{name}": part
+                for model, drift in self._drifts.items()
+                for name, part in drift.snapshot().items()
+            },
         )
 
     def restore(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Become what gave this snapshot; without models where it knows of none. Raises ValueError."""
         self.unusable = self._seating.restore(part_of(state, "seating"))
-        self._tracks, self._tallies = {}, {}
+        self._tracks, self._tallies, self._drifts = {}, {}, {}
         for joined, features in _grouped(part_of(state, "features")).items():
             signals = tuple(joined.split("/"))
             track = self._new_track(signals)
@@ -264,6 +294,11 @@ class TrainedModels:
             if self._seating.models[model].shadow is not None:
                 self._tallies[model] = self._new_tally()
                 self._tallies[model].restore(kept)
+        drifts = _grouped(part_of(state, "drifts"))
+        for model, seats in self._seating.models.items():
+            self._keep_drift(model, seats.live)
+            if seats.live is not None and model in drifts:
+                self._drifts[model].restore(drifts[model])
 
 
 def _grouped(state: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, dict[str, npt.NDArray[np.generic]]]:

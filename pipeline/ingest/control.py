@@ -21,6 +21,7 @@ from pipeline.records import (
     ModelAnswer,
     ModelMove,
     Muting,
+    RetrainingDue,
     ShadowTally,
     cloudevent_headers,
     content_id,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from pipeline.stage import InputRecord, SnapshotState
 
 
-Control = ChangeEvent | Feedback | MaintenanceWindow | Muting | ModelMove | ModelAnswer | ShadowTally
+Control = ChangeEvent | Feedback | MaintenanceWindow | Muting | ModelMove | ModelAnswer | ShadowTally | RetrainingDue
 
 
 class Courier(Protocol):
@@ -77,6 +78,7 @@ _ROUTES = {
         _Route(ModelMove, (Topic.SAMPLES,)),
         _Route(ModelAnswer, ()),
         _Route(ShadowTally, ()),
+        _Route(RetrainingDue, ()),
     )
 }
 
@@ -186,7 +188,7 @@ class ControlStage:
         return dict(self._counts)
 
 
-def model_output(record: ModelAnswer | ShadowTally, source: str) -> Output:
+def model_output(record: ModelAnswer | ShadowTally | RetrainingDue, source: str) -> Output:
     """What is said of a model, on `duri.control`."""
     at = to_ms(record.at)
     return Output(

@@ -55,6 +55,7 @@ from pipeline.records.models import (
     ModelAnswer,
     ModelMove,
     ModelPart,
+    RetrainingDue,
     ShadowTally,
     parse_part,
 )
@@ -113,6 +114,7 @@ __all__ = [
     "RecommendationProvenance",
     "RecommendationState",
     "Record",
+    "RetrainingDue",
     "RunsOut",
     "Sample",
     "Severity",
@@ -149,6 +151,7 @@ PUBLIC_RECORDS: tuple[type[Record], ...] = (
     ModelMove,
     ModelAnswer,
     ShadowTally,
+    RetrainingDue,
     Watermark,
     Tick,
     SourceIdle,

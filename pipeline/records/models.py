@@ -83,6 +83,28 @@ class ShadowTally(Record):
     live_lone: Count
 
 
+class RetrainingDue(Record):
+    """A live model's training is due: its world is no longer the one it was trained on. On `duri.control`.
+
+    From each partition that finds it so, once a day of event time.
+    """
+
+    kind_name: ClassVar[str] = "retraining_due"
+
+    id: str
+    at: AwareDatetime = Field(description="End of the day of event time that was looked at")
+    since: AwareDatetime
+    model: str
+    version: str
+    partition: int
+    reason: str
+    moved: list[str] = Field(default_factory=list, description="Features that have moved, the furthest first")
+    agreement: float | None = Field(
+        default=None, description="Share of its alarms in that day that another detector shared; null: too few alarms"
+    )
+    agreement_before: float | None = Field(default=None, description="The same in the days before")
+
+
 class ModelPart(NamedTuple):
     """A piece of a packed model, number `number` (from 0) of `of`, as it travels in a partition's log."""
 

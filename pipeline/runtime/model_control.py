@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from pydantic import ValidationError
 
 from pipeline.errors import BrokerError, BrokerUnavailableError
-from pipeline.records import ModelAnswer, ModelMove, ShadowTally
+from pipeline.records import ModelAnswer, ModelMove, RetrainingDue, ShadowTally
 from pipeline.runtime.bounded import read_all
 from pipeline.runtime.clients import log_reader
 from pipeline.runtime.control_log import say
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 _POLL_MS: Final = 100
-_KINDS = {kind.event_type(): kind for kind in (ModelMove, ModelAnswer, ShadowTally)}
+_KINDS = {kind.event_type(): kind for kind in (ModelMove, ModelAnswer, ShadowTally, RetrainingDue)}
+_Read = ModelMove | ModelAnswer | ShadowTally | RetrainingDue
 
 
 @dataclass(slots=True)
@@ -33,11 +34,15 @@ class Said:
 
     ids: set[str] = field(default_factory=set)
     tallies: dict[str, dict[int, ShadowTally]] = field(default_factory=dict)
+    due: dict[str, RetrainingDue] = field(default_factory=dict)
+    """By version, the last that was said of it."""
 
-    def take(self, record: ModelMove | ModelAnswer | ShadowTally) -> None:
+    def take(self, record: _Read) -> None:
         """The next record about the model."""
         if isinstance(record, ShadowTally):
             self.tallies.setdefault(record.shadow, {})[record.partition] = record
+        elif isinstance(record, RetrainingDue):
+            self.due[record.version] = record
         elif isinstance(record, ModelMove):
             if record.action == "shadow" and record.id not in self.ids:
                 self.tallies.pop(record.shadow or "", None)
@@ -58,7 +63,7 @@ async def said_of(settings: Settings, model: str) -> Said:
     return found
 
 
-def _read(event_type: bytes | None, value: bytes | None) -> ModelMove | ModelAnswer | ShadowTally | None:
+def _read(event_type: bytes | None, value: bytes | None) -> _Read | None:
     kind = _KINDS.get((event_type or b"").decode("utf-8", "replace"))
     if kind is None:
         return None

@@ -28,6 +28,7 @@ from pipeline.records import (
     Muting,
     Outcome,
     Recommendation,
+    RetrainingDue,
     Sample,
     ShadowTally,
     SourceIdle,
@@ -81,7 +82,7 @@ _CHANNELS: Mapping[Topic, _Channel] = {
     Topic.CONTROL: _Channel(
         "What people and tools say: changes, feedback, maintenance windows, mutes, which trained models run; and what "
         "became of the last",
-        (ChangeEvent, Feedback, MaintenanceWindow, Muting, ModelMove, ModelAnswer, ShadowTally),
+        (ChangeEvent, Feedback, MaintenanceWindow, Muting, ModelMove, ModelAnswer, ShadowTally, RetrainingDue),
         (),
         "free",
         ("ingest",),

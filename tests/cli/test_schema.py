@@ -60,6 +60,9 @@ EXAMPLES: dict[str, Record] = {
             live_episodes=1,
             live_lone=0,
         ),
+        records.RetrainingDue(
+            id="v4", at=AT, since=AT, model="services-forest", version="4f0c1a2b3c4d", partition=0, reason="drift"
+        ),
         records.Tick(at=AT),
         records.Watermark(source_partition=1, until=AT),
         records.SourceIdle(source="duri.metrics/0"),

@@ -69,7 +69,7 @@ def scored_with(frame: dict[str, Any]) -> str | None:
 
 
 async def feed(settings: Settings, messages: list[Output], enough: asyncio.Event) -> None:
-    """Two messages a second, so that whatever happens meanwhile is in the middle of them; at least two hours of them."""
+    """Two messages a second, so that whatever happens is in the middle of them; two hours of them at least."""
     for number, message in enumerate(messages):
         if enough.is_set() and number >= 120:
             return
