@@ -47,6 +47,7 @@ _COMMANDS: Final = (
     "score",
     "backtest",
     "train",
+    "retrain",
     "doctor",
     "schema",
     "broker",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 
-def _learners(settings: Settings) -> Learners:
+def learners_of(settings: Settings) -> Learners:
     """As detect runs them."""
     detection = load_detection(settings.config_dir, settings.detect, partitions=1)
     signals = detection.definitions.signals
@@ -52,7 +52,7 @@ def train(
         load_recipe(recipe, settings.config_dir),
         store,
         seed=seed,
-        learners=_learners(settings),
+        learners=learners_of(settings),
         report=lambda step: console.print(step, highlight=False),
     )
     manifest = trained.manifest

@@ -30,7 +30,12 @@ AGREEMENT = "shadow_agreement"
 
 def objections(candidate: ModelManifest, live: ModelManifest | None, shadow: Mapping[str, float]) -> tuple[str, ...]:
     """Reasons not to promote the candidate, `live` being what runs now and `shadow` what it did beside it."""
-    return (*_evaluation(candidate.metrics, live), *_shape(candidate, live), *_shadow(candidate.metrics, shadow))
+    return (*unfit(candidate, live), *_shadow(candidate.metrics, shadow))
+
+
+def unfit(candidate: ModelManifest, live: ModelManifest | None) -> tuple[str, ...]:
+    """Those of them that no time in the shadow can change."""
+    return (*_evaluation(candidate.metrics, live), *_shape(candidate, live))
 
 
 def _evaluation(metrics: Mapping[str, float], live: ModelManifest | None) -> Iterator[str]:

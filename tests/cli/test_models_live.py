@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from pipeline.records import ShadowTally, cloudevent_headers, from_ms
+from pipeline.records import RetrainingDue, ShadowTally, cloudevent_headers, from_ms
 from pipeline.registry.pointers import PointerLog
 from pipeline.registry.store import Store
 from pipeline.runtime.stages import build_specs
@@ -102,10 +102,10 @@ def tally(version: str, partition: int, hours: float, **counts: Any) -> ShadowTa
     )
 
 
-async def publish(settings: Settings, tallies: list[ShadowTally]) -> None:
+async def publish(settings: Settings, said: list[ShadowTally | RetrainingDue]) -> None:
     topic = settings.topics.name(Topic.CONTROL)
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
-        for one in tallies:
+        for one in said:
             headers = cloudevent_headers(one.event_type(), "/detect/0", one.id, START)
             await producer.send_and_wait(topic, one.model_dump_json().encode(), headers=headers)
 
