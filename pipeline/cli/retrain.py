@@ -22,7 +22,7 @@ from pipeline.cli.dataset import export_shown
 from pipeline.cli.model_moves import Bootstrap, Wait, gate, say
 from pipeline.cli.model_options import AsJson, Config, Registry, Who, author
 from pipeline.cli.moving import Mover
-from pipeline.cli.train import learners_of
+from pipeline.cli.train import learners_of, track_as_configured
 from pipeline.offline.dataset.kafka import Options
 from pipeline.offline.dataset.reading import Dataset
 from pipeline.offline.dataset.staging import Request
@@ -139,6 +139,7 @@ class _Run:
         dataset = self._export()
         # 4 train
         version = self._known(dataset) or self._train(dataset)
+        track_as_configured(self._settings, self._mover.store, self._mover.model, version)
         if any(move.version == version for move in self._mover.log.moves()):
             reason = "no training since, and it has had its time in the shadow"
             return Result(Outcome.UNCHANGED, version, (reason,))
