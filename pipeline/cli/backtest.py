@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -12,16 +13,18 @@ from rich.table import Table
 
 from pipeline.offline.backends import Backend, Workers
 from pipeline.offline.compare import Comparison, compare
+from pipeline.offline.comparison_plots import plot_comparison
 from pipeline.offline.dataset.manifest import MANIFEST, replace_file
 from pipeline.offline.dataset.reading import Dataset
 from pipeline.offline.dataset.tables import Table as Tables
 from pipeline.offline.dataset_backtest import backtest as run_dataset
 from pipeline.offline.recording_backtest import backtest as run_recording
 from pipeline.offline.recording_backtest import load
-from pipeline.records import from_ms
+from pipeline.records import from_ms, to_ms
 from pipeline.registry.pointers import NAMED_VERSION
 from pipeline.settings import Settings, load_settings
 from pipeline.views import format as fmt
+from pipeline.views.plots import require_plots
 from pipeline.views.progress import sample_progress
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ def backtest(  # noqa: PLR0913  each is an option of the command
     backend: Annotated[Backend, typer.Option(help="Where a dataset's services run.")] = Backend.PROCESSES,
     jobs: Annotated[int | None, typer.Option(min=1, help="How many at once; left out, the processors.")] = None,
     address: Annotated[str | None, typer.Option(help="Scheduler of Dask, like tcp://host:8786.")] = None,
+    plots: Annotated[bool, typer.Option("--plots", help="With --against: draw comparison.png too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     config: Annotated[Path | None, typer.Option(help="Settings file.")] = None,
 ) -> None:
@@ -63,6 +67,10 @@ def backtest(  # noqa: PLR0913  each is an option of the command
     series each. Writes anomalies, incidents, recommendations and outcomes as JSON lines, and summary.json; with
     --against also those of the other run below `against`, and comparison.json.
     """
+    if plots:
+        if against is None:
+            raise typer.BadParameter("there is nothing to compare with; give --against too", param_hint="--plots")
+        require_plots()
     new = _Run(load_settings(config, overrides={"models.registry": registry}), model or [])
     other = None if against is None else _other(new, against, registry)
     run = _runner(folder, Workers(backend, jobs, address))
@@ -71,6 +79,9 @@ def backtest(  # noqa: PLR0913  each is an option of the command
         run(other, output / _AGAINST)
         comparison = compare(output, output / _AGAINST)
         replace_file(output / "comparison.json", json.dumps(comparison.summary(), indent=2) + "\n")
+        if plots:
+            until = to_ms(datetime.fromisoformat(summary["to"]))
+            plot_comparison(output / "comparison.png", comparison, until)
         summary = {**summary, "comparison": comparison.summary()}
     if as_json:
         typer.echo(json.dumps(summary))

@@ -198,8 +198,9 @@ def test_a_model_against_none(dataset: Dataset, serial: Path, tmp_path: Path, re
     """What it would have found, with its version; without it all is as it was; in processes the same bytes."""
     place, [model, _] = registry
     command = ("backtest", dataset.folder, "--model", model, "--registry", place, "--json")
-    done = duri(*command, "-o", tmp_path / "out", "--against", "none", "--backend", "serial")
+    done = duri(*command, "-o", tmp_path / "out", "--against", "none", "--backend", "serial", "--plots")
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "comparison.png").read_bytes().startswith(b"\x89PNG")
     found = json.loads(done.stdout)["comparison"]["fired_by"]
     assert found["trained"] == found[f"rule {model.replace('/', ' ')}"]
     assert found["trained"]["new"] > 0
@@ -207,6 +208,14 @@ def test_a_model_against_none(dataset: Dataset, serial: Path, tmp_path: Path, re
     assert files_of(tmp_path / "out" / "against")["anomalies.jsonl"] == files_of(serial)["anomalies.jsonl"]
     assert duri(*command, "-o", tmp_path / "again", "--jobs", "3").returncode == 0
     assert lines(tmp_path / "again", Topic.ANOMALIES) == lines(tmp_path / "out", Topic.ANOMALIES)
+
+
+def test_plots_need_something_to_compare_with(dataset: Dataset, tmp_path: Path) -> None:
+    """--plots without --against: exit status 2 before anything is run."""
+    done = duri("backtest", dataset.folder, "-o", tmp_path / "out", "--plots")
+    assert done.returncode == 2
+    assert "--against" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_model_against_another(dataset: Dataset, tmp_path: Path, registry: tuple[Path, list[str]]) -> None:
