@@ -18,7 +18,7 @@ from pipeline.registry.admission import admit
 from pipeline.registry.pointers import Move, PointerLog, control_record
 from pipeline.registry.report import ShadowReport
 from pipeline.runtime.model_control import Said, said_of, tell
-from pipeline.runtime.stages import admission_terms
+from pipeline.runtime.model_terms import admission_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     from matplotlib.axes import Axes
+    from matplotlib.patches import Patch
 
     from pipeline.offline.compare import Comparison
 
@@ -41,7 +42,8 @@ def plot_comparison(path: Path, comparison: Comparison, until: int) -> None:
     rows = [max(len(services), 1), max(len(rules), 1)]
     figure = Figure(figsize=(_WIDTH_IN, 1.8 + _ROW_IN * sum(rows)), layout="constrained")
     when, often = figure.subplots(2, 1, height_ratios=rows)
-    _timeline(when, comparison, services, until)
+    handles = _timeline(when, comparison, services, until)
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
     _counts(often, comparison, rules)
     try:
         figure.savefig(path, dpi=_DPI)
@@ -62,13 +64,16 @@ def _rules(comparison: Comparison) -> list[str]:
     return sorted(counts, key=lambda name: (-abs(counts[name][0] - counts[name][1]), name))[:_MOST_RULES]
 
 
-def _timeline(panel: Axes, comparison: Comparison, services: Sequence[str], until: int) -> None:
+def _timeline(panel: Axes, comparison: Comparison, services: Sequence[str], until: int) -> list[Patch]:
+    """Draw the bars; what the colours mean."""
+    from matplotlib.patches import Patch  # noqa: PLC0415  an extra, and slow to import
+
     kinds = (
         ("in both runs", _BOTH, 0.0, [pair.new for pair in comparison.both]),
         ("only in this run", _NEW, -_HEIGHT, comparison.only_new),
         ("only in the other run", _CURRENT, _HEIGHT, comparison.only_current),
     )
-    row = {service: number for number, service in enumerate(services)}
+    row, handles = {service: number for number, service in enumerate(services)}, []
     for label, colour, shift, fired in kinds:
         shown = [one for one in fired if one.service in row]
         places = np.array([row[one.service] + shift / 2 for one in shown], dtype=float)
@@ -76,12 +81,13 @@ def _timeline(panel: Axes, comparison: Comparison, services: Sequence[str], unti
         lengths = _days(min(one.end, until) for one in shown) - starts
         # Short ones would not be seen.
         least = 0.002 * max(float(np.ptp(starts)) if len(starts) else 0.0, 1 / 24)
-        panel.barh(places, np.maximum(lengths, least), _HEIGHT, starts, color=colour, label=f"{label} ({len(fired)})")
+        panel.barh(places, np.maximum(lengths, least), _HEIGHT, starts, color=colour)
+        handles.append(Patch(color=colour, label=f"{label} ({len(fired)})"))
     panel.set_yticks(range(len(services)), services)
     panel.set_ylim(len(services) - 0.5, -0.5)
     panel.xaxis_date(tz=UTC)
     panel.set_title("Anomalies by service")
-    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3, frameon=False)
+    return handles
 
 
 def _days(moments: Iterable[int]) -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ from pipeline.ingest.control import ControlStage
 from pipeline.records import ModelMove, cloudevent_headers, from_ms
 from pipeline.registry.courier import RegistryCourier
 from pipeline.registry.pointers import NAMED_VERSION
-from pipeline.runtime.stages import admission_terms
+from pipeline.runtime.model_terms import admission_terms
 from pipeline.stage import LogRecord, Output, Topic
 
 if TYPE_CHECKING:

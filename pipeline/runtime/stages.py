@@ -13,11 +13,10 @@ from pipeline.errors import SettingsError
 from pipeline.ingest.control import ControlStage
 from pipeline.ingest.formats import AUTO, FORMATS
 from pipeline.ingest.stage import IngestStage
-from pipeline.registry.admission import Terms
 from pipeline.registry.artefact import warm
 from pipeline.registry.courier import RegistryCourier
+from pipeline.runtime.model_terms import admission_terms
 from pipeline.runtime.spec import StageSpec
-from pipeline.signals.definitions import load_definitions
 from pipeline.stage import Topic
 
 if TYPE_CHECKING:
@@ -68,12 +67,6 @@ def _ingest(settings: Settings) -> StageSpec:
         )
 
     return StageSpec(name="ingest", inputs=(*formats, control), factory=make, outputs=_topics(settings))
-
-
-def admission_terms(settings: Settings) -> Terms:
-    """On which a trained model may run under these settings. Raises SettingsError."""
-    signals = load_definitions(settings.config_dir).signals
-    return Terms(frozenset(signals), settings.models.budget_ms, settings.models.max_bytes)
 
 
 def _check_format(key: str, name: str) -> None:
