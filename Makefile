@@ -13,7 +13,7 @@ KAFKA := build/kafka
 KAFKA_RUNS := [ -f $(KAFKA)/pid ] && grep -qs duri "/proc/$$(cat $(KAFKA)/pid)/cmdline"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint conformance fuzz bench bench-million proto kafka-up kafka-down clean
+.PHONY: help setup demo tutorial test lint conformance fuzz bench bench-million proto kafka-up kafka-down clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: setup  ## See it work: a broker, a system in trouble, recommendations (a minute)
 	@$(BIN)/duri demo
+
+tutorial: setup  ## Export, train, shadow, promote and revert on five generated days (a few minutes)
+	@$(BIN)/python -m benchmarks.tutorial
 
 test: setup  ## Run all tests, on a real Apache Kafka
 	@$(BIN)/python -m pytest $(PYTEST)

@@ -299,6 +299,16 @@ class ModelSettings(Section):
         min_length=1,
         description="Where trained models lie: a folder, or a location that fsspec knows (s3://bucket/path, gs://…)",
     )
+    mlflow: str | None = Field(
+        default=None,
+        description="Tracking URI of an MLflow that trained versions are logged to as well; needs the extra mlflow",
+    )
+    budget_ms: Annotated[float, Field(gt=0, le=60_000)] = Field(
+        default=50.0, description="A model that takes longer to score 1,000 services once (ms) is not run"
+    )
+    max_bytes: Annotated[int, Field(ge=1_000, le=1 << 28)] = Field(
+        default=8 << 20, description="A larger model is not run: every partition is handed its own copy"
+    )
 
 
 class RuntimeSettings(Section):

@@ -149,6 +149,25 @@ def test_variables_are_settings(services, dockerfile, monkeypatch, service):
         assert str(value) == str(type(value)(environment[name])), name
 
 
+def test_the_nightly_job_is_a_command_that_exists(command, monkeypatch):
+    """Its arguments are the CLI's, its variables settings, its mounts claims of the file; never two at once."""
+    *claims, job = yaml.safe_load_all((ROOT / "deploy/kubernetes/retrain.yaml").read_text())
+    assert job["spec"]["concurrencyPolicy"] == "Forbid"
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    name, *arguments = container["args"]
+    parsed = command.commands[name].make_context(name, list(arguments)).params
+    places = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    environment = {variable["name"]: variable["value"] for variable in container["env"]}
+    for variable, _ in set_by(environment):
+        monkeypatch.setenv(variable, environment[variable])
+    assert {str(parsed["data"]), load_settings().models.registry} == places.keys()
+    claimed = {volume["name"]: volume["persistentVolumeClaim"]["claimName"] for volume in pod["volumes"]}
+    assert set(places.values()) == claimed.keys()
+    assert set(claimed.values()) == {claim["metadata"]["name"] for claim in claims}
+    assert (ROOT / f"config/training/{parsed['recipe']}.yaml").is_file()
+
+
 def test_commands_exist(services, dockerfile, command):
     """What Compose and the image start are commands of the CLI."""
     for arguments in (services["topics"]["command"], services["worker"]["command"], ["run"], ["backtest"]):

@@ -47,6 +47,26 @@ class Features:
         self._before = np.zeros(self._shape)
         self._frames = np.zeros(services)
 
+    @property
+    def services(self) -> int:
+        """How many services there is room for."""
+        return self._shape[0]
+
+    def grow(self, services: int) -> None:
+        """Make room for services below `services`; the new ones are as new."""
+        more = services - self._shape[0]
+        if more <= 0:
+            return
+        self._shape = (services, self._shape[1])
+        for name in _STATE:
+            kept = getattr(self, f"_{name}")
+            setattr(self, f"_{name}", np.concatenate([kept, np.zeros((more, *kept.shape[1:]))]))
+
+    def evict(self, services: npt.NDArray[np.int32]) -> None:
+        """These services are gone: their rows are as new."""
+        for name in _STATE:
+            getattr(self, f"_{name}")[services] = 0.0
+
     def advance(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Features float64[services, 2 * signals] of one frame; rows of NaN for services that are warming up.
 

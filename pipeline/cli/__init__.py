@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from importlib import metadata
-from typing import Annotated
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from pipeline.errors import DuriError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 app = typer.Typer(
     name="duri",
@@ -35,49 +38,46 @@ def _options(
     pass
 
 
-def _register() -> None:
-    """Add every command; imported late, so that `import pipeline.cli` stays cheap."""
-    from pipeline.cli.backfill import backfill  # noqa: PLC0415
-    from pipeline.cli.backtest import backtest  # noqa: PLC0415
-    from pipeline.cli.bench import bench  # noqa: PLC0415
-    from pipeline.cli.bridge import bridge  # noqa: PLC0415
-    from pipeline.cli.broker import broker  # noqa: PLC0415
-    from pipeline.cli.catalogue import catalogue  # noqa: PLC0415
-    from pipeline.cli.collect import collect  # noqa: PLC0415
-    from pipeline.cli.dataset import dataset  # noqa: PLC0415
-    from pipeline.cli.deadletter import deadletter  # noqa: PLC0415
-    from pipeline.cli.demo import demo  # noqa: PLC0415
-    from pipeline.cli.doctor import doctor  # noqa: PLC0415
-    from pipeline.cli.feedback import feedback  # noqa: PLC0415
-    from pipeline.cli.models import models  # noqa: PLC0415
-    from pipeline.cli.replay import replay  # noqa: PLC0415
-    from pipeline.cli.run import run  # noqa: PLC0415
-    from pipeline.cli.schema import schema  # noqa: PLC0415
-    from pipeline.cli.score import score  # noqa: PLC0415
-    from pipeline.cli.topics import topics  # noqa: PLC0415
-    from pipeline.cli.train import train  # noqa: PLC0415
-    from pipeline.cli.watch import watch  # noqa: PLC0415
+_COMMANDS: Final = (
+    "demo",
+    "run",
+    "replay",
+    "watch",
+    "feedback",
+    "score",
+    "backtest",
+    "train",
+    "retrain",
+    "doctor",
+    "schema",
+    "broker",
+    "bridge",
+    "backfill",
+    "collect",
+    "topics",
+    "deadletter",
+    "catalogue",
+    "bench",
+    "dataset",
+    "models",
+)
+"""Each is what its module of this package calls by its own name: a function, or a group of commands."""
 
-    for command in (demo, run, replay, watch, feedback, score, backtest, train, doctor, schema, broker):
-        app.command()(command)
-    groups = {
-        "bridge": bridge,
-        "backfill": backfill,
-        "collect": collect,
-        "topics": topics,
-        "deadletter": deadletter,
-        "catalogue": catalogue,
-        "bench": bench,
-        "dataset": dataset,
-        "models": models,
-    }
-    for name, group in groups.items():
-        app.add_typer(group, name=name)
+
+def _register(names: Sequence[str] = _COMMANDS) -> None:
+    for name in names:
+        command = getattr(import_module(f"pipeline.cli.{name}"), name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command()(command)
 
 
 def main() -> None:
     """Run the command line; our own errors become one clear message and their exit status."""
-    _register()
+    # To import all commands takes a second and more; only what lists them needs that.
+    wanted = [name for name in sys.argv[1:2] if name in _COMMANDS]
+    _register(wanted or _COMMANDS)
     try:
         app()
     except DuriError as error:

@@ -72,7 +72,7 @@ def export(  # noqa: PLR0913  each is an option of the command
     if request.start is not None and request.end is not None and request.start >= request.end:
         raise typer.BadParameter(f"{end} is not after --from {begin}", param_hint="--to")
     settings = load_settings(config, overrides={"kafka.bootstrap": bootstrap})
-    manifest = asyncio.run(_export(settings, out, request, Options(restart, allow_missing, buckets)))
+    manifest = asyncio.run(export_shown(settings, out, request, Options(restart, allow_missing, buckets)))
     _say(out, manifest, as_json=as_json)
 
 
@@ -135,7 +135,8 @@ def _moment(text: str | None, option: str) -> int | None:
         raise typer.BadParameter(f"{error}; give a time like 2026-01-31T12:00:00Z", param_hint=option) from error
 
 
-async def _export(settings: Settings, out: Path, request: Request, options: Options) -> Manifest:
+async def export_shown(settings: Settings, out: Path, request: Request, options: Options) -> Manifest:
+    """Export with a progress bar; see `pipeline.offline.dataset.kafka`."""
     with work_progress(Console(stderr=True), 0, "rows") as report:
 
         def tell(told: Told) -> None:

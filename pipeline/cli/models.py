@@ -2,51 +2,29 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-from datetime import UTC, datetime
-from pathlib import Path  # typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.cli.model_moves import promote, revert, shadow, withdraw
+from pipeline.cli.model_options import AsJson, Config, Name, Registry, Version, known, store_at
 from pipeline.errors import ModelError
 from pipeline.records import from_ms
-from pipeline.registry.gate import objections
-from pipeline.registry.pointers import Author, Move, PointerLog
-from pipeline.registry.store import Store
-from pipeline.settings import load_settings
+from pipeline.registry.pointers import Move, PointerLog
 
 if TYPE_CHECKING:
     from pipeline.registry.manifest import ModelManifest
 
 models = typer.Typer(help="List, compare and verify trained models; say which one runs.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
-Version = Annotated[str, typer.Argument(metavar="VERSION", help="As `list` shows it.")]
-Registry = Annotated[
-    str | None, typer.Option(metavar="PLACE", help="Folder or URL of the registry; left out, models.registry.")
-]
-Config = Annotated[Path | None, typer.Option(help="Settings file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Why = Annotated[str, typer.Option(help="Reason; it is recorded.")]
-Who = Annotated[str | None, typer.Option(help="Who does it; left out, your user name.")]
-
-
-def _store(registry: str | None, config: Path | None) -> Store:
-    return Store(registry or load_settings(config).models.registry)
-
-
-def _author(who: str | None, why: str) -> Author:
-    return Author(who=who or getpass.getuser(), when=datetime.now(UTC), why=why)
-
 
 @models.command("list")
 def list_models(*, as_json: AsJson = False, registry: Registry = None, config: Config = None) -> None:
     """Show every version of every model, the newest last, and which is live, in the shadow, or the previous one."""
-    store = _store(registry, config)
+    store = store_at(registry, config)
     rows = []
     for name in store.names():
         pointers = PointerLog(store, name).pointers()
@@ -70,12 +48,12 @@ def show(
     config: Config = None,
 ) -> None:
     """Show what is known of a version; without one, who moved the model's pointers when and why."""
-    store = _store(registry, config)
+    store = store_at(registry, config)
     if version is not None:
         plain = {"version": version, **store.manifest(name, version).model_dump(mode="json")}
         typer.echo(json.dumps(plain, indent=None if as_json else 2))
         return
-    moves = PointerLog(store, _known(store, name)).moves()
+    moves = PointerLog(store, known(store, name)).moves()
     if as_json:
         typer.echo(json.dumps([move.model_dump(mode="json") for move in moves]))
     elif moves:
@@ -95,7 +73,7 @@ def diff(
     config: Config = None,
 ) -> None:
     """Show in what two versions differ: recipe, data, features, libraries, metrics."""
-    store = _store(registry, config)
+    store = store_at(registry, config)
     old, new = (_flat(store.manifest(name, one).model_dump(mode="json")) for one in (before, after))
     differ = {key: (old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)}
     if as_json:
@@ -116,11 +94,11 @@ def verify(
     config: Config = None,
 ) -> None:
     """Load every version as a worker would, and check the log of moves. Exit status 1 where anything is wrong."""
-    store = _store(registry, config)
+    store = store_at(registry, config)
     problems: list[str] = []
     checked = 0
     for one in [name] if name else store.names():
-        versions = store.versions(_known(store, one))
+        versions = store.versions(known(store, one))
         checked += len(versions)
         problems += [problem for version in versions if (problem := store.verify(one, version))]
         try:
@@ -135,37 +113,8 @@ def verify(
         raise typer.Exit(1)
 
 
-@models.command()
-def shadow(
-    name: Name, version: Version, *, why: Why = "", who: Who = None, registry: Registry = None, config: Config = None
-) -> None:
-    """Let a version score beside the live one; it raises nothing."""
-    _say(PointerLog(_store(registry, config), name).shadow(version, _author(who, why)))
-
-
-@models.command()
-def promote(
-    name: Name,
-    version: Version,
-    *,
-    force: Annotated[bool, typer.Option("--force", help="Although the gate is against it; needs --why.")] = False,
-    why: Why = "",
-    who: Who = None,
-    registry: Registry = None,
-    config: Config = None,
-) -> None:
-    """Make a version live, if the gate agrees: not worse on the evaluation period, and 24 hours in the shadow."""
-    store = _store(registry, config)
-    log = PointerLog(store, name)
-    live = log.pointers().live
-    against = objections(store.manifest(name, version), store.manifest(name, live) if live else None, {})
-    _say(log.promote(version, _author(who, why), against, force=force))
-
-
-@models.command()
-def revert(name: Name, *, why: Why = "", who: Who = None, registry: Registry = None, config: Config = None) -> None:
-    """Make the version live again that was live before."""
-    _say(PointerLog(_store(registry, config), name).revert(_author(who, why)))
+for move in (shadow, withdraw, promote, revert):
+    models.command()(move)
 
 
 @models.command()
@@ -178,28 +127,15 @@ def prune(
     config: Config = None,
 ) -> None:
     """Remove old versions; those that a pointer holds stay, however old, and so does the log of moves."""
-    store = _store(registry, config)
+    store = store_at(registry, config)
     pointers = PointerLog(store, name).pointers()
-    versions = store.versions(_known(store, name))
+    versions = store.versions(known(store, name))
     kept = {*versions[len(versions) - min(keep, len(versions)) :], *(one for one in versions if pointers.holds(one))}
     for version in versions:
         if version not in kept:
             if not dry_run:
                 store.remove(name, version)
             typer.echo(f"{name} {version} {'would be ' if dry_run else ''}removed")
-
-
-def _known(store: Store, name: str) -> str:
-    if not store.versions(name):
-        raise ModelError(f"{store.location}: no model is called {name}; `duri models list` shows those there are")
-    return name
-
-
-def _say(move: Move) -> None:
-    what = {"shadow": "in the shadow", "promote": "live", "revert": "live again"}[move.action]
-    version = move.version or "no model"
-    forced = f", against the gate ({'; '.join(move.gate)})" if move.forced else ""
-    typer.echo(f"{move.model}: {version} is {what}, move {move.number} by {move.who}{forced}")
 
 
 def _short(manifest: ModelManifest) -> dict[str, Any]:

@@ -16,17 +16,24 @@ from pipeline.offline.training.train import train as run_training
 from pipeline.registry.gate import objections
 from pipeline.registry.pointers import PointerLog
 from pipeline.registry.store import Store
+from pipeline.registry.tracking import track
 from pipeline.settings import load_settings
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 
-def _learners(settings: Settings) -> Learners:
+def learners_of(settings: Settings) -> Learners:
     """As detect runs them."""
     detection = load_detection(settings.config_dir, settings.detect, partitions=1)
     signals = detection.definitions.signals
     return Learners(detection.bank, {name: (signal.floor, signal.floor_share) for name, signal in signals.items()})
+
+
+def track_as_configured(settings: Settings, store: Store, name: str, version: str) -> None:
+    """Log the version to MLflow too, where the settings name one. Raises MissingExtraError, ModelError."""
+    if settings.models.mlflow is not None:
+        track(settings.models.mlflow, store, name, version)
 
 
 def train(
@@ -52,9 +59,10 @@ def train(
         load_recipe(recipe, settings.config_dir),
         store,
         seed=seed,
-        learners=_learners(settings),
+        learners=learners_of(settings),
         report=lambda step: console.print(step, highlight=False),
     )
+    track_as_configured(settings, store, trained.manifest.name, trained.version)
     manifest = trained.manifest
     live = PointerLog(store, manifest.name).pointers().live
     against = objections(manifest, store.manifest(manifest.name, live) if live else None, {})

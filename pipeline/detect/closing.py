@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,8 @@ from pipeline.detect.recent import RecentValues
 from pipeline.detect.regression import RegressionRules
 from pipeline.detect.static import StaticRules
 from pipeline.detect.together import BAR, SignalsTogether
-from pipeline.records import Provenance
+from pipeline.detect.trained import TrainedModels
+from pipeline.records import Detector, Provenance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -72,6 +74,8 @@ class FrameCloser:
             # After the learners: it judges by what they expected.
             self._together = SignalsTogether(definitions.signals, self._learned, configuration.multivariate)
             self._parts["multivariate"] = self._together
+        # Last: how a version in the shadow does is counted against what all others say.
+        self.trained = self._parts["trained"] = TrainedModels(definitions.signals, configuration.frame_ms)
 
     def close(self, start: int, end: int, source: Source) -> Iterator[Anomaly | Output]:
         """Close the frame [start, end) ms: anomalies' state changes, then a frame for each service."""
@@ -94,6 +98,7 @@ class FrameCloser:
         for part in self._parts.values():
             for flag in part.judge(frame):
                 flags.setdefault(flag.row, {}).setdefault(flag.column, []).append(flag)
+        self.trained.compare(end, lambda row: self._others_see(row, flags.get(row, {})))
         for service, row in services.by_name():
             yield from self._live(service, row, frame, flags.get(row, {}), source)
             # A service of raw series alone has a frame only while something is wrong with it.
@@ -101,6 +106,13 @@ class FrameCloser:
                 content = self._service_frame(service, row, values, calls.get(row, ()))
                 yield self._writer.output(content, start, end, source)
         self._recent.keep(frame)
+
+    def _others_see(self, row: int, flags: Mapping[int, list[Flag]]) -> bool:
+        """Whether anything but a trained model has something against the service in this row."""
+        if any(flag.detector is not Detector.TRAINED for fired in flags.values() for flag in fired):
+            return True
+        opened = self._anomalies.of(self._registry.services.name(row))
+        return any(fired.detector is not Detector.TRAINED for one in opened for fired in one.fired)
 
     def forget(self, rows: Sequence[int]) -> None:
         """These service rows are free."""
@@ -149,8 +161,7 @@ class FrameCloser:
         if column == WHOLE_SERVICE:
             return Observation(at=frame.end)
         if column == TOGETHER:
-            value = float("nan") if self._together is None else float(self._together.score[row])
-            return Observation(at=frame.end, value=value, expected=0.0, lower=0.0, upper=BAR)
+            return Observation(at=frame.end, value=self._oddness(row), expected=0.0, lower=0.0, upper=BAR)
         learned = self._learned
         return Observation(
             at=frame.end,
@@ -159,6 +170,11 @@ class FrameCloser:
             lower=float(learned.lower[row, column]),
             upper=float(learned.upper[row, column]),
         )
+
+    def _oddness(self, row: int) -> float:
+        """The highest score of what judges all signals together; NaN where nothing does."""
+        together = float("nan") if self._together is None else float(self._together.score[row])
+        return float(np.fmax(together, self.trained.highest[row]))
 
     def _about(self, row: int, column: int, end: int, source: Source) -> About:
         provenance = Provenance(topic=source.topic, partition=source.partition, offset=source.offset)
@@ -180,12 +196,16 @@ class FrameCloser:
             anomalies=self._anomalies.of(service),
             together=None if self._together is None else float(self._together.score[row]),
             calls=calls,
+            trained=self.trained.scores(row),
         )
 
     def statistics(self) -> dict[str, float]:
-        """Models that failed, by error."""
-        failures = {} if self._together is None else self._together.failures
-        return {f'model_failures_total{{error="{error}"}}': float(count) for error, count in failures.items()}
+        """Trained models and their scores; models that failed, by error."""
+        failures = Counter(self.trained.failures)
+        if self._together is not None:
+            failures.update(self._together.failures)
+        counts = {f'model_failures_total{{error="{error}"}}': float(count) for error, count in failures.items()}
+        return {**self.trained.statistics(), **counts}
 
     def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
         """Copy of the detectors' state."""

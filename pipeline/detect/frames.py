@@ -15,12 +15,13 @@ from pipeline.records import Detector as Detectors
 from pipeline.stage import Output, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
 
     from pipeline.detect.opened import Open
+    from pipeline.detect.trained import LiveScore
     from pipeline.signals.calls import CallRate
 
 _encoder = msgspec.json.Encoder()
@@ -47,6 +48,7 @@ class ServiceFrame(NamedTuple):
     anomalies: Sequence[Open]
     together: float | None = None
     calls: Sequence[CallRate] = ()
+    trained: Mapping[str, LiveScore] = {}
 
 
 class FrameWriter:
@@ -77,6 +79,8 @@ class FrameWriter:
         }
         if frame.together is not None:
             body["together"] = frame.together
+        if frame.trained:
+            body["trained"] = {name: score._asdict() for name, score in frame.trained.items()}
         identity = content_id("frame", frame.service, start)
         return Output(
             topic=Topic.FRAMES,

@@ -17,12 +17,24 @@ from pipeline.detect.closing import FrameCloser
 from pipeline.detect.frames import Source
 from pipeline.detect.intake import Intake, Rows
 from pipeline.detect.lifecycle import Anomalies
+from pipeline.detect.moves import ModelDesk
 from pipeline.detect.raw import RawAnomalies, key_of
 from pipeline.detect.registry import SeriesRegistry
 from pipeline.detect.reports import anomaly_output
 from pipeline.detect.watermark import SourceClocks
 from pipeline.errors import StateError
-from pipeline.records import Anomaly, SourceIdle, Tick, Watermark, cloudevent_headers, content_id, from_ms, to_ms
+from pipeline.records import (
+    PART_TYPE,
+    Anomaly,
+    ModelMove,
+    SourceIdle,
+    Tick,
+    Watermark,
+    cloudevent_headers,
+    content_id,
+    from_ms,
+    to_ms,
+)
 from pipeline.signals.advance import TALLIES
 from pipeline.stage import Output, Topic, header
 
@@ -36,6 +48,8 @@ MODEL_VERSION = "bank.1"
 _STATE_VERSION = 2
 _TICK_TYPE = Tick.event_type().encode()
 _IDLE_TYPE = SourceIdle.event_type().encode()
+_MOVE_TYPE = ModelMove.event_type().encode()
+_PART_TYPE = PART_TYPE.encode()
 
 
 class DetectStage:
@@ -64,6 +78,7 @@ class DetectStage:
         self._anomalies = Anomalies(configuration.lifecycle, MODEL_VERSION)
         self._registry = SeriesRegistry(configuration)
         self._closer = FrameCloser(configuration, self._registry, self._anomalies)
+        self._desk = ModelDesk(self._closer.trained, partition)
         self._raw = RawAnomalies(self._registry, self._anomalies)
         self._clocks = SourceClocks(sources)
         self._intake = Intake(configuration.frame_ms)
@@ -106,6 +121,10 @@ class DetectStage:
             elif event_type == _TICK_TYPE:
                 self._clocks.advance(to_ms(Tick.model_validate_json(record.value or b"").at))
                 self._ticking = True
+            elif event_type == _PART_TYPE:
+                self._desk.bring(record)
+            elif event_type == _MOVE_TYPE:
+                yield from self._desk.take(record)
             else:
                 # Feedback and maintenance windows come to every partition; nothing here needs them yet.
                 self._counts["control_records_total"] += 1
@@ -172,6 +191,8 @@ class DetectStage:
             else:
                 self._counts["frames_total"] += 1
                 yield output
+        yield from self._desk.tallies()
+        yield from self._desk.drifted()
         yield from self._let_go(end)
         self._registry.store.begin_frame()
         yield from self._watermarks(end)
@@ -223,6 +244,8 @@ class DetectStage:
             "anomalies_open": float(len(self._anomalies)),
             "anomalies_refused_total": float(self._anomalies.refused),
             **self._closer.statistics(),
+            "models_refused_total": float(self._desk.refused),
+            "retrainings_due_total": float(self._desk.due),
             **{name: float(count) for name, count in self._counts.items()},
         }
 

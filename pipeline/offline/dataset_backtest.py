@@ -20,6 +20,7 @@ from pipeline.offline.dataset.times import Span
 from pipeline.offline.detecting import Detected, detect_chunk, unpack
 from pipeline.offline.findings import Findings, Written
 from pipeline.offline.parts import chunks, groups
+from pipeline.offline.seating import seated
 from pipeline.records import Frame, from_ms
 from pipeline.stage import Topic
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.settings import Settings
+    from pipeline.stage import Output
 
 
 def backtest(
@@ -37,15 +39,18 @@ def backtest(
     *,
     workers: Workers | None = None,
     span: Span | None = None,
+    models: Sequence[str] = (),
     report: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Run a dataset's samples through the stages; write JSON lines and `summary.json` into `out`; the summary.
 
-    What is written depends neither on the backend nor on how many work. `report` is told the samples taken so far.
-    Raises FileError where the dataset cannot be read or `out` not be written, SettingsError for backend and settings.
+    What is written depends neither on the backend nor on how many work. `models` are live versions of trained models,
+    `NAME/VERSION` in the registry of the settings. `report` is told the samples taken so far. Raises FileError where
+    the dataset cannot be read or `out` not be written, SettingsError for backend and settings, ModelError for a model
+    that may not run.
     """
     dataset = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
-    run = _Backtest(dataset, settings, workers or Workers(), span or _samples_span(dataset))
+    run = _Backtest(dataset, settings, workers or Workers(), span or _samples_span(dataset), seated(settings, models))
     with Findings(out) as findings:
         for written in run.chunks(report):
             findings.write(written)
@@ -67,14 +72,16 @@ _FRAME = Frame.event_type().encode()
 class _Backtest:
     """One run."""
 
-    def __init__(self, dataset: Dataset, settings: Settings, workers: Workers, span: Span) -> None:
+    def __init__(
+        self, dataset: Dataset, settings: Settings, workers: Workers, span: Span, models: Sequence[Output]
+    ) -> None:
         self._dataset = dataset
         self._settings = settings
         self._workers = workers
         self._span = span
         self._groups = groups(dataset.manifest, workers.count)
         self._advising = Advising(settings, said(dataset, span))
-        self._states: list[Any] = [None] * len(self._groups)
+        self._states: list[Any] = [models] * len(self._groups)
         self._statistics: list[dict[str, float]] = [{} for _ in self._groups]
         self._samples = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import cramjam
@@ -22,7 +23,7 @@ from pipeline.series import SERVICE_LABEL, Kind, Series
 from pipeline.stage import LogRecord, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -44,10 +45,18 @@ class Detected(NamedTuple):
 
 
 def detect_chunk(
-    settings: Settings, folder: str, group: Group, chunk: Span, last: bool, state: SnapshotState | None
+    settings: Settings,
+    folder: str,
+    group: Group,
+    chunk: Span,
+    last: bool,
+    before: SnapshotState | Sequence[Output],
 ) -> Detected:
-    """Run a chunk; `last` closes the frames that are still open at its end. Raises FileError."""
-    part = _Part(settings, state)
+    """Run a chunk; `last` closes the frames that are still open at its end. Raises FileError.
+
+    `before`: the state at the end of the chunk before; at the first, what comes ahead in detect's log.
+    """
+    part = _Part(settings, before)
     samples = 0
     for record, count in _slices(settings, folder, group, chunk):
         part.take(record)
@@ -60,15 +69,17 @@ def detect_chunk(
 class _Part:
     """The two stages of one group, connected."""
 
-    def __init__(self, settings: Settings, state: SnapshotState | None) -> None:
+    def __init__(self, settings: Settings, before: SnapshotState | Sequence[Output]) -> None:
         source = f"{settings.topics.name(Topic.METRICS)}/0"
         self._topic = settings.topics.name(Topic.SAMPLES)
         self._ingest = IngestStage(settings.ingest, source=source, samples_partitions=1)
         detection = load_detection(settings.config_dir, settings.detect, partitions=1)
         self.stage = DetectStage(detection, input_topic=self._topic, partition=0, sources=[source])
-        if state is not None:
-            self.stage.restore(state)
         self.written: list[Written] = []
+        if isinstance(before, Mapping):
+            self.stage.restore(before)
+        else:
+            self.stage.step([self._logged(output, 0) for output in before])
 
     def take(self, record: LogRecord) -> None:
         """A message of samples through both stages, or a tick through the second."""

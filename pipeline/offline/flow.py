@@ -13,7 +13,7 @@ from pipeline.ingest.stage import IngestStage
 from pipeline.stage import LogRecord, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pipeline.settings import Settings
     from pipeline.stage import Output, Stage
@@ -25,7 +25,8 @@ class LocalFlow:
     Outputs that are another stage's input are taken there at once and given out as well.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, models: Sequence[Output] = ()) -> None:
+        """`models` come ahead in detect's log; see `pipeline.offline.seating`."""
         detection = load_detection(settings.config_dir, settings.detect, partitions=1)
         catalogue, topology = load_advice(settings.config_dir)
         source = f"{settings.topics.name(Topic.METRICS)}/0"
@@ -48,6 +49,7 @@ class LocalFlow:
         }
         self._names = {topic: settings.topics.name(topic) for topic in Topic}
         self._offsets = dict.fromkeys(Topic, 0)
+        self._detect.step([self._record(output) for output in models])
 
     def publish(self, messages: Iterable[Output]) -> Iterator[Output]:
         """Append these messages to their topics' logs; all that they cause, stage by stage."""

@@ -11,13 +11,14 @@ from pipeline.batch import ARROW_CONTENT_TYPE, encode_batch, make_batch
 from pipeline.errors import FileError
 from pipeline.offline.findings import Findings, Written
 from pipeline.offline.flow import LocalFlow
+from pipeline.offline.seating import seated
 from pipeline.records import from_ms
 from pipeline.sources.recording import Naming
 from pipeline.sources.replay import read
 from pipeline.stage import Output, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from pipeline.settings import Settings
@@ -40,13 +41,19 @@ def recordings_in(folder: Path) -> list[Path]:
 
 
 def backtest(
-    recording: Recording, settings: Settings, out: Path, report: Callable[[int], None] = lambda _: None
+    recording: Recording,
+    settings: Settings,
+    out: Path,
+    report: Callable[[int], None] = lambda _: None,
+    *,
+    models: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Run the recording through ingest, detect and advise; write JSON lines and `summary.json` into `out`.
 
-    `report` is told the number of samples taken. Returns the summary. Raises FileError where `out` cannot be written.
+    `report` is told the number of samples taken. `models` are live versions of trained models, `NAME/VERSION`. Returns
+    the summary. Raises FileError where `out` cannot be written, ModelError for a model that may not run.
     """
-    flow = LocalFlow(settings)
+    flow = LocalFlow(settings, seated(settings, models))
     with Findings(out) as findings:
         for done, outputs in _run(flow, recording):
             findings.write(Written(output.topic.value, output.timestamp, b"", output.value) for output in outputs)

@@ -34,6 +34,7 @@ from pipeline.records.frames import (
     SignalFrame,
     SourceIdle,
     Tick,
+    TrainedScore,
     Watermark,
 )
 from pipeline.records.incidents import (
@@ -48,6 +49,15 @@ from pipeline.records.inputs import (
     MaintenanceWindow,
     Muting,
     Sample,
+)
+from pipeline.records.models import (
+    PART_TYPE,
+    ModelAnswer,
+    ModelMove,
+    ModelPart,
+    RetrainingDue,
+    ShadowTally,
+    parse_part,
 )
 from pipeline.records.recommendations import (
     MOVES,
@@ -70,6 +80,7 @@ from pipeline.records.recommendations import (
 __all__ = [
     "JSON_CONTENT_TYPE",
     "MOVES",
+    "PART_TYPE",
     "PUBLIC_RECORDS",
     "SCHEMA_VERSION",
     "Anomaly",
@@ -92,6 +103,9 @@ __all__ = [
     "Incident",
     "IncidentState",
     "MaintenanceWindow",
+    "ModelAnswer",
+    "ModelMove",
+    "ModelPart",
     "Muting",
     "OpenAnomaly",
     "Outcome",
@@ -100,15 +114,18 @@ __all__ = [
     "RecommendationProvenance",
     "RecommendationState",
     "Record",
+    "RetrainingDue",
     "RunsOut",
     "Sample",
     "Severity",
+    "ShadowTally",
     "Share",
     "SignalFrame",
     "SourceIdle",
     "Suspect",
     "Target",
     "Tick",
+    "TrainedScore",
     "Verification",
     "Watermark",
     "Why",
@@ -116,6 +133,7 @@ __all__ = [
     "cloudevent_headers",
     "content_id",
     "from_ms",
+    "parse_part",
     "to_ms",
 ]
 
@@ -130,6 +148,10 @@ PUBLIC_RECORDS: tuple[type[Record], ...] = (
     ChangeEvent,
     MaintenanceWindow,
     Muting,
+    ModelMove,
+    ModelAnswer,
+    ShadowTally,
+    RetrainingDue,
     Watermark,
     Tick,
     SourceIdle,

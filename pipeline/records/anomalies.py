@@ -48,7 +48,9 @@ class Firing(Record):
     severity: Severity
     score: Share
     since: AwareDatetime
-    rule: str | None = Field(default=None, description="Id of the static or regression rule")
+    rule: str | None = Field(
+        default=None, description="Id of the static or regression rule; name and version of the trained model"
+    )
     held_for_s: float | None = Field(default=None, description="How long the rule's condition has held")
     threshold: float | None = None
 

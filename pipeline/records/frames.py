@@ -64,6 +64,15 @@ class Calls(Record):
     rps: float = Field(description="Requests per second")
 
 
+class TrainedScore(Record):
+    """What the live version of a trained model says of a service in one frame."""
+
+    kind_name: ClassVar[str] = "trained_score"
+
+    version: str
+    score: Share = Field(description="0.5 and more is an anomaly")
+
+
 class Frame(Record):
     """One service in one frame interval: every signal, every settings gauge, every open anomaly."""
 
@@ -80,6 +89,9 @@ class Frame(Record):
     calls: list[Calls] = Field(default_factory=list, description="Who calls whom, where span metrics tell it")
     together: Share | None = Field(
         default=None, exclude_if=_none, description="How odd all signals are together; 0.5 and more is an anomaly"
+    )
+    trained: dict[str, TrainedScore] = Field(
+        default_factory=dict, exclude_if=_nothing, description="By trained model; none while it warms up"
     )
     source: Provenance = Field(description="Input partition, and the offset that completed the frame")
 

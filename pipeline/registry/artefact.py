@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import json
 import platform
 import zipfile
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
-
-from skops import io as skops
-from skops.io.exceptions import UntrustedTypesFoundException
 
 from pipeline.errors import ModelError
 
@@ -31,8 +29,16 @@ Trees are arrays of places in each other, which scikit-learn follows unchecked; 
 """
 
 
+def warm() -> None:
+    """Import what models need, which takes a second: before they come, not when."""
+    for name in ("skops.io", "sklearn.ensemble", "sklearn.decomposition"):
+        importlib.import_module(name)
+
+
 def dump(estimator: Any) -> bytes:
     """The estimator as the bytes of a model file. Raises ModelError where it holds what may not be loaded again."""
+    from skops import io as skops  # noqa: PLC0415  see `warm`
+
     data = _same_bytes(skops.dumps(estimator))
     foreign = _foreign(data, ALLOWED)
     if foreign:
@@ -43,6 +49,9 @@ def dump(estimator: Any) -> bytes:
 def load(data: bytes, manifest: ModelManifest, place: str, allowed: Collection[str] = ALLOWED) -> Any:
     """The estimator, once everything about it is as the manifest says. Raises ModelError that says what is not."""
     check(data, manifest, place, allowed)
+    from skops import io as skops  # noqa: PLC0415  see `warm`
+    from skops.io.exceptions import UntrustedTypesFoundException  # noqa: PLC0415
+
     try:
         return skops.loads(data, trusted=list(allowed))
     except UntrustedTypesFoundException as error:
@@ -118,6 +127,8 @@ def _other_libraries(trained: Mapping[str, str]) -> str:
 
 
 def _foreign(data: bytes, allowed: Collection[str]) -> list[str]:
+    from skops import io as skops  # noqa: PLC0415  see `warm`
+
     try:
         return sorted(set(skops.get_untrusted_types(data=data)) - set(allowed))
     except (zipfile.BadZipFile, ValueError, KeyError, TypeError) as error:

@@ -23,12 +23,19 @@ F1, FALSE_ALARMS, AGAINST_LIVE, AGAINST_NONE = (
 )
 BUDGET: Final = "false_alarm_budget"
 SHADOW, SHADOW_FALSE_ALARMS = "shadow_hours", "shadow_false_alarms_per_service_day"
+SHADOW_LIVE_FALSE_ALARMS = "shadow_live_false_alarms_per_service_day"
+AGREEMENT = "shadow_agreement"
 """Names of metrics: `…_low` is the lower end of a paired bootstrap interval of the difference."""
 
 
 def objections(candidate: ModelManifest, live: ModelManifest | None, shadow: Mapping[str, float]) -> tuple[str, ...]:
     """Reasons not to promote the candidate, `live` being what runs now and `shadow` what it did beside it."""
-    return (*_evaluation(candidate.metrics, live), *_shape(candidate, live), *_shadow(candidate.metrics, shadow))
+    return (*unfit(candidate, live), *_shadow(candidate.metrics, shadow))
+
+
+def unfit(candidate: ModelManifest, live: ModelManifest | None) -> tuple[str, ...]:
+    """Those of them that no time in the shadow can change."""
+    return (*_evaluation(candidate.metrics, live), *_shape(candidate, live))
 
 
 def _evaluation(metrics: Mapping[str, float], live: ModelManifest | None) -> Iterator[str]:
@@ -55,5 +62,9 @@ def _shadow(metrics: Mapping[str, float], shadow: Mapping[str, float]) -> Iterat
     hours = shadow.get(SHADOW, 0.0)
     if hours < SHADOW_HOURS:
         yield f"{hours:.3g} h in the shadow, {SHADOW_HOURS:g} h are wanted (`duri models shadow`)"
-    elif shadow.get(SHADOW_FALSE_ALARMS, math.inf) > metrics.get(BUDGET, math.inf):
-        yield f"{shadow.get(SHADOW_FALSE_ALARMS, math.inf):.3g} false alarms per service-day in the shadow"
+        return
+    raised = shadow.get(SHADOW_FALSE_ALARMS, math.inf)
+    # What the live one raises alone is what people put up with now.
+    allowed = max(metrics.get(BUDGET, math.inf), shadow.get(SHADOW_LIVE_FALSE_ALARMS, 0.0))
+    if raised > allowed:
+        yield f"{raised:.3g} alarms per service-day in the shadow that nobody shared, {allowed:.3g} are allowed"

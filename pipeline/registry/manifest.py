@@ -50,6 +50,12 @@ class ModelManifest(Model):
     libraries: dict[str, str] = Field(description="Versions that it was trained with")
     metrics: dict[str, float] = Field(description="On the evaluation period")
     threshold: float | None = Field(default=None, description="Scores from here on are alarms")
+    usual: tuple[tuple[float, ...], ...] = Field(
+        default=(),
+        # What was registered before keeps its version.
+        exclude_if=lambda usual: not usual,
+        description="Shares of each feature's values by bin in training, see models.offline.stability",
+    )
     sha256: str = Field(description="Of the model file")
     size: int = Field(ge=1, description="Bytes of the model file")
 

@@ -7,26 +7,32 @@ A move is the next number in the log. Two that are made at once want the same nu
 from __future__ import annotations
 
 import enum
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from pydantic import AwareDatetime, Field, ValidationError
 
 from pipeline.errors import LifecycleError, ModelError
+from pipeline.records import ModelMove, content_id
 from pipeline.registry.manifest import Model, Name, Version
 
 if TYPE_CHECKING:
     from pipeline.registry.store import Store
 
 _DIGITS: Final = 8
+NAMED_VERSION: Final = re.compile(r"([a-z0-9][a-z0-9._-]{0,63})/([0-9a-f]{12})")
+"""A version of a model as people name it: NAME/VERSION."""
 
 
 class Action(enum.StrEnum):
     """What a move does."""
 
     SHADOW = "shadow"
+    WITHDRAW = "withdraw"
     PROMOTE = "promote"
     REVERT = "revert"
+    REFUSE = "refuse"
 
 
 class Pointers(Model):
@@ -47,7 +53,7 @@ class Move(Model):
     number: int = Field(ge=1)
     model: Name
     action: Action
-    version: Version | None = Field(description="The version meant; null where a revert leaves no model")
+    version: Version | None = Field(description="The version meant; null where a move leaves no model")
     who: str = Field(min_length=1)
     when: AwareDatetime
     why: str = ""
@@ -102,6 +108,25 @@ class PointerLog:
         pointers = now.model_copy(update={"shadow": version})
         return self._append(number, Action.SHADOW, version, author, pointers)
 
+    def withdraw(self, author: Author) -> Move:
+        """Take the version in the shadow out of it. Raises LifecycleError where none is."""
+        number, now = self._next()
+        if now.shadow is None:
+            raise LifecycleError(f"{self._model}: no version is in the shadow; there is nothing to withdraw")
+        pointers = now.model_copy(update={"shadow": None})
+        return self._append(number, Action.WITHDRAW, now.shadow, author, pointers)
+
+    def refuse(self, move: Move, author: Author) -> Move:
+        """Undo the last move, which the workers would not make: the pointers are as before it.
+
+        Raises LifecycleError where somebody has moved them since.
+        """
+        moves = self.moves()
+        if not moves or moves[-1] != move:
+            raise LifecycleError(f"{self._model}: move {move.number} is not the last one; nothing is undone")
+        before = moves[-2].pointers if len(moves) > 1 else Pointers()
+        return self._append(move.number + 1, Action.REFUSE, move.version, author, before)
+
     def promote(self, version: str, author: Author, objections: tuple[str, ...] = (), *, force: bool = False) -> Move:
         """Make a version live; what was live is kept as the previous one.
 
@@ -146,7 +171,7 @@ class PointerLog:
         pointers: Pointers,
         objections: tuple[str, ...] = (),
     ) -> Move:
-        if version is not None:
+        if version is not None and version in (pointers.live, pointers.shadow):
             self._must_be_whole(version)
         move = Move(
             number=number,
@@ -172,6 +197,21 @@ class PointerLog:
         problem = self._store.verify(self._model, version)
         if problem is not None:
             raise ModelError(problem)
+
+
+def control_record(move: Move) -> ModelMove:
+    """What the workers are told of a move."""
+    return ModelMove(
+        id=content_id("model_move", move.model, move.number, move.when),
+        at=move.when,
+        model=move.model,
+        number=move.number,
+        action=move.action.value,
+        live=move.pointers.live,
+        shadow=move.pointers.shadow,
+        by=move.who,
+        why=move.why,
+    )
 
 
 def _file(number: int) -> str:

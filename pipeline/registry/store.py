@@ -62,6 +62,15 @@ class Store:
         """Models that have a version."""
         return [name for name in self._below("models") if self.versions(name)]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no model was ever registered."""
+        return not self._below("models")
+
+    def moved(self) -> list[str]:
+        """Models of which a pointer was ever moved."""
+        return self._below("log")
+
     def versions(self, name: str) -> list[str]:
         """Whole versions of a model, by the end of the data they were trained on."""
         whole = [

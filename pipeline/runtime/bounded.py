@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _POLL_MS: Final = 500
 _PATIENCE_S: Final = 15.0
+_WAIT_S: Final = 5.0
 
 
 async def read_all(settings: Settings, topic: Topic) -> AsyncIterator[InputRecord]:
@@ -29,7 +30,7 @@ async def read_all(settings: Settings, topic: Topic) -> AsyncIterator[InputRecor
     missing.
     """
     name, bootstrap = settings.topics.name(topic), settings.kafka.bootstrap
-    async with ClusterAdmin(settings.kafka) as admin:
+    async with ClusterAdmin(settings.kafka, wait_s=_WAIT_S) as admin:
         topics = await admin.topics()
     if name not in topics:
         raise BrokerError(f"{bootstrap}: there is no topic {name}; create it with `duri topics create`")

@@ -1,4 +1,4 @@
-"""Saying something on `duri.control`: feedback, changes, maintenance windows, mutes."""
+"""Saying something on `duri.control`: feedback, changes, maintenance windows, mutes, moves of trained models."""
 
 from __future__ import annotations
 
@@ -8,16 +8,26 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from pipeline.errors import BrokerError, BrokerUnavailableError
-from pipeline.records import cloudevent_headers, to_ms
+from pipeline.records import (
+    ChangeEvent,
+    Feedback,
+    MaintenanceWindow,
+    ModelMove,
+    Muting,
+    cloudevent_headers,
+    to_ms,
+)
 from pipeline.runtime.clients import connection
 from pipeline.stage import Topic
 
 if TYPE_CHECKING:
-    from pipeline.records import ChangeEvent, Feedback, MaintenanceWindow, Muting
     from pipeline.settings import Settings
 
 
-async def say(settings: Settings, record: ChangeEvent | Feedback | MaintenanceWindow | Muting, source: str) -> None:
+Sayable = ChangeEvent | Feedback | MaintenanceWindow | Muting | ModelMove
+
+
+async def say(settings: Settings, record: Sayable, source: str) -> None:
     """Publish a control record and wait until the broker has it.
 
     Raises BrokerUnavailableError where nobody answers, BrokerError where the broker refuses it.

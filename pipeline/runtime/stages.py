@@ -13,6 +13,9 @@ from pipeline.errors import SettingsError
 from pipeline.ingest.control import ControlStage
 from pipeline.ingest.formats import AUTO, FORMATS
 from pipeline.ingest.stage import IngestStage
+from pipeline.registry.artefact import warm
+from pipeline.registry.courier import RegistryCourier
+from pipeline.runtime.model_terms import admission_terms
 from pipeline.runtime.spec import StageSpec
 from pipeline.stage import Topic
 
@@ -47,11 +50,14 @@ def _ingest(settings: Settings) -> StageSpec:
     _check_format("topics.metrics_format", topics.metrics_format)
     for topic, name in topics.extra_inputs.items():
         _check_format(f"topics.extra_inputs.{topic}", name)
+    courier = RegistryCourier(settings.models.registry, admission_terms(settings))
 
     def make(source: TopicPartition) -> Stage:
         if source.topic == control:
             return ControlStage(
-                samples_partitions=topics.samples_partitions, frames_partitions=topics.frames_partitions
+                samples_partitions=topics.samples_partitions,
+                frames_partitions=topics.frames_partitions,
+                courier=courier,
             )
         return IngestStage(
             settings.ingest,
@@ -76,8 +82,11 @@ def _detect(settings: Settings) -> StageSpec:
     topics = settings.topics
     metrics = topics.name(Topic.METRICS)
     configuration = load_detection(settings.config_dir, settings.detect, partitions=topics.samples_partitions)
+    courier = RegistryCourier(settings.models.registry, admission_terms(settings))
 
     def make(source: TopicPartition) -> Stage:
+        if courier.has_models():
+            warm()
         return DetectStage(
             configuration,
             input_topic=source.topic,

@@ -14,6 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pipeline.ingest.deadletters import NULL
 from pipeline.records import (
     JSON_CONTENT_TYPE,
+    PART_TYPE,
     PUBLIC_RECORDS,
     SCHEMA_VERSION,
     Anomaly,
@@ -22,10 +23,14 @@ from pipeline.records import (
     Frame,
     Incident,
     MaintenanceWindow,
+    ModelAnswer,
+    ModelMove,
     Muting,
     Outcome,
     Recommendation,
+    RetrainingDue,
     Sample,
+    ShadowTally,
     SourceIdle,
     Tick,
     Watermark,
@@ -75,17 +80,18 @@ _CHANNELS: Mapping[Topic, _Channel] = {
         (),
     ),
     Topic.CONTROL: _Channel(
-        "What people and tools say: changes, feedback, maintenance windows, mutes",
-        (ChangeEvent, Feedback, MaintenanceWindow, Muting),
+        "What people and tools say: changes, feedback, maintenance windows, mutes, which trained models run; and what "
+        "became of the last",
+        (ChangeEvent, Feedback, MaintenanceWindow, Muting, ModelMove, ModelAnswer, ShadowTally, RetrainingDue),
         (),
         "free",
         ("ingest",),
-        (),
+        ("ingest", "detect"),
     ),
     Topic.SAMPLES: _Channel(
         "Canonical batches; all series of one service share a partition",
-        (SourceIdle, Tick, Feedback, MaintenanceWindow),
-        ("arrow",),
+        (SourceIdle, Tick, Feedback, MaintenanceWindow, ModelMove),
+        ("arrow", "model_part"),
         "none; the partition is the hash of the service",
         ("detect",),
         ("ingest", "detect"),
@@ -275,6 +281,23 @@ _ERRORS: Mapping[str, str] = {
 }
 _OTHER_MESSAGES: Mapping[str, Json] = {
     **_FORMATS,
+    "model_part": {
+        "name": PART_TYPE,
+        "title": "Piece of a trained model",
+        "summary": "Manifest and model file, packed, in pieces ahead of the move that needs them",
+        "contentType": "application/octet-stream",
+        "headers": {
+            "type": "object",
+            "properties": {
+                "ce_type": _text("Kind of record and version of its form", PART_TYPE),
+                "ce_subject": _text("Model and version, with a slash between"),
+                "duri_part": _text("Number of the piece from 0, and how many there are, with a slash between"),
+            },
+            "required": ["ce_type", "ce_subject", "duri_part"],
+        },
+        "payload": _BYTES,
+        "bindings": _KEY,
+    },
     "deadletter": {
         "name": "deadletter",
         "title": "Dead letter",

@@ -23,8 +23,12 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "registry"
 
 
+MOVES = ("shadow", "withdraw", "promote", "revert")
+
+
 def models(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return duri("models", *words, "--registry", place)
+    alone = ("--registry-only",) if words[0] in MOVES else ()
+    return duri("models", *words, *alone, "--registry", place)
 
 
 def versions(place: Path) -> list[str]:

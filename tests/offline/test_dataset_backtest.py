@@ -16,6 +16,7 @@ from pipeline.offline.backends import Backend
 from pipeline.offline.compare import Fired, match
 from pipeline.offline.dataset.times import Span
 from pipeline.offline.parts import chunks
+from pipeline.registry.store import Store
 from pipeline.settings import load_settings
 from pipeline.stage import Topic
 from tests.builders import START
@@ -23,6 +24,7 @@ from tests.installation import duri
 from tests.offline.dataset import flowed
 from tests.offline.dataset.test_dataset_commands import recorded
 from tests.offline.flows import FOUND, comparable
+from tests.registry.trained import detector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,3 +184,55 @@ def test_the_command_takes_datasets(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
     assert json.loads(done.stdout)["samples"] == 180
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Two versions of a model over signals that the system has, as the command names them."""
+    place = tmp_path_factory.mktemp("models")
+    store = Store(str(place))
+    return place, [f"services/{store.add(*detector(seed, threshold=0.45))}" for seed in (1, 2)]
+
+
+def test_a_model_against_none(dataset: Dataset, serial: Path, tmp_path: Path, registry: tuple[Path, list[str]]) -> None:
+    """What it would have found, with its version; without it all is as it was; in processes the same bytes."""
+    place, [model, _] = registry
+    command = ("backtest", dataset.folder, "--model", model, "--registry", place, "--json")
+    done = duri(*command, "-o", tmp_path / "out", "--against", "none", "--backend", "serial", "--plots")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads(done.stdout)["comparison"]["fired_by"]
+    assert found["trained"] == found[f"rule {model.replace('/', ' ')}"]
+    assert found["trained"]["new"] > 0
+    assert found["trained"]["current"] == 0
+    assert files_of(tmp_path / "out" / "against")["anomalies.jsonl"] == files_of(serial)["anomalies.jsonl"]
+    assert duri(*command, "-o", tmp_path / "again", "--jobs", "3").returncode == 0
+    assert lines(tmp_path / "again", Topic.ANOMALIES) == lines(tmp_path / "out", Topic.ANOMALIES)
+
+
+def test_plots_need_something_to_compare_with(dataset: Dataset, tmp_path: Path) -> None:
+    """--plots without --against: exit status 2 before anything is run."""
+    done = duri("backtest", dataset.folder, "-o", tmp_path / "out", "--plots")
+    assert done.returncode == 2
+    assert "--against" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_against_another(dataset: Dataset, tmp_path: Path, registry: tuple[Path, list[str]]) -> None:
+    """Both versions are counted, each in its run."""
+    place, [new, current] = registry
+    command = ("backtest", dataset.folder, "-o", tmp_path / "out", "--model", new, "--against", current)
+    done = duri(*command, "--registry", place, "--backend", "serial", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["comparison"]["fired_by"]
+    assert found[f"rule {new.replace('/', ' ')}"]["current"] == 0
+    assert found[f"rule {current.replace('/', ' ')}"]["new"] == 0
+
+
+def test_a_model_that_may_not_run_is_no_backtest(dataset: Dataset, tmp_path: Path) -> None:
+    """One that is not there, and a name that is none: what is wrong, and nothing written."""
+    for named, says in (("services/" + "0" * 12, "there is no such version"), ("services", "NAME/VERSION is wanted")):
+        done = duri("backtest", dataset.folder, "-o", tmp_path / "out", "--model", named, "--registry", tmp_path)
+        assert done.returncode != 0
+        assert says in done.stderr
+        assert not (tmp_path / "out").exists()

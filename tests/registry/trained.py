@@ -10,6 +10,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import RobustScaler
 
+from models.offline.features import names_of
 from pipeline.registry import artefact
 from pipeline.registry.manifest import FeatureSchema, ModelManifest, Training
 from tests.builders import START
@@ -33,7 +34,7 @@ def trained(seed: int = 1, name: str = "services", **changes: Any) -> tuple[Mode
         "name": name,
         "kind": "detector",
         "training": Training(recipe={"trees": 3}, seed=seed, dataset="d" * 64, start=START, end=START + seed),
-        "features": FeatureSchema(version=1, names=("http.rps", "http.latency.p95")),
+        "features": FeatureSchema(version=1, names=names_of(("http.rps",))),
         "libraries": artefact.libraries(),
         "metrics": GOOD,
         "threshold": 0.5,
@@ -41,3 +42,23 @@ def trained(seed: int = 1, name: str = "services", **changes: Any) -> tuple[Mode
         "size": len(data),
     }
     return ModelManifest(**{**fields, **changes}), data
+
+
+SIGNALS = ("http.latency.p95", "http.rps", "container.memory.bytes")
+
+
+def detector(seed: int = 1, threshold: float = 0.6, **changes: Any) -> tuple[ModelManifest, bytes]:
+    """A forest that a worker runs, over three signals of a service; scores from about 0.65 on are far away."""
+    rng = np.random.default_rng(seed)
+    forest = IsolationForest(n_estimators=20, random_state=seed)
+    data = artefact.dump(forest.fit(rng.normal(size=(256, 2 * len(SIGNALS)))))
+    return trained(
+        seed,
+        **{
+            "features": FeatureSchema(version=1, names=names_of(SIGNALS)),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "size": len(data),
+            "threshold": threshold,
+            **changes,
+        },
+    )[0], data

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from models.offline import features
+from models.offline import features, stability
 from pipeline.offline.dataset.reading import Dataset
 from pipeline.offline.training.blocks import Blocks, Learners
 from pipeline.offline.training.card import card
@@ -66,7 +66,8 @@ def train(
     spans = _split(dataset, recipe)
     blocks = Blocks(dataset, recipe.signals, recipe.injected * len(spans), seed)
     report(f"fitting on {spans['fit']}")
-    fitted = fit(recipe, collect(blocks, spans["fit"], recipe.max_rows), seed)
+    rows = collect(blocks, spans["fit"], recipe.max_rows)
+    fitted = fit(recipe, rows, seed)
     report(f"calibrating on {spans['calibrate']}")
     threshold = calibrate(fitted.estimator, blocks, spans["calibrate"], recipe.false_alarm_budget)
     report(f"evaluating on {spans['evaluate']}")
@@ -89,6 +90,7 @@ def train(
         libraries=artefact.libraries(),
         metrics=_metrics(recipe, found, intervals),
         threshold=threshold,
+        usual=stability.shares(stability.counted(rows.clean)),
         sha256=hashlib.sha256(data).hexdigest(),
         size=len(data),
     )

@@ -1,0 +1,122 @@
+"""What a live trained model costs detect: 1,000 services of the demo's kind, frames of 60 s, four scrapes each.
+
+Three stages take the same records in turn, one without a model, one with an isolation forest, one with principal
+components (as the shipped recipes make them, over every signal the services have). Figures are CPU seconds over those
+without a model, once features are warm, and of a frame alone.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+
+from benchmarks.harness import report
+from benchmarks.trained import model, promoted
+from models.offline.features import WARMUP
+from pipeline.batch import ARRIVAL_HEADER, ARROW_CONTENT_TYPE, SOURCE_HEADER, encode_batch, make_batch
+from pipeline.configfile import shipped_config
+from pipeline.detect.configuration import load_detection
+from pipeline.detect.stage import DetectStage
+from pipeline.runtime.memory import collect_seldom
+from pipeline.series import SERVICE_LABEL, Series
+from pipeline.settings import DetectSettings
+from pipeline.sources.duri_system import DuriSystem, Plan
+from pipeline.stage import LogRecord, Topic
+
+SERVICES = 1_000
+MEASURED_FRAMES = 20
+SCRAPES_A_FRAME = 4
+ROWS = 20_000
+START = 1_767_225_600_000
+SOURCE = "duri.metrics/0"
+
+
+def scrape(series: list[Series], identities: np.ndarray, values: np.ndarray, at: int) -> list[LogRecord]:
+    """All series once, at this time (ms)."""
+    labels = [one.canonical() for one in series]
+    headers = [
+        ("content-type", ARROW_CONTENT_TYPE.encode()),
+        (SOURCE_HEADER, SOURCE.encode()),
+        (ARRIVAL_HEADER, str(at).encode()),
+    ]
+    found = []
+    for begin in range(0, len(series), ROWS):
+        rows = slice(begin, min(begin + ROWS, len(series)))
+        batch = make_batch(identities[rows], np.full(rows.stop - begin, at), values[rows], labels[rows])
+        found.append(LogRecord("duri.samples", 0, 0, at, None, encode_batch(batch), headers))
+    return found
+
+
+def main() -> None:
+    """Warm up with a scrape a frame, then measure with four."""
+    collect_seldom()
+    [block, *_] = DuriSystem(Plan(days=1, step_s=15, faults=())).services
+    series = [
+        Series(name=one.name, labels=one.labels | {SERVICE_LABEL: f"service-{copy}"}, kind=one.kind, unit=one.unit)
+        for copy in range(SERVICES)
+        for one in block.series
+    ]
+    identities = np.array([one.identity() for one in series], dtype=np.uint64)
+    configuration = load_detection(shipped_config(), DetectSettings(), partitions=1)
+    names = ("none", "forest", "pca")
+    stages = {
+        name: DetectStage(configuration, input_topic="duri.samples", partition=0, sources=[SOURCE]) for name in names
+    }
+    signals: set[str] = set()
+    spent = dict.fromkeys(names, 0.0)
+    for number in range(WARMUP + 3 + MEASURED_FRAMES):
+        measured = number >= WARMUP + 3
+        if number == 2:
+            signals = present(stages["none"])
+            for name in names[1:]:
+                stages[name].step(promoted(model(name, sorted(signals))))
+        for part in range(SCRAPES_A_FRAME) if measured else (0,):
+            at = START + number * 60_000 + part * 15_000
+            values = np.tile(block.value[number * SCRAPES_A_FRAME + part], SERVICES)
+            records = scrape(series, identities, values, at)
+            order = names if number % 2 else names[::-1]
+            for name in order:
+                began = time.process_time()
+                stages[name].step(records)
+                spent[name] += (time.process_time() - began) * measured
+    scored = [
+        sum(v for k, v in stages[name].statistics().items() if k.startswith("trained_scores_total"))
+        for name in names[1:]
+    ]
+    report(
+        "trained",
+        {
+            "services": SERVICES,
+            "series": len(series),
+            "signals": len(signals),
+            "scores": scored[0],
+            "none_ms_a_frame": round(1000 * spent["none"] / MEASURED_FRAMES, 1),
+            **{f"{n}_ms_a_frame": round(1000 * (spent[n] - spent["none"]) / MEASURED_FRAMES, 1) for n in names[1:]},
+            **{f"{n}_over_none_percent": round(100 * (spent[n] / spent["none"] - 1), 1) for n in names[1:]},
+        },
+    )
+
+
+def present(stage: DetectStage) -> set[str]:
+    """Signals that the services have, as the next frame shows."""
+    tick = stage.tick(stage.until_frame_closes())
+    twin = DetectStage(
+        load_detection(shipped_config(), DetectSettings(), partitions=1),
+        input_topic="duri.samples",
+        partition=0,
+        sources=[SOURCE],
+    )
+    twin.restore(stage.snapshot())
+    outputs = twin.step([LogRecord("duri.samples", 0, 0, 0, None, one.value, one.headers) for one in tick])
+    for output in outputs:
+        if output.topic is Topic.FRAMES:
+            found = json.loads(output.value).get("signals")
+            if found:
+                return set(found)
+    raise SystemExit("no frame closed")
+
+
+if __name__ == "__main__":
+    main()

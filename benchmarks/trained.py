@@ -1,0 +1,54 @@
+"""Trained models as the shipped recipes make them, for the benchmarks: fitted on ordinary features."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+
+from models.offline import features
+from models.offline.scoring import abnormality
+from pipeline.records import ModelMove, cloudevent_headers, from_ms
+from pipeline.registry import artefact, package
+from pipeline.registry.manifest import FeatureSchema, ModelManifest, Training
+from pipeline.stage import LogRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ESTIMATORS = {
+    "forest": lambda seed: IsolationForest(n_estimators=100, max_samples=512, random_state=seed),
+    "pca": lambda _: PCA(n_components=0.9),
+}
+
+
+def model(kind: str, signals: Sequence[str], seed: int = 0) -> tuple[ModelManifest, bytes]:
+    """A version over these signals that hardly ever raises an alarm."""
+    rows = np.random.default_rng(seed).normal(size=(5_000, 2 * len(signals)))
+    estimator = ESTIMATORS[kind](seed).fit(rows)
+    data = artefact.dump(estimator)
+    manifest = ModelManifest(
+        name=f"bench-{kind}",
+        kind="detector",
+        training=Training(recipe={}, seed=seed, dataset="0" * 64, start=0, end=seed),
+        features=FeatureSchema(version=features.VERSION, names=features.names_of(signals)),
+        libraries=artefact.libraries(),
+        metrics={},
+        threshold=float(abnormality(estimator, rows).max()) + 1.0,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size=len(data),
+    )
+    return manifest, data
+
+
+def promoted(one: tuple[ModelManifest, bytes]) -> list[LogRecord]:
+    """The records that make it live, as they come in a partition's log."""
+    manifest, _ = one
+    move = ModelMove(id="bench", at=from_ms(0), model=manifest.name, number=1, action="promote", live=manifest.version)
+    pieces = package.parts(manifest.name, manifest.version, package.pack(*one))
+    records = [LogRecord("duri.samples", 0, 0, 0, None, piece.content, piece.headers()) for piece in pieces]
+    headers = cloudevent_headers(move.event_type(), "/bench", move.id, 0)
+    return [*records, LogRecord("duri.samples", 0, 0, 0, None, move.model_dump_json().encode(), headers)]

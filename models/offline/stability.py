@@ -1,0 +1,50 @@
+"""Population stability: how far the values of features have moved from those that a model was trained on.
+
+The index of a feature compares its shares of values by bin, a now and e then (Siddiqi, Credit Risk Scorecards, 2006):
+
+    PSI = sum over bins of (a - e) ln(a / e)
+
+Below 0.1 nothing has changed, from 0.25 on much has. The bins are the same for all features, which are scaled alike.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+    Counts = npt.NDArray[np.int64]
+
+_EDGES: Final = np.array([-2.5, -1.5, -1.0, -0.5, -0.1, 0.1, 0.5, 1.0, 1.5, 2.5])
+BINS: Final = len(_EDGES) + 1
+MOVED: Final = 0.25
+"""Index from which on a feature is another one than it was."""
+_LEAST: Final = 1e-4
+"""Share of an empty bin: its logarithm must stay finite."""
+_DECIMALS: Final = 5
+
+
+def counted(features: Floats) -> Counts:
+    """Values by bin, int64[features, BINS], of features float64[n, features]; rows with a NaN are left out."""
+    ready = features[np.isfinite(features).all(axis=1)]
+    width = features.shape[1]
+    places = np.searchsorted(_EDGES, ready, side="right") + BINS * np.arange(width)
+    return np.bincount(places.ravel(), minlength=width * BINS).reshape(width, BINS)
+
+
+def shares(counts: Counts) -> tuple[tuple[float, ...], ...]:
+    """The same as shares of each feature's values, as a manifest keeps them."""
+    found = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return tuple(tuple(row) for row in np.round(found, _DECIMALS).tolist())
+
+
+def indices(counts: Counts, then: Floats) -> Floats:
+    """Index of each feature, float64[features]; `then` are the shares in training, float64[features, BINS]."""
+    now = np.maximum(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), _LEAST)
+    usual = np.maximum(then, _LEAST)
+    found: Floats = ((now - usual) * np.log(now / usual)).sum(axis=1)
+    return found

@@ -1,0 +1,106 @@
+"""Moving a pointer of the registry and telling the workers: one after the other, and repeatable at any point.
+
+1 reach    the broker answers, else nothing is done
+2 catch up the last move, where its author was stopped before the workers heard of it, is told now
+3 check    the version may run (`pipeline.registry.admission`), else nothing is done
+4 move     the pointer, in the registry's log
+5 tell     the workers; what they refuse is undone in the log, and they are told that too
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.errors import ModelError
+from pipeline.registry.admission import admit
+from pipeline.registry.pointers import Move, PointerLog, control_record
+from pipeline.registry.report import ShadowReport
+from pipeline.runtime.model_control import Said, said_of, tell
+from pipeline.runtime.model_terms import admission_terms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pipeline.records import RetrainingDue
+    from pipeline.registry.pointers import Author
+    from pipeline.registry.store import Store
+    from pipeline.runtime.model_control import Heard
+    from pipeline.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A move that was made, and what the workers said; None where they are told when they start."""
+
+    move: Move
+    heard: Heard | None
+    caught_up: bool = False
+    """It had been made before, and the workers had not heard of it."""
+
+
+class Mover:
+    """Moves pointers of one model. `wait_s` None: workers are not told (no broker is needed)."""
+
+    def __init__(self, settings: Settings, store: Store, model: str, wait_s: float | None) -> None:
+        self._settings = settings
+        self.store = store
+        self._wait_s = wait_s
+        self.model = model
+        self.log = PointerLog(store, model)
+        # 1 reach
+        self._said = Said() if wait_s is None else asyncio.run(said_of(settings, model))
+
+    def shadow_report(self, version: str) -> ShadowReport | None:
+        """What the version has done in the shadow; None where nothing is known of it."""
+        tallies = self._said.of(version)
+        return ShadowReport(tallies) if tallies else None
+
+    def shadow_metrics(self, version: str) -> Mapping[str, float]:
+        """The same for the gate; empty where nothing is known."""
+        report = self.shadow_report(version)
+        return {} if report is None else report.metrics()
+
+    def due(self, version: str) -> RetrainingDue | None:
+        """What detect has said last of this version's training being due."""
+        return self._said.due.get(version)
+
+    def catch_up(self) -> Told | None:
+        """Tell the last move where it was not told; None where there is nothing to tell."""
+        # 2 catch up
+        moves = self.log.moves()
+        if self._wait_s is None or not moves or control_record(moves[-1]).id in self._said.ids:
+            return None
+        return Told(moves[-1], self._tell(moves[-1]), caught_up=True)
+
+    def check(self, version: str) -> None:
+        """Raise ModelError where the version may not run."""
+        # 3 check
+        admit(self.store, self.model, version, admission_terms(self._settings))
+
+    def make(self, move: Callable[[], Move], author: Author) -> Told:
+        """Make the move, and tell it. Raises ModelError where workers refuse it; then it is undone."""
+        # 4 move
+        made = move()
+        # 5 tell
+        heard = self._tell(made)
+        if heard is not None and heard.refused:
+            undone = self.log.refuse(made, author.model_copy(update={"why": heard.refused[0].reason}))
+            self._tell(undone)
+            raise ModelError(f"{self.model}: move {made.number} is undone, the workers refuse it: {_first(heard)}")
+        return Told(made, heard)
+
+    def _tell(self, move: Move) -> Heard | None:
+        if self._wait_s is None:
+            return None
+        record = control_record(move)
+        heard = asyncio.run(tell(self._settings, record, self._wait_s))
+        self._said.ids.add(record.id)
+        return heard
+
+
+def _first(heard: Heard) -> str:
+    refused = heard.refused[0]
+    where = "" if refused.partition is None else f"partition {refused.partition}: "
+    return f"{where}{refused.reason}"

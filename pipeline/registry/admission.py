@@ -1,0 +1,111 @@
+"""Who may run: what a version must be before it is handed to a worker.
+
+Its files are whole and its own (`pipeline.registry.artefact`), it is a detector over features that this program makes
+of signals that this configuration has, it has an alarm threshold, and it scores finite numbers within the budget.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from models.offline import features
+from models.offline.scoring import abnormality
+from pipeline.errors import ModelError
+from pipeline.registry.artefact import load
+from pipeline.registry.package import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from pipeline.registry.manifest import ModelManifest
+    from pipeline.registry.store import Store
+
+DETECTOR: Final = "detector"
+_SERVICES: Final = 1000
+_ROUNDS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which a version is admitted: the signals there are, milliseconds for 1,000 services once, bytes packed."""
+
+    signals: Collection[str]
+    budget_ms: float
+    max_bytes: int
+
+
+def admit(store: Store, name: str, version: str, terms: Terms) -> bytes:
+    """The packed version. Raises ModelError that says why it may not run."""
+    place = f"{store.location}: {name} {version}"
+    manifest = store.manifest(name, version)
+    _check_shape(place, manifest, terms)
+    model = store.model_bytes(name, version)
+    estimator = load(model, manifest, place)
+    _check_scoring(place, estimator, len(manifest.features.names), terms.budget_ms)
+    packed = pack(manifest, model)
+    if len(packed) > terms.max_bytes:
+        raise ModelError(
+            f"{place}: is {len(packed):,} bytes, models.max_bytes allows {terms.max_bytes:,}; train a smaller one"
+        )
+    return packed
+
+
+def signals_of(manifest: ModelManifest) -> tuple[str, ...]:
+    """The signals whose features a version expects. Raises ModelError for features that this program does not make."""
+    expected = manifest.features
+    if expected.version != features.VERSION:
+        raise ModelError(
+            f"{manifest.name} {manifest.version}: expects features of version {expected.version}, this program makes "
+            f"version {features.VERSION}; train it again"
+        )
+    signals = expected.names[: len(expected.names) // 2]
+    if not signals or features.names_of(signals) != expected.names:
+        raise ModelError(
+            f"{manifest.name} {manifest.version}: its features are not those that this program makes of signals, "
+            "or in another order; train it again"
+        )
+    return signals
+
+
+def _check_shape(place: str, manifest: ModelManifest, terms: Terms) -> None:
+    if manifest.kind != DETECTOR:
+        raise ModelError(f"{place}: is a {manifest.kind}; detect runs models of the kind {DETECTOR}")
+    unknown = sorted(set(signals_of(manifest)) - set(terms.signals))
+    if unknown:
+        raise ModelError(
+            f"{place}: expects the signals {', '.join(unknown)}, which signals.yaml does not have; train it again"
+        )
+    if manifest.threshold is None or not math.isfinite(manifest.threshold):
+        raise ModelError(f"{place}: has no alarm threshold; train it again")
+
+
+def _check_scoring(place: str, estimator: Any, width: int, budget_ms: float) -> None:
+    rows = probe(width, _SERVICES)
+    seconds = []
+    try:
+        for _ in range(_ROUNDS):
+            started = time.perf_counter()
+            score = abnormality(estimator, rows)
+            seconds.append(time.perf_counter() - started)
+    except Exception as error:  # an estimator raises whatever it stumbles over
+        raise ModelError(f"{place}: cannot score {width} features ({error!r}); train it again") from error
+    if not np.isfinite(score).all():
+        raise ModelError(f"{place}: scores numbers that are not finite; train it again")
+    # The fastest round: a busy machine is not the model's fault.
+    fastest = 1000 * min(seconds)
+    if fastest > budget_ms:
+        raise ModelError(
+            f"{place}: takes {fastest:.0f} ms to score {_SERVICES:,} services, models.budget_ms allows "
+            f"{budget_ms:g}; train a smaller one"
+        )
+
+
+def probe(width: int, rows: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Ordinary features, float64[rows, width]: always the same."""
+    found: np.ndarray[Any, np.dtype[np.float64]] = np.random.default_rng(0).normal(size=(rows, width))
+    return found

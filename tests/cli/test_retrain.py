@@ -1,0 +1,176 @@
+"""`duri retrain`: run after run, from what flowed to a live model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipeline.offline.dataset.reading import Dataset
+from pipeline.records import RetrainingDue, from_ms
+from pipeline.registry.pointers import PointerLog
+from pipeline.registry.store import Store
+from pipeline.settings import load_settings
+from pipeline.stage import Topic
+from tests.builders import START
+from tests.cli.test_models_live import NAME, publish, tally
+from tests.installation import duri
+from tests.offline.dataset import flowed
+from tests.registry.test_pointers import ADA
+from tests.registry.trained import GOOD, detector
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from tests.offline.dataset.flowed import Flowed
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture(scope="module")
+def past(kafka: str) -> Flowed:
+    """Frames of four hours, and all topics."""
+    history = flowed.history(flowed.new_prefix(), kafka, hours=4)
+    flowed.create(history.settings)
+    flowed.publish(history.settings, [one for one in history.outputs if one.topic is Topic.FRAMES])
+    return history
+
+
+class Cron:
+    """A machine on which the command runs again and again."""
+
+    def __init__(self, past: Flowed, place: Path) -> None:
+        self.place = place
+        self.config, self.recipe, self.data = place / "duri.yaml", place / "recipe.yaml", place / "data"
+        kafka, topics = past.settings.kafka, past.settings.topics
+        sections = {
+            "kafka": {"bootstrap": kafka.bootstrap},
+            "topics": {"prefix": topics.prefix, "samples_partitions": 2},
+            "models": {"registry": str(place / "registry")},
+        }
+        self.config.write_text(json.dumps(sections))
+        self.write_recipe(budget=100.0)
+        self.settings = load_settings(self.config)
+        self.store = Store(self.settings.models.registry)
+        self.log = PointerLog(self.store, NAME)
+
+    def write_recipe(self, budget: float) -> None:
+        plain = {
+            "name": NAME,
+            "estimator": "sklearn.decomposition.PCA",
+            "parameters": {"n_components": 2},
+            "gap_s": 0,
+            "false_alarm_budget": budget,
+        }
+        self.recipe.write_text(json.dumps(plain))
+
+    def run(self, *words: str) -> dict[str, Any]:
+        done = self.command("--json", *words)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        paths = ("--data", self.data, "--config", self.config)
+        return duri("retrain", self.recipe, *paths, "--wait", "0", *words)
+
+
+@pytest.fixture
+def cron(past: Flowed, tmp_path: Path) -> Cron:
+    return Cron(past, tmp_path)
+
+
+def put_back(cron: Cron, **metrics: float) -> str:
+    """In the place of the version that was trained one with these metrics, of the same data and recipe."""
+    [trained] = [cron.store.manifest(NAME, one) for one in cron.store.versions(NAME)]
+    cron.store.remove(NAME, trained.version)
+    return cron.store.add(*detector(training=trained.training, metrics={**GOOD, **metrics}))
+
+
+def test_each_run_goes_on_where_the_last_one_ended(cron: Cron) -> None:
+    """Train and ask the gate; shadow; wait for a day of it; promote; then nothing, until there is new data."""
+    first = cron.run()
+    assert first["outcome"] in ("shadowed", "refused")
+    assert cron.store.manifest(NAME, first["version"]).training.dataset == Dataset(cron.data).fingerprint
+    if first["outcome"] == "shadowed":
+        cron.log.withdraw(ADA)
+    # What three hours teach is worth little; what is tested is what follows.
+    version = put_back(cron)
+    assert cron.run()["outcome"] == "shadowed"
+    assert cron.log.pointers().shadow == version
+    waiting = cron.run()
+    assert (waiting["outcome"], waiting["version"]) == ("waiting", version)
+    assert "24 h are wanted" in waiting["reasons"][0]
+    asyncio.run(publish(cron.settings, [tally(version, 0, 24.0)]))
+    assert cron.run() == {"model": NAME, "outcome": "promoted", "version": version, "reasons": []}
+    assert cron.log.pointers().live == version
+    assert cron.run()["outcome"] == "unchanged"
+    assert [move.why for move in cron.log.moves()][-2:] == ["duri retrain"] * 2
+
+
+def test_what_does_badly_in_the_shadow_is_taken_out(cron: Cron) -> None:
+    """After its day: the reason is in the log, and the version does not come again."""
+    cron.run()
+    if cron.log.pointers().shadow:
+        cron.log.withdraw(ADA)
+    version = put_back(cron)
+    cron.run()
+    asyncio.run(publish(cron.settings, [tally(version, 0, 30.0, shadow_lone=900)]))
+    assert cron.run() == {
+        "model": NAME,
+        "outcome": "unchanged",
+        "version": version,
+        "reasons": ["no training since, and it has had its time in the shadow"],
+    }
+    assert "alarms per service-day in the shadow that nobody shared" in cron.log.moves()[-1].why
+
+
+def test_what_the_gate_is_against_is_not_shadowed(cron: Cron) -> None:
+    """Exit status 0, because nothing is broken; the reasons; no second training of the same data."""
+    cron.run()
+    if cron.log.pointers().shadow:
+        cron.log.withdraw(ADA)
+    version = put_back(cron, f1_over_none_low=-0.2)
+    moves = len(cron.log.moves())
+    refused = cron.run()
+    assert (refused["outcome"], refused["version"]) == ("refused", version)
+    assert "may be worse than no trained model" in refused["reasons"][0]
+    assert len(cron.log.moves()) == moves
+    assert cron.store.versions(NAME) == [version]
+
+
+def test_somebody_elses_shadow_is_theirs(cron: Cron) -> None:
+    """It is neither promoted nor taken out, whatever it does there."""
+    version = cron.store.add(*detector())
+    cron.log.shadow(version, ADA)
+    asyncio.run(publish(cron.settings, [tally(version, 0, 30.0)]))
+    waiting = cron.run()
+    assert waiting["outcome"] == "waiting"
+    assert waiting["reasons"] == [f"{ADA.who} has put it into the shadow; promote or withdraw it with `duri models`"]
+    assert not cron.data.exists()
+
+
+def test_only_where_it_is_due(cron: Cron) -> None:
+    """With --if-due a live version stays until detect says that its world has changed."""
+    version = cron.store.add(*detector(seed=7))
+    cron.log.promote(version, ADA)
+    assert cron.run("--if-due")["outcome"] == "not due"
+    assert not cron.data.exists()
+    due = RetrainingDue(
+        id="d", at=from_ms(START), since=from_ms(START), model=NAME, version=version, partition=0, reason="drift"
+    )
+    asyncio.run(publish(cron.settings, [due]))
+    assert cron.run("--if-due")["outcome"] in ("shadowed", "refused")
+
+
+def test_a_range_too_short_to_train_on(cron: Cron) -> None:
+    """One message, exit status 2, no version; the dataset is there for the next run."""
+    plain = json.loads(cron.recipe.read_text())
+    cron.recipe.write_text(json.dumps({**plain, "gap_s": 40_000}))
+    done = cron.command()
+    assert done.returncode == 2
+    assert "too short for the part" in done.stderr
+    assert not cron.store.versions(NAME)
+    assert Dataset(cron.data).span.end

@@ -1,0 +1,162 @@
+"""Promotion and revert on a real broker, with workers and commands killed in between."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+from itertools import groupby
+from typing import IO, TYPE_CHECKING, Any
+
+import pytest
+from aiokafka import TopicPartition
+
+from pipeline.cli.demo_run import _drained
+from pipeline.registry.pointers import PointerLog
+from pipeline.registry.store import Store
+from pipeline.runtime.admin import ClusterAdmin
+from pipeline.runtime.bounded import read_all
+from pipeline.runtime.stages import build_specs
+from pipeline.settings import Settings, load_settings
+from pipeline.sources.duri_system import DuriSystem, Plan
+from pipeline.stage import Topic
+from tests.installation import duri
+from tests.offline.flows import metrics
+from tests.registry.test_pointers import ADA
+from tests.registry.trained import detector
+from tests.runtime.test_real_stages import publish, start
+from tests.runtime.toys import make_topics, until
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from pipeline.runtime.broker import EmbeddedBroker
+    from pipeline.stage import InputRecord, Output
+
+PARTITIONS = 3
+"""The demo's services share two of them; the third has models and no data."""
+NAME = "services"
+
+
+@pytest.fixture
+def config(mortal_broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path) -> Path:
+    """A settings file for commands and workers."""
+    path = tmp_path / "duri.yaml"
+    sections = {
+        "kafka": {"bootstrap": mortal_broker.bootstrap},
+        "topics": {"prefix": topic_prefix, "metrics_partitions": 1, "samples_partitions": PARTITIONS},
+        # Idle partitions would move event time on by the wall clock.
+        "runtime": {"group": topic_prefix, "http_port": 0, "snapshot_interval_s": 1.0, "tick_after_s": 3600.0},
+        "models": {"registry": str(tmp_path / "registry")},
+    }
+    path.write_text(json.dumps(sections), encoding="utf-8")
+    return path
+
+
+async def models(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return await asyncio.to_thread(duri, "models", *words, "--config", config)
+
+
+async def frames(settings: Settings) -> list[dict[str, Any]]:
+    found = [json.loads(record.value or b"") async for record in read_all(settings, Topic.FRAMES)]
+    return [one for one in found if "signals" in one]
+
+
+def scored_with(frame: dict[str, Any]) -> str | None:
+    return frame.get("trained", {}).get(NAME, {}).get("version")
+
+
+async def feed(settings: Settings, messages: list[Output], enough: asyncio.Event) -> None:
+    """Two messages a second, so that whatever happens is in the middle of them; two hours of them at least."""
+    for number, message in enumerate(messages):
+        if enough.is_set() and number >= 120:
+            return
+        await publish(settings, [message], 0)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(enough.wait(), 0.5)
+
+
+async def scoring(settings: Settings, version: str) -> None:
+    """Wait until the newest frame of every partition is scored with it."""
+
+    async def all_newest() -> bool:
+        newest = {one["source"]["partition"]: one for one in sorted(await frames(settings), key=_offset)}
+        return bool(newest) and {scored_with(one) for one in newest.values()} == {version}
+
+    await until(all_newest, within_s=60)
+
+
+def _offset(frame: dict[str, Any]) -> int:
+    return frame["source"]["offset"]
+
+
+async def moved_and_killed(settings: Settings, config: Path, log: IO[bytes], first: str, second: str) -> None:
+    """A promotion and a revert with kill -9 right behind each, and a promotion whose author dies before telling."""
+    await make_topics(settings)
+    messages = metrics(DuriSystem(Plan(days=1)), hours=12, slice_s=60)
+    worker = start(settings, log)
+    done = await models(config, "promote", NAME, first, "--force", "--why", "test", "--wait", "60")
+    assert done.returncode == 0, done.stderr
+    assert f"{PARTITIONS} partitions of duri.samples switched" in done.stdout
+    await publish(settings, messages[:70], 0)
+    await scoring(settings, first)
+    enough = asyncio.Event()
+    feeding = asyncio.create_task(feed(settings, messages[70:], enough))
+    for words, version in (("promote", second), ("revert", first)):
+        named = [version, "--force", "--why", "test"] if words == "promote" else []
+        done = await models(config, words, NAME, *named, "--wait", "0")
+        assert done.returncode == 0, done.stderr
+        worker.kill()
+        assert worker.wait() == -signal.SIGKILL
+        worker = start(settings, log)
+        await scoring(settings, version)
+    assert not feeding.done()
+    PointerLog(Store(settings.models.registry), NAME).promote(second, ADA)
+    done = await models(config, "promote", NAME, second, "--wait", "60")
+    assert "the workers had not heard of this move" in done.stdout, done.stderr
+    enough.set()
+    await feeding
+    async with ClusterAdmin(settings.kafka) as admin:
+        for spec in build_specs(settings):
+            await _drained(settings, spec, admin)
+    worker.terminate()
+    assert worker.wait(timeout=15) == 0
+
+
+async def partition_log(settings: Settings, number: int) -> list[InputRecord]:
+    return [record async for record in read_all(settings, Topic.SAMPLES) if record.partition == number]
+
+
+def replayed(settings: Settings, records: list[InputRecord], number: int) -> list[str]:
+    """Frames that a new stage makes of a partition's log."""
+    [spec] = build_specs(settings, ["detect"])
+    stage = spec.factory(TopicPartition(settings.topics.name(Topic.SAMPLES), number))
+    outputs = stage.step(records)
+    made = [json.loads(output.value) for output in outputs if output.topic is Topic.FRAMES]
+    return sorted(json.dumps(one, sort_keys=True) for one in made if "signals" in one)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_versions_switch_exactly_though_workers_are_killed(config: Path, tmp_path: Path) -> None:
+    """Every frame once and scored once, each partition switches at one offset, and a replay switches there again."""
+    settings = load_settings(config)
+    store = Store(settings.models.registry)
+    first, second = (store.add(*detector(seed)) for seed in (1, 2))
+    with (tmp_path / "workers.log").open("wb") as log:
+        asyncio.run(moved_and_killed(settings, config, log, first, second))
+    found = asyncio.run(frames(settings))
+    places = [(one["service"], one["start"]) for one in found]
+    assert len(set(places)) == len(places)
+    for service in {one["service"] for one in found}:
+        mine = sorted((one for one in found if one["service"] == service), key=lambda one: one["start"])
+        warm = [scored_with(one) for one in mine][60:]
+        assert len(warm) > 100
+        assert None not in warm
+    for number in sorted({one["source"]["partition"] for one in found}):
+        mine = sorted((one for one in found if one["source"]["partition"] == number), key=_offset)
+        assert [version for version, _ in groupby(map(scored_with, mine))] == [None, first, second, first, second]
+        records = asyncio.run(partition_log(settings, number))
+        assert replayed(settings, records, number) == sorted(json.dumps(one, sort_keys=True) for one in mine)
