@@ -48,6 +48,7 @@ def _register() -> None:
     from pipeline.cli.deadletter import deadletter  # noqa: PLC0415
     from pipeline.cli.demo import demo  # noqa: PLC0415
     from pipeline.cli.doctor import doctor  # noqa: PLC0415
+    from pipeline.cli.evaluate import evaluate  # noqa: PLC0415
     from pipeline.cli.feedback import feedback  # noqa: PLC0415
     from pipeline.cli.models import models  # noqa: PLC0415
     from pipeline.cli.replay import replay  # noqa: PLC0415
@@ -58,7 +59,7 @@ def _register() -> None:
     from pipeline.cli.train import train  # noqa: PLC0415
     from pipeline.cli.watch import watch  # noqa: PLC0415
 
-    for command in (demo, run, replay, watch, feedback, score, backtest, train, doctor, schema, broker):
+    for command in (demo, run, replay, watch, feedback, score, backtest, train, evaluate, doctor, schema, broker):
         app.command()(command)
     groups = {
         "bridge": bridge,

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from pipeline.detect.configuration import load_detection
+from pipeline.offline.dataset.labels import read_windows
 from pipeline.offline.training.blocks import Learners
 from pipeline.offline.training.recipe import load_recipe
 from pipeline.offline.training.train import train as run_training
@@ -22,11 +23,16 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 
-def _learners(settings: Settings) -> Learners:
-    """As detect runs them."""
+def learners_of(settings: Settings) -> Learners:
+    """Learners and static rules as detect runs them."""
     detection = load_detection(settings.config_dir, settings.detect, partitions=1)
     signals = detection.definitions.signals
-    return Learners(detection.bank, {name: (signal.floor, signal.floor_share) for name, signal in signals.items()})
+    return Learners(
+        detection.bank,
+        {name: (signal.floor, signal.floor_share) for name, signal in signals.items()},
+        detection.thresholds.rules,
+        round(settings.detect.absent_after_s * 1000),
+    )
 
 
 def train(
@@ -34,6 +40,12 @@ def train(
     *,
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A dataset with frames.")],
     seed: Annotated[int, typer.Option(min=0, help="The same data, recipe and seed give the same model.")] = 0,
+    windows: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV", help="Labelled trouble beyond the dataset's: start, end, service, signal, matters."
+        ),
+    ] = None,
     registry: Annotated[
         str | None, typer.Option(metavar="PLACE", help="Folder or URL of the registry; left out, models.registry.")
     ] = None,
@@ -52,7 +64,8 @@ def train(
         load_recipe(recipe, settings.config_dir),
         store,
         seed=seed,
-        learners=_learners(settings),
+        learners=learners_of(settings),
+        windows=[] if windows is None else read_windows(windows),
         report=lambda step: console.print(step, highlight=False),
     )
     manifest = trained.manifest
