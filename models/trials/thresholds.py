@@ -86,8 +86,10 @@ class EventSweep:
         return result
 
 
-def event_sweep(groups: Mapping[str, Sequence[ScoredEvents]], start: int | None = None) -> EventSweep:
-    """Count events at sixty quantiles of all scores, the same for every detector.
+def event_sweep(
+    groups: Mapping[str, Sequence[ScoredEvents]], start: int | None = None, also: Sequence[float] = ()
+) -> EventSweep:
+    """Count events at sixty quantiles of all scores, the same for every detector, and `also` at these thresholds.
 
     Rows before `start` do not count: 15 % of each series where it is left out.
     """
@@ -97,6 +99,7 @@ def event_sweep(groups: Mapping[str, Sequence[ScoredEvents]], start: int | None 
     above = pooled[pooled > pooled.min()]
     if 0 < len(above) < _MOST_ABOVE * len(pooled):
         levels = np.union1d(levels[levels > pooled.min()], above.min())
+    levels = np.union1d(levels, np.asarray(also, np.float64))
     return EventSweep(
         levels, {name: [_counts(many, level, start) for level in levels] for name, many in groups.items()}
     )

@@ -36,7 +36,9 @@ def learners_of(settings: Settings) -> Learners:
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a YAML file.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A shipped recipe, a YAML file, or FILE.py:FUNCTION.")
+    ],
     *,
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A dataset with frames.")],
     seed: Annotated[int, typer.Option(min=0, help="The same data, recipe and seed give the same model.")] = 0,

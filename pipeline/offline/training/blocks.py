@@ -107,11 +107,6 @@ class Blocks:
         self._windows = [*dataset.windows(), *given]
         self._maintenance = _maintenance(dataset)
 
-    @property
-    def source(self) -> Source:
-        """Where the events come from that an evaluation seeks."""
-        return self._seek.source
-
     def __iter__(self) -> Iterator[Block]:
         return self.read()
 

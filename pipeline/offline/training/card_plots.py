@@ -62,14 +62,25 @@ def _curve(evaluation: Evaluation, threshold: float) -> Figure:
             [point.precision for point in ordered],
             color=_COLOURS[who],
             lw=1.6,
+            ls="-" if who == NEW else "--",
+            zorder=3 if who == NEW else 4,
             label=f"{'this' if who == NEW else 'the live'} model alone, any threshold",
         )
         if who == NEW and ordered:
             at = min(ordered, key=lambda point: abs(point.threshold - threshold))
-            panel.plot(at.recall, at.precision, "o", color=_COLOURS[who], ms=7, mfc="white", label="at its threshold")
+            panel.plot(
+                at.recall,
+                at.precision,
+                "o",
+                color=_COLOURS[who],
+                ms=8,
+                mfc="white",
+                zorder=5,
+                label="… at its threshold",
+            )
     for who in evaluation.counts:
         total = evaluation.total(who)
-        panel.plot(total.recall, total.precision, "D", color=_COLOURS[who], ms=7, label=LABELS[who])
+        panel.plot(total.recall, total.precision, "D", color=_COLOURS[who], ms=6, zorder=6, label=LABELS[who])
     panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04), xlabel="recall", ylabel="precision")
     panel.set_title("Events found, and alarms that were right", fontsize=10, loc="left", color=_INK)
     panel.grid(color="#eceff1", lw=0.8)

@@ -161,7 +161,7 @@ def evaluate(blocks: Iterable[Block], span: Span, scorers: Mapping[str, Scorer],
                 raised[who] = raised[NONE] | (scores >= scorer.threshold)
             _count(result, seen, labels, raised)
             _count_false_alarms(result, seen, scorers[NEW])
-    result.curves = {who: _curve(series) for who, series in scored.items()}
+    result.curves = {who: _curve(series, scorers[who].threshold) for who, series in scored.items()}
     return result
 
 
@@ -225,14 +225,14 @@ def _count_false_alarms(result: Evaluation, seen: _Seen, scorer: Scorer) -> None
     result.service_days += float(np.isfinite(clean).all(axis=1).sum()) * result.step_s / 86_400
 
 
-def _curve(series: list[ScoredEvents]) -> list[Point]:
-    """Precision and recall of the model alone at thresholds over the range of its scores."""
+def _curve(series: list[ScoredEvents], threshold: float) -> list[Point]:
+    """Precision and recall of the model alone at thresholds over the range of its scores, its own among them."""
     ready = np.concatenate([one.scores[np.isfinite(one.scores)] for one in series])
     if not len(ready):
         return []
     least = float(ready.min())
     whole = [one._replace(scores=np.maximum(one.scores, least)) for one in series]
-    sweep = event_sweep({"all": whole}, start=0)
+    sweep = event_sweep({"all": whole}, start=0, also=[threshold])
     return [
         Point(float(level), one.precision, one.recall)
         for level, one in zip(sweep.levels, sweep.counts["all"], strict=True)

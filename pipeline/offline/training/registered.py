@@ -12,9 +12,9 @@ from pipeline.offline.dataset.times import Span, moment
 from pipeline.offline.training.blocks import Blocks, Learners
 from pipeline.offline.training.card import Subject, card
 from pipeline.offline.training.evaluating import NEW, Scorer
-from pipeline.offline.training.recipe import Recipe
+from pipeline.offline.training.fitting import split_of
+from pipeline.offline.training.recipe import Kind, Recipe
 from pipeline.offline.training.sought import sought
-from pipeline.offline.training.train import KIND, split_of
 from pipeline.offline.training.worth import live_scorer, worth
 from pipeline.records import from_ms
 
@@ -66,7 +66,7 @@ def evaluate(
     """
     dataset = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
     manifest = store.manifest(question.name, question.version)
-    if manifest.kind != KIND or manifest.threshold is None:
+    if manifest.kind != Kind.DETECTOR or manifest.threshold is None:
         raise ModelError(
             f"{question.name} {question.version}: is a {manifest.kind}; evaluate a detector with a threshold"
         )
@@ -82,7 +82,8 @@ def evaluate(
     }
     report(f"evaluating on {span}")
     budget = recipe.false_alarm_budget
-    found = worth(blocks, span, scorers, learners=learners or Learners(), budget=budget, seed=question.seed)
+    judged = blocks.read(learners or Learners())
+    found = worth(judged, span, scorers, source=seek.source, budget=budget, seed=question.seed)
     subject = Subject(manifest, {"evaluate": span}, dataset.fingerprint, found.metrics, [])
     return Evaluated(found.metrics, card(subject, found.evaluation, found.intervals))
 
@@ -99,7 +100,7 @@ def _span(dataset: Dataset, manifest: ModelManifest, recipe: Recipe, question: Q
     """The time asked for, else what the training left for it, else what came after the training."""
     training = manifest.training
     same = dataset.fingerprint == training.dataset
-    free_from = split_of(dataset, recipe)["evaluate"].start if same else training.end
+    free_from = split_of(dataset.span, recipe)["evaluate"].start if same else training.end
     start = max(dataset.span.start, free_from) if question.start is None else moment(question.start)
     end = dataset.span.end if question.end is None else moment(question.end)
     span = Span(start, end)

@@ -9,39 +9,28 @@
 
 from __future__ import annotations
 
-import hashlib
-from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeline.offline.dataset.reading import Dataset
+from pipeline.offline.dataset.times import Span
 from pipeline.offline.training.blocks import Blocks, Learners
 from pipeline.offline.training.card import Subject, card
 from pipeline.offline.training.evaluating import NEW, Scorer
-from pipeline.offline.training.fitting import calibrate, collect, fit
-from pipeline.offline.training.recipe import plain
+from pipeline.offline.training.fitting import calibrate, collect, fit, split_of
+from pipeline.offline.training.recipe import Kind
+from pipeline.offline.training.registering import Origin, Trained, manifest_of, register
 from pipeline.offline.training.sought import sought
+from pipeline.offline.training.train_ranker import train_ranker
 from pipeline.offline.training.worth import live_scorer, schema_of, worth
 from pipeline.registry import artefact
-from pipeline.registry.manifest import ModelManifest, Training
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pipeline.offline.dataset.labels import LabelledWindow
-    from pipeline.offline.dataset.times import Span
     from pipeline.offline.training.recipe import Recipe
     from pipeline.registry.store import Store
-
-KIND = "detector"
-
-
-class Trained(NamedTuple):
-    """A registered version, and what is known of it."""
-
-    version: str
-    manifest: ModelManifest
-    card: str
 
 
 def train(
@@ -63,7 +52,10 @@ def train(
     SettingsError where the recipe does not fit, ModelError where the registry cannot be used.
     """
     dataset = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
-    spans = split_of(dataset, recipe)
+    recipe.check()
+    if recipe.kind is Kind.RANKER:
+        return train_ranker(dataset, recipe, store, seed, report)
+    spans = split_of(dataset.span, recipe)
     seek = sought(dataset, spans["evaluate"], windows=windows)
     blocks = Blocks(dataset, recipe.signals, recipe.injected * len(spans), seed, seek)
     schema = schema_of(blocks.signals)
@@ -74,32 +66,10 @@ def train(
     report(f"evaluating on {spans['evaluate']}")
     scorers = {NEW: Scorer(fitted.estimator, threshold), **live_scorer(store, recipe.name, schema)}
     budget = recipe.false_alarm_budget
-    found = worth(blocks, spans["evaluate"], scorers, learners=learners or Learners(), budget=budget, seed=seed)
+    judged = blocks.read(learners or Learners())
+    found = worth(judged, spans["evaluate"], scorers, source=seek.source, budget=budget, seed=seed)
     data = artefact.dump(fitted.estimator)
-    manifest = ModelManifest(
-        name=recipe.name,
-        kind=KIND,
-        training=Training(
-            recipe=plain(recipe, fitted.chosen),
-            seed=seed,
-            dataset=dataset.fingerprint,
-            start=spans["fit"].start,
-            end=spans["evaluate"].end,
-        ),
-        features=schema,
-        libraries=artefact.libraries(),
-        metrics=found.metrics,
-        threshold=threshold,
-        sha256=hashlib.sha256(data).hexdigest(),
-        size=len(data),
-    )
+    origin = Origin(recipe, fitted.chosen, seed, dataset, Span(spans["fit"].start, spans["evaluate"].end))
+    manifest = manifest_of(origin, data, schema, found.metrics, threshold)
     subject = Subject(manifest, spans, dataset.fingerprint, found.metrics, fitted.tried)
-    version = store.add(manifest, data, card(subject, found.evaluation, found.intervals))
-    return Trained(version, manifest, f"{store.location}/models/{manifest.name}/{version}/card.md")
-
-
-def split_of(dataset: Dataset, recipe: Recipe) -> Mapping[str, Span]:
-    """The parts of the dataset's time that a training by this recipe uses for what. Raises FileError."""
-    rest = 1.0 - recipe.fit_share - recipe.calibrate_share
-    parts = {"fit": recipe.fit_share, "calibrate": recipe.calibrate_share, "evaluate": rest}
-    return dataset.split(parts, timedelta(seconds=recipe.gap_s))
+    return register(store, manifest, data, card(subject, found.evaluation, found.intervals))

@@ -13,11 +13,12 @@ from pipeline.registry.manifest import FeatureSchema
 from pipeline.registry.pointers import PointerLog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from models.offline.bootstrap import Interval
     from pipeline.offline.dataset.times import Span
-    from pipeline.offline.training.blocks import Blocks, Learners
+    from pipeline.offline.training.blocks import Block
+    from pipeline.offline.training.sought import Source
     from pipeline.registry.store import Store
 
 
@@ -46,10 +47,13 @@ def live_scorer(store: Store, name: str, schema: FeatureSchema) -> dict[str, Sco
 
 
 def worth(
-    blocks: Blocks, span: Span, scorers: Mapping[str, Scorer], *, learners: Learners, budget: float, seed: int
+    blocks: Iterable[Block], span: Span, scorers: Mapping[str, Scorer], *, source: Source, budget: float, seed: int
 ) -> Worth:
-    """Evaluate within the span, beside the live model where it is among the scorers, and beside none."""
-    found = evaluate(blocks.read(learners), span, scorers, blocks.source)
+    """Evaluate within the span, beside the live model where it is among the scorers, and beside none.
+
+    The blocks are read with learners.
+    """
+    found = evaluate(blocks, span, scorers, source)
     intervals: dict[str, Interval] = {who: found.over(who, seed) for who in (NONE, LIVE) if who in found.counts}
     return Worth(found, intervals, _metrics(found, intervals, budget))
 

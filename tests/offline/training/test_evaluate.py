@@ -125,7 +125,7 @@ def test_windows_are_found_by_who_alarms_in_them(dataset: Dataset) -> None:
             score[-180:-150] = -1.0
             return score
 
-    found = judge([block], dataset.span, {"new": Scorer(InTheLastHours(), 0.5)}, blocks.source)
+    found = judge([block], dataset.span, {"new": Scorer(InTheLastHours(), 0.5)}, seek.source)
     delays = [one.delay_s["new"] for one in found.events]
     assert delays[1] == 0.0
     assert found.curves["new"][-1].recall == 0.5

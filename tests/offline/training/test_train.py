@@ -118,7 +118,9 @@ def test_a_dataset_without_frames(tmp_path: Path) -> None:
     [
         ("estimator: sklearn.ensemble.NoForest", "there is no estimator 'sklearn.ensemble.NoForest'"),
         ("estimator: os.system", "estimator: String should match pattern"),
-        ("estimator: sklearn.linear_model.LinearRegression", "is no estimator that scores samples"),
+        ("estimator: sklearn.linear_model.LinearRegression", "it has no score_samples"),
+        ("estimator: sklearn.decomposition.PCA\nkind: ranker", "it has no predict_proba"),
+        ("estimator: nowhere.py:make", "gives no estimator (FileNotFoundError"),
         (
             "estimator: sklearn.decomposition.PCA\nparameters: {n_component: 2}",
             "no parameter 'n_component'; did you mean",
@@ -138,9 +140,9 @@ def test_a_recipe_that_cannot_be(dataset: Dataset, tmp_path: Path, text: str, sa
 
 def test_shipped_recipes_are_found_by_name() -> None:
     """Every one can be made into estimators; a wrong name is answered with those there are."""
-    for name in ("isolation_forest", "pca"):
+    for name in ("isolation_forest", "pca", "ranker"):
         assert list(load_recipe(name, shipped_config()).candidates(0))
-    with pytest.raises(SettingsError, match="no recipe is called 'forest'; there are isolation_forest, pca"):
+    with pytest.raises(SettingsError, match="no recipe is called 'forest'; there are isolation_forest, pca, ranker"):
         load_recipe("forest", shipped_config())
 
 
@@ -152,3 +154,20 @@ def test_the_command_says_what_the_gate_has_against_it(dataset: Dataset, tmp_pat
     assert any("in the shadow" in reason for reason in told["gate"])
     assert told["card"].endswith("card.md")
     assert Store(str(tmp_path / "registry")).versions("services-pca") == [told["version"]]
+
+
+def test_a_python_function_is_a_recipe(dataset: Dataset, tmp_path: Path) -> None:
+    """What it returns is trained like any other: a pipeline, seeded; the manifest says where it came from."""
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from sklearn.ensemble import IsolationForest\nfrom sklearn.pipeline import make_pipeline\n"
+        "from sklearn.preprocessing import StandardScaler\n\n\n"
+        "def Scaled_Forest():\n    return make_pipeline(StandardScaler(), IsolationForest(n_estimators=5))\n",
+        encoding="utf-8",
+    )
+    mine = load_recipe(f"{path}:Scaled_Forest", shipped_config())
+    versions = [train(dataset, mine, Store(str(tmp_path / name))) for name in ("a", "b")]
+    assert versions[0].version == versions[1].version
+    assert versions[0].manifest.name == "scaled-forest"
+    assert versions[0].manifest.training.recipe["estimator"] == f"{path}:Scaled_Forest"
+    assert Store(str(tmp_path / "a")).verify("scaled-forest", versions[0].version) is None
