@@ -88,6 +88,7 @@ def test_the_card_of_a_version_beside_the_live_one(dataset: Dataset, store: Stor
         assert f"({name})" in found.card["card.md"].decode()
     recalls = [point["recall"] for point in sorted(card["curves"]["new"], key=lambda one: -one["threshold"])]
     assert recalls == sorted(recalls)
+    assert trained.manifest.threshold in [point["threshold"] for point in card["curves"]["new"]]
     assert recalls[-1] > 0.7
     assert len(card["by_kind"]) == 9
     assert 16 <= sum(group["events"] for group in card["by_kind"]) <= 20

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MINUTE, DAY = 60_000, 86_400_000
 DAYS = 120
-RECIPE = load_recipe("ranker", shipped_config()).model_copy(update={"search": {}})
+RECIPE = load_recipe("ranker", shipped_config()).model_copy(update={"search": {}, "parameters": {"max_iter": 25}})
 
 
 def anomaly(number: int, at: int, service: str, signal: str, score: float) -> dict[str, object]:
