@@ -31,17 +31,17 @@ SERVICES, SIGNALS, DAYS = 8, 29, 30
 START = 1_767_225_600_000
 
 
-def generate(folder: Path) -> int:
+def generate(folder: Path, services: int = SERVICES, signals: int = SIGNALS, days: int = DAYS) -> int:
     """Signals that follow a service's daily load, each with its own noise; how many rows."""
     rng = np.random.default_rng(0)
-    minutes = np.arange(DAYS * 1440)
+    minutes = np.arange(days * 1440)
     start = START + minutes * 60_000
     schema = SCHEMAS[Table.FRAMES]
     nothing = pa.nulls(len(minutes), pa.float64())
     with adding(folder, Request(source="csv")) as writer:
-        for service in range(SERVICES):
+        for service in range(services):
             load = 1 + 0.4 * np.sin(2 * np.pi * minutes / 1440 + service)
-            for signal in range(SIGNALS):
+            for signal in range(signals):
                 noise = rng.standard_t(5, len(minutes)) * rng.uniform(0.01, 0.1)
                 value = load ** rng.uniform(0.2, 1.5) * rng.uniform(0.1, 1000) * (1 + noise)
                 words = (f"service-{service}", "default", f"signal.{signal:02d}")
@@ -57,7 +57,7 @@ def generate(folder: Path) -> int:
                 writer.write(Rows(Table.FRAMES, table, bucket, np.zeros(len(minutes), dtype=np.int64)))
         writer.checkpoint(complete=True)
         writer.publish()
-    return SERVICES * SIGNALS * len(minutes)
+    return services * signals * len(minutes)
 
 
 def measured(recipe: str, folder: str) -> dict[str, float]:

@@ -16,11 +16,23 @@ _FRAMES: Final = {"spike": (1, 4), "shift": (15, 60), "trend": (30, 90)}
 _SHARE_OF_SIGNALS: Final = 0.25
 
 
+class Anomaly(NamedTuple):
+    """Frames `first` up to, not including, `after` of a service; signals are columns; size in deviations."""
+
+    service: int
+    first: int
+    after: int
+    signals: tuple[int, ...]
+    kind: str
+    size: float
+
+
 class Injected(NamedTuple):
     """values float64[t, services, signals] with the anomalies; labels bool[t, services]: where they are."""
 
     values: npt.NDArray[np.float64]
     labels: npt.NDArray[np.bool_]
+    anomalies: tuple[Anomaly, ...]
 
 
 def inject(values: npt.NDArray[np.float64], per_service: int, rng: np.random.Generator) -> Injected:
@@ -31,6 +43,7 @@ def inject(values: npt.NDArray[np.float64], per_service: int, rng: np.random.Gen
     """
     changed, labels = values.copy(), np.zeros(values.shape[:2], dtype=bool)
     part = len(values) // max(per_service, 1)
+    anomalies = []
     for service in range(values.shape[1]):
         scale = _deviations(values[:, service])
         live = np.flatnonzero(scale > 0)
@@ -45,7 +58,8 @@ def inject(values: npt.NDArray[np.float64], per_service: int, rng: np.random.Gen
             sign = rng.choice((-1.0, 1.0), size=count)
             changed[begin : begin + length, service, signals] += size * shape[:, None] * (scale[signals] * sign)
             labels[begin : begin + length, service] = True
-    return Injected(changed, labels)
+            anomalies.append(Anomaly(service, begin, begin + length, tuple(sorted(signals.tolist())), kind, size))
+    return Injected(changed, labels, tuple(anomalies))
 
 
 def _deviations(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

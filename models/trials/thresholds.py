@@ -86,19 +86,28 @@ class EventSweep:
         return result
 
 
-def event_sweep(groups: Mapping[str, Sequence[ScoredEvents]]) -> EventSweep:
-    """Count events at sixty quantiles of all scores, the same for every detector."""
+def event_sweep(
+    groups: Mapping[str, Sequence[ScoredEvents]], start: int | None = None, also: Sequence[float] = ()
+) -> EventSweep:
+    """Count events at sixty quantiles of all scores, the same for every detector, and `also` at these thresholds.
+
+    Rows before `start` do not count: 15 % of each series where it is left out.
+    """
     pooled = np.concatenate([one.scores for many in groups.values() for one in many])
     levels = np.unique(np.quantile(pooled, _TAIL))
     # Where most samples have the least score, which then says "nothing", all above it is a threshold too.
     above = pooled[pooled > pooled.min()]
     if 0 < len(above) < _MOST_ABOVE * len(pooled):
         levels = np.union1d(levels[levels > pooled.min()], above.min())
-    return EventSweep(levels, {name: [_counts(many, level) for level in levels] for name, many in groups.items()})
+    levels = np.union1d(levels, np.asarray(also, np.float64))
+    return EventSweep(
+        levels, {name: [_counts(many, level, start) for level in levels] for name, many in groups.items()}
+    )
 
 
-def _counts(series: Iterable[ScoredEvents], level: float) -> EventCounts:
-    return sum((score_events(one.labels, one.scores >= level, ts=one.ts) for one in series), EventCounts())
+def _counts(series: Iterable[ScoredEvents], level: float, start: int | None) -> EventCounts:
+    found = (score_events(one.labels, one.scores >= level, start=start, ts=one.ts) for one in series)
+    return sum(found, EventCounts())
 
 
 def _sums(counts: Iterable[Sequence[EventCounts]]) -> list[EventCounts]:

@@ -47,6 +47,7 @@ _COMMANDS: Final = (
     "score",
     "backtest",
     "train",
+    "evaluate",
     "retrain",
     "doctor",
     "schema",

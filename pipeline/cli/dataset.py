@@ -11,11 +11,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.cli import prometheus as shared
+from pipeline.cli.times import parse_duration
 from pipeline.errors import DecodeError
 from pipeline.offline.dataset.check import problems
 from pipeline.offline.dataset.kafka import Options
 from pipeline.offline.dataset.kafka import export as export_kafka
 from pipeline.offline.dataset.manifest import Manifest, read_manifest
+from pipeline.offline.dataset.prometheus import Reading, import_server
 from pipeline.offline.dataset.recordings import import_files
 from pipeline.offline.dataset.staging import Request
 from pipeline.offline.dataset.tables import Table as Tables
@@ -28,6 +31,7 @@ from pipeline.views.progress import work_progress
 
 if TYPE_CHECKING:
     from pipeline.offline.dataset.kafka import Told
+    from pipeline.offline.dataset.times import Span
     from pipeline.settings import Settings
 
 dataset = typer.Typer(
@@ -94,6 +98,50 @@ def from_csv(
     """Add recorded samples: the files that `duri replay` and `duri backtest` read. All files, or none of them."""
     with work_progress(Console(stderr=True), len(files), "files") as report:
         manifest = import_files(out, files, Naming(name, service), restart=restart, buckets=buckets, report=report)
+    _say(out, manifest, as_json=as_json)
+
+
+@dataset.command("from-prometheus")
+def from_prometheus(  # noqa: PLR0913  each is an option of the command
+    *,
+    url: shared.Url,
+    out: Out,
+    begin: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TIME", help="ISO 8601; left out, where the last reading of the same ended."),
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="Up to, not including; left out, the server's present.")
+    ] = None,
+    match: shared.Match = None,
+    delay: shared.Delay = "10s",
+    token_file: shared.TokenFile = None,
+    restart: Restart = False,
+    buckets: Buckets = None,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Copy what a Prometheus server has stored of a range of time: its very samples, not resampled ones.
+
+    Stopped, it goes on when the command is repeated; until it is complete, the dataset is as it was. Repeated later
+    without --from it appends what has come since.
+    """
+    matches = match or []
+    reader = shared.make_reader(load_settings(config), url, matches, token_file)
+    request = Request(
+        source="prometheus",
+        start=_moment(begin, "--from"),
+        end=_moment(end, "--to"),
+        origins=(shared.source_name(url, matches), *sorted(matches)),
+    )
+    delay_ms = round(parse_duration(delay, "--delay") * 1000)
+    options = Reading(restart=restart, buckets=buckets, delay_ms=delay_ms)
+    with work_progress(Console(stderr=True), 0, "samples") as report:
+
+        def tell(span: Span, reached: int, samples: int) -> None:
+            report(reached - span.start, total=span.end - span.start, counted=samples)
+
+        manifest = import_server(out, reader, request, options, tell)
     _say(out, manifest, as_json=as_json)
 
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from pipeline.detect.configuration import load_detection
+from pipeline.offline.dataset.labels import read_windows
 from pipeline.offline.training.blocks import Learners
 from pipeline.offline.training.recipe import load_recipe
 from pipeline.offline.training.train import train as run_training
@@ -24,10 +25,15 @@ if TYPE_CHECKING:
 
 
 def learners_of(settings: Settings) -> Learners:
-    """As detect runs them."""
+    """Learners and static rules as detect runs them."""
     detection = load_detection(settings.config_dir, settings.detect, partitions=1)
     signals = detection.definitions.signals
-    return Learners(detection.bank, {name: (signal.floor, signal.floor_share) for name, signal in signals.items()})
+    return Learners(
+        detection.bank,
+        {name: (signal.floor, signal.floor_share) for name, signal in signals.items()},
+        detection.thresholds.rules,
+        round(settings.detect.absent_after_s * 1000),
+    )
 
 
 def track_as_configured(settings: Settings, store: Store, name: str, version: str) -> None:
@@ -37,10 +43,18 @@ def track_as_configured(settings: Settings, store: Store, name: str, version: st
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a YAML file.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A shipped recipe, a YAML file, or FILE.py:FUNCTION.")
+    ],
     *,
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A dataset with frames.")],
     seed: Annotated[int, typer.Option(min=0, help="The same data, recipe and seed give the same model.")] = 0,
+    windows: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV", help="Labelled trouble beyond the dataset's: start, end, service, signal, matters."
+        ),
+    ] = None,
     registry: Annotated[
         str | None, typer.Option(metavar="PLACE", help="Folder or URL of the registry; left out, models.registry.")
     ] = None,
@@ -60,6 +74,7 @@ def train(
         store,
         seed=seed,
         learners=learners_of(settings),
+        windows=[] if windows is None else read_windows(windows),
         report=lambda step: console.print(step, highlight=False),
     )
     track_as_configured(settings, store, trained.manifest.name, trained.version)

@@ -11,14 +11,16 @@ from typing import Any
 _PLACES = {
     "Cube": "pipeline.offline.dataset.reading",
     "Dataset": "pipeline.offline.dataset.reading",
+    "Question": "pipeline.offline.training.registered",
     "Selection": "pipeline.offline.dataset.reading",
     "Span": "pipeline.offline.dataset.times",
     "Workers": "pipeline.offline.backends",
     "backtest": "pipeline.offline.dataset_backtest",
+    "evaluate": "pipeline.offline.training.registered",
     "train": "pipeline.offline.training.train",
 }
 
-__all__ = ["Cube", "Dataset", "Selection", "Span", "Workers", "backtest", "train"]
+__all__ = ["Cube", "Dataset", "Question", "Selection", "Span", "Workers", "backtest", "evaluate", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -89,6 +89,8 @@ class Progress(Model):
     """Rows before this (ms) are in the dataset already; None where that cannot be."""
     readings: tuple[Reading, ...] = ()
     origins_done: int = 0
+    reached: int | None = None
+    """Where the source is read by time: up to, not including, this (ms)."""
     files: tuple[DataFile, ...] = ()
     unreadable: int = 0
     complete: bool = False
@@ -199,7 +201,7 @@ def _export(progress: Progress) -> Export:
     return Export(
         source=request.source,
         start=request.start if request.start is not None else progress.after,
-        end=request.end,
+        end=request.end if request.end is not None else progress.reached,
         partitions=tuple(reading.range() for reading in progress.readings),
         origins=request.origins,
         rows=total_rows(progress.files),

@@ -102,12 +102,19 @@ class DatasetWriter:
             raise self._cannot(error) from error
 
     def checkpoint(
-        self, *, readings: Iterable[Reading] = (), origins_done: int = 0, unreadable: int = 0, complete: bool = False
+        self,
+        *,
+        readings: Iterable[Reading] = (),
+        origins_done: int = 0,
+        reached: int | None = None,
+        unreadable: int = 0,
+        complete: bool = False,
     ) -> None:
         """What was written so far need not be written again: the source is read so far. Raises FileError."""
         update = {
             "readings": tuple(readings),
             "origins_done": origins_done,
+            "reached": reached,
             "unreadable": unreadable,
             "files": tuple(self._files),
             "complete": complete,

@@ -1,6 +1,7 @@
 """What a training sees of a dataset: some services at a time, so that no dataset is too large.
 
 A block holds these services' features over all the time, as they were and once more with anomalies put in.
+Evaluation judges one of the two: with anomalies where these are what it seeks, else as they were.
 """
 
 from __future__ import annotations
@@ -13,18 +14,23 @@ import numpy as np
 from models.offline.features import of_cube
 from models.offline.injected import inject
 from models.online.bank import Bank, BankSettings
+from pipeline.detect.frame import ClosedFrame
+from pipeline.detect.static import StaticRules
 from pipeline.errors import FileError
 from pipeline.offline.dataset.reading import Selection
 from pipeline.offline.dataset.tables import Table
+from pipeline.offline.training.sought import Sought, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
+    from pipeline.detect.thresholds import StaticRule
     from pipeline.offline.dataset.labels import LabelledWindow
     from pipeline.offline.dataset.reading import Cube, Dataset
     from pipeline.offline.dataset.times import Span
+    from pipeline.offline.training.sought import Event
 
     Bools = npt.NDArray[np.bool_]
 
@@ -33,13 +39,17 @@ _SERVICES: Final = 16
 
 
 class Learners(NamedTuple):
-    """The online learners as they run live: their settings, and by signal the smallest deviation that matters.
+    """What judges without a trained model: the online learners' settings as they run live, and the static rules.
 
-    floors: signal to (in its unit, as a share of the expectation); the larger counts.
+    floors: the smallest deviation that matters by signal, (in its unit, as a share of the expectation); the larger
+    counts.
     """
 
     settings: BankSettings = BankSettings()
     floors: Mapping[str, tuple[float, float]] = {}
+    rules: Mapping[str, StaticRule] = {}
+    patience_ms: int = 300_000
+    """Without a value for so long, a static rule starts over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,8 @@ class Block:
     injected       bool[t, s]               where these are
     trouble        bool[t, s]               labelled as mattering to people
     abnormal       bool[t, s]               labelled so, or within a maintenance window: not to learn from
-    bank, bank_dirty  bool[t, s]            any signal in alarm by the online learners; None where not asked for
+    sought         what an evaluation seeks in `judged`, which is one of the two
+    bank, static   bool[t, s]               any signal in alarm by online learners, by static rules; None: not asked for
     """
 
     services: Sequence[str]
@@ -60,8 +71,15 @@ class Block:
     injected: Bools
     trouble: Bools
     abnormal: Bools
+    judged: npt.NDArray[np.float64]
+    sought: tuple[Event, ...]
     bank: Bools | None = None
-    bank_dirty: Bools | None = None
+    static: Bools | None = None
+
+    @property
+    def step_s(self) -> float:
+        """Seconds from frame to frame."""
+        return float(self.start[1] - self.start[0]) / 1000 if len(self.start) > 1 else 60.0
 
     def within(self, span: Span) -> slice:
         """Frames that start within the span."""
@@ -72,8 +90,11 @@ class Block:
 class Blocks:
     """All blocks of a dataset, as often as they are wanted: the same each time. Raises FileError without frames."""
 
-    def __init__(self, dataset: Dataset, signals: Sequence[str], injected: int, seed: int) -> None:
+    def __init__(
+        self, dataset: Dataset, signals: Sequence[str], injected: int, seed: int, seek: Sought | None = None
+    ) -> None:
         self._dataset = dataset
+        self._seek = seek or Sought(Source.INJECTED)
         self.signals = tuple(signals or dataset.signals())
         self.services = dataset.services()
         if not self.services or not self.signals:
@@ -82,30 +103,36 @@ class Blocks:
             )
         self._injected = injected
         self._seed = seed
-        self._windows = dataset.windows()
+        given = self._seek.windows if self._seek.source is Source.WINDOWS else ()
+        self._windows = [*dataset.windows(), *given]
         self._maintenance = _maintenance(dataset)
 
     def __iter__(self) -> Iterator[Block]:
         return self.read()
 
     def read(self, learners: Learners | None = None) -> Iterator[Block]:
-        """Block by block; with learners, also what they say."""
+        """Block by block; with learners, also what they and the static rules say of what is judged."""
         for at in range(0, len(self.services), _SERVICES):
             services = self.services[at : at + _SERVICES]
             cube = self._dataset.cube(services, self.signals)
             rng = np.random.default_rng([self._seed, at])
             changed = inject(cube.value, self._injected, rng)
             trouble = _marked(cube, [window for window in self._windows if window.matters])
+            put_in = self._seek.source is Source.INJECTED
+            values = changed.values if put_in else cube.value
+            clean, dirty = of_cube(cube.value), of_cube(changed.values)
             yield Block(
                 services=services,
                 start=cube.start,
-                clean=of_cube(cube.value),
-                dirty=of_cube(changed.values),
+                clean=clean,
+                dirty=dirty,
                 injected=changed.labels,
                 trouble=trouble,
                 abnormal=trouble | _silenced(cube, self._maintenance),
-                bank=None if learners is None else _bank_alarms(cube, cube.value, learners),
-                bank_dirty=None if learners is None else _bank_alarms(cube, changed.values, learners),
+                judged=dirty if put_in else clean,
+                sought=self._seek.events(cube, changed.anomalies),
+                bank=None if learners is None else _bank_alarms(cube, values, learners),
+                static=None if learners is None else _static_alarms(cube, values, learners),
             )
 
 
@@ -147,4 +174,22 @@ def _bank_alarms(cube: Cube, values: npt.NDArray[np.float64], learners: Learners
     small = np.abs(value - verdicts.expected) < np.maximum(floor, share * np.abs(verdicts.expected))
     alarms[at, slot] = verdicts.alarm & ~small
     found: Bools = np.any(alarms.reshape(values.shape), axis=2)
+    return found
+
+
+def _static_alarms(cube: Cube, values: npt.NDArray[np.float64], learners: Learners) -> Bools:
+    """bool[t, s]: whether any static rule fires, frame by frame as live."""
+    found = np.zeros(values.shape[:2], dtype=bool)
+    known = {name: rule for name, rule in learners.rules.items() if rule.signal in cube.signals}
+    if not known:
+        return found
+    static = StaticRules(known, list(cube.signals), learners.patience_ms)
+    static.grow(len(cube.services))
+    for row, service in enumerate(cube.services):
+        static.attach(row, service)
+    there = np.isfinite(values)
+    alive = np.ones(len(cube.services), dtype=bool)
+    for at, start in enumerate(cube.start.tolist()):
+        frame = ClosedFrame(start, start + cube.step_ms, values[at], there[at], alive, there[at].any(axis=1))
+        found[at, [flag.row for flag in static.judge(frame)]] = True
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -9,10 +10,12 @@ from sklearn.metrics import average_precision_score
 from sklearn.model_selection import TimeSeriesSplit
 
 from models.evaluation import runs
-from pipeline.errors import FileError
+from models.offline.scoring import abnormality
+from pipeline.errors import FileError, ModelError
+from pipeline.offline.dataset.times import split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     import numpy.typing as npt
 
@@ -45,15 +48,6 @@ class Fitted(NamedTuple):
     tried: list[tuple[dict[str, Any], float]]
 
 
-def abnormality(estimator: Any, features: Floats) -> Floats:
-    """How abnormal each row is, float64[n]; NaN where a feature is NaN (warming up)."""
-    score = np.full(len(features), np.nan)
-    ready = np.isfinite(features).all(axis=1)
-    if ready.any():
-        score[ready] = -estimator.score_samples(features[ready])
-    return score
-
-
 def collect(blocks: Blocks, span: Span, limit: int) -> Rows:
     """Normal rows of the span, at most `limit`. Raises FileError where too few are left."""
     parts = [_normal_rows(block, span) for block in blocks]
@@ -79,6 +73,13 @@ def _normal_rows(block: Block, span: Span) -> Rows:
     normal = ~block.abnormal[part] & np.isfinite(clean).all(axis=2) & np.isfinite(dirty).all(axis=2)
     frame, service = np.nonzero(normal)
     return Rows(frame, clean[frame, service], dirty[frame, service], block.injected[part][frame, service])
+
+
+def split_of(span: Span, recipe: Recipe) -> Mapping[str, Span]:
+    """The parts of the time that a training by this recipe uses for what. Raises FileError where it is too short."""
+    rest = 1.0 - recipe.fit_share - recipe.calibrate_share
+    parts = {"fit": recipe.fit_share, "calibrate": recipe.calibrate_share, "evaluate": rest}
+    return split(span, parts, timedelta(seconds=recipe.gap_s))
 
 
 def fit(recipe: Recipe, rows: Rows, seed: int) -> Fitted:
@@ -107,13 +108,15 @@ def _precision(estimator: Any, rows: Rows) -> float:
 def calibrate(estimator: Any, blocks: Iterable[Block], span: Span, budget: float) -> float:
     """The lowest threshold that keeps to so many false alarms per service and day, on normal data of the span.
 
-    Raises FileError where there is none to calibrate on.
+    Raises FileError where there is none to calibrate on, ModelError for scores that are all the same, or no numbers.
     """
     scores = [score for block in blocks for score in _service_scores(estimator, block, span)]
     days = sum(length for _, length in scores)
     rated = np.concatenate([score[np.isfinite(score)] for score, _ in scores]) if scores else np.zeros(0)
     if not len(rated) or not days:
         raise FileError(f"{span}: no normal data is left to calibrate the alarm threshold on; export a longer range")
+    if rated.min() == rated.max():
+        raise ModelError(f"the model gives {rated[0]:g} to every frame of {span}; look at what it was fitted on")
     threshold = float(np.nextafter(rated.max(), np.inf))
     for level in np.unique(np.quantile(rated, 1 - np.geomspace(1e-6, 0.2, 200)))[::-1]:
         alarms = sum(len(list(runs(np.nan_to_num(score, nan=-np.inf) >= level, EPISODE_GAP))) for score, _ in scores)
@@ -128,6 +131,13 @@ def _service_scores(estimator: Any, block: Block, span: Span) -> Iterator[tuple[
     part = block.within(span)
     step = float(block.start[1] - block.start[0]) if len(block.start) > 1 else 60_000.0
     for service in range(len(block.services)):
-        score = abnormality(estimator, block.clean[part, service])
+        features = block.clean[part, service]
+        score = abnormality(estimator, features)
+        lost = int((np.isfinite(features).all(axis=1) & ~np.isfinite(score)).sum())
+        if lost:
+            raise ModelError(
+                f"the model gives no number for {lost} of {len(score)} frames of {block.services[service]}; look at "
+                "its parameters, and at what it was fitted on"
+            )
         score[block.abnormal[part, service]] = np.nan
         yield score, float(np.isfinite(score).sum()) * step / 86_400_000

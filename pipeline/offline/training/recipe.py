@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 import importlib
+import importlib.util
 import inspect
 import itertools
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from sklearn.base import BaseEstimator
@@ -15,9 +18,21 @@ from pipeline.configfile import load_model, nearest
 from pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+_FUNCTION: Final = re.compile(r"[^:]+\.py:[A-Za-z_]\w*")
 Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Kind(enum.StrEnum):
+    """What a model is for, and what its estimator must be able to do."""
+
+    DETECTOR = "detector"
+    RANKER = "ranker"
+
+
+_NEEDS: Final = {Kind.DETECTOR: "score_samples", Kind.RANKER: "predict_proba"}
+_EXAMPLES: Final = {Kind.DETECTOR: "IsolationForest and PCA", Kind.RANKER: "HistGradientBoostingClassifier"}
 
 
 class Recipe(BaseModel):
@@ -26,8 +41,12 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="Of the model in the registry")]
+    kind: Kind = Field(default=Kind.DETECTOR, description="What the model is for")
     estimator: Annotated[
-        str, Field(pattern=r"^sklearn(\.\w+)+$", description="A scikit-learn class that has score_samples")
+        str,
+        Field(
+            pattern=rf"^(sklearn(\.\w+)+|{_FUNCTION.pattern})$", description="A scikit-learn class, or FILE.py:FUNCTION"
+        ),
     ]
     parameters: dict[str, Any] = Field(default_factory=dict, description="Its parameters")
     search: dict[str, list[Any]] = Field(default_factory=dict, description="Values to try, by parameter")
@@ -41,8 +60,8 @@ class Recipe(BaseModel):
 
     def candidates(self, seed: int) -> Iterator[tuple[dict[str, Any], Any]]:
         """Each combination of parameters to try, with its estimator, not yet fitted. Raises SettingsError."""
-        kind = _estimator_class(self.estimator)
-        known = inspect.signature(kind).parameters
+        make = self._maker()
+        known = make().get_params()
         for values in itertools.product(*self.search.values()):
             parameters = {**self.parameters, **dict(zip(self.search, values, strict=True))}
             for name in parameters:
@@ -50,12 +69,35 @@ class Recipe(BaseModel):
                     raise SettingsError(
                         f"recipe {self.name}: {self.estimator} has no parameter {name!r}{nearest(name, known)}"
                     )
-            seeded = {"random_state": seed} if "random_state" in known else {}
-            yield parameters, kind(**{**seeded, **parameters})
+            seeded = {name: seed for name in known if name.split("__")[-1] == "random_state"}
+            yield parameters, make().set_params(**{**seeded, **parameters})
+
+    def check(self) -> None:
+        """Whether its estimators can be made. Raises SettingsError that says what cannot."""
+        for _ in self.candidates(0):
+            pass
+
+    def _maker(self) -> Callable[[], Any]:
+        """What makes the estimator, not yet fitted. Raises SettingsError where there is no such, or not for this."""
+        function = _FUNCTION.fullmatch(self.estimator)
+        make = _function(self.estimator) if function else _estimator_class(self.estimator)
+        made = make()
+        if not (isinstance(made, BaseEstimator) and hasattr(made, _NEEDS[self.kind])):
+            raise SettingsError(
+                f"{self.estimator} is no estimator that can be a {self.kind}: it has no {_NEEDS[self.kind]}; "
+                f"{_EXAMPLES[self.kind]} are, for instance"
+            )
+        return make
 
 
 def load_recipe(given: str, config_dir: Path) -> Recipe:
-    """The recipe in this YAML file, or the shipped one of that name. Raises SettingsError with file, line and key."""
+    """The recipe in this YAML file, of this Python function (FILE.py:FUNCTION), or the shipped one of that name.
+
+    Raises SettingsError with file, line and key.
+    """
+    if _FUNCTION.fullmatch(given):
+        name = re.sub(r"[^a-z0-9.]+", "-", given.rpartition(":")[2].lower()).strip("-.") or "model"
+        return Recipe(name=name, estimator=given)
     path = Path(given)
     if path.suffix not in (".yaml", ".yml"):
         folder = config_dir / "training"
@@ -74,9 +116,27 @@ def _estimator_class(name: str) -> Any:
         kind: Any = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise SettingsError(f"there is no estimator {name!r} ({error}); name a class of scikit-learn") from error
-    if not (inspect.isclass(kind) and issubclass(kind, BaseEstimator) and hasattr(kind, "score_samples")):
-        raise SettingsError(f"{name} is no estimator that scores samples; IsolationForest and PCA are, for instance")
+    if not (inspect.isclass(kind) and issubclass(kind, BaseEstimator)):
+        raise SettingsError(f"{name} is no estimator; name a class of scikit-learn")
     return kind
+
+
+def _function(place: str) -> Callable[[], Any]:
+    file, _, name = place.rpartition(":")
+    found = importlib.util.spec_from_file_location(Path(file).stem, file)
+    try:
+        if found is None or found.loader is None:
+            raise ImportError("no Python file")  # noqa: TRY301  said like the other reasons
+        module = importlib.util.module_from_spec(found)
+        found.loader.exec_module(module)
+        function = getattr(module, name)
+        function()
+    except Exception as error:  # whatever the person's own code raises
+        raise SettingsError(
+            f"{place}: gives no estimator ({error!r}); name a function without arguments that returns one"
+        ) from error
+    made: Callable[[], Any] = function
+    return made
 
 
 def plain(recipe: Recipe, chosen: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,65 +4,29 @@ import json
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from models.offline.features import names_of, of_cube
+from models.offline.scoring import abnormality
 from pipeline.configfile import shipped_config
 from pipeline.errors import FileError, SettingsError
 from pipeline.offline import Dataset, train
-from pipeline.offline.dataset.staging import Request
-from pipeline.offline.dataset.tables import SCHEMAS, TIME, Table, bucket_of
-from pipeline.offline.dataset.writer import Rows, adding
-from pipeline.offline.training.fitting import abnormality
 from pipeline.offline.training.recipe import Recipe, load_recipe
 from pipeline.registry.store import Store
 from tests.builders import START
 from tests.installation import duri
+from tests.offline.training.stored import FRAMES, SERVICES, SIGNALS, stored
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.offline.training.train import Trained
 
-SIGNALS = ("cpu", "memory", "rps")
-SERVICES = ("cart", "shop")
-FRAMES = 3 * 1440
 SMALL = {"estimator": "sklearn.decomposition.PCA", "parameters": {"n_components": 2}, "injected": 6}
 
 
 def recipe(**changes: object) -> Recipe:
     return Recipe.model_validate({"name": "services", **SMALL, **changes})
-
-
-def stored(folder: Path, seed: int = 0, **more: list[dict[str, object]]) -> Dataset:
-    """Three days of two services whose three signals follow one load, and rows of further tables."""
-    rng = np.random.default_rng(seed)
-    load = 1 + 0.3 * np.sin(np.arange(FRAMES) / 229)
-    with adding(folder, Request(source="csv")) as writer:
-        for service in SERVICES:
-            for signal in SIGNALS:
-                start = START + np.arange(FRAMES) * 60_000
-                value = load * rng.uniform(1, 100) * (1 + 0.02 * rng.standard_normal(FRAMES))
-                columns = {
-                    "timestamp": pa.array(start).cast(TIME),
-                    "end": pa.array(start + 60_000).cast(TIME),
-                    **{name: pa.array([word] * FRAMES).dictionary_encode() for name, word in
-                       (("service", service), ("system", "default"), ("signal", signal))},
-                    **dict.fromkeys(("expected", "lower", "upper"), pa.nulls(FRAMES, pa.float64())),
-                    "value": pa.array(value),
-                    "score": pa.array(np.zeros(FRAMES)),
-                }  # fmt: skip
-                table = pa.table([columns[name] for name in SCHEMAS[Table.FRAMES].names], schema=SCHEMAS[Table.FRAMES])
-                bucket = np.full(FRAMES, bucket_of(service, writer.buckets), dtype=np.int32)
-                writer.write(Rows(Table.FRAMES, table, bucket, np.zeros(FRAMES, dtype=np.int64)))
-        for name, rows in more.items():
-            table = pa.Table.from_pylist(rows, schema=SCHEMAS[Table(name)])
-            nothing = np.zeros(len(rows), dtype=np.int64)
-            writer.write(Rows(Table(name), table, nothing.astype(np.int32), nothing))
-        writer.checkpoint(complete=True)
-        writer.publish()
-    return Dataset(folder)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +118,9 @@ def test_a_dataset_without_frames(tmp_path: Path) -> None:
     [
         ("estimator: sklearn.ensemble.NoForest", "there is no estimator 'sklearn.ensemble.NoForest'"),
         ("estimator: os.system", "estimator: String should match pattern"),
-        ("estimator: sklearn.linear_model.LinearRegression", "is no estimator that scores samples"),
+        ("estimator: sklearn.linear_model.LinearRegression", "it has no score_samples"),
+        ("estimator: sklearn.decomposition.PCA\nkind: ranker", "it has no predict_proba"),
+        ("estimator: nowhere.py:make", "gives no estimator (FileNotFoundError"),
         (
             "estimator: sklearn.decomposition.PCA\nparameters: {n_component: 2}",
             "no parameter 'n_component'; did you mean",
@@ -174,9 +140,9 @@ def test_a_recipe_that_cannot_be(dataset: Dataset, tmp_path: Path, text: str, sa
 
 def test_shipped_recipes_are_found_by_name() -> None:
     """Every one can be made into estimators; a wrong name is answered with those there are."""
-    for name in ("isolation_forest", "pca"):
+    for name in ("isolation_forest", "pca", "ranker"):
         assert list(load_recipe(name, shipped_config()).candidates(0))
-    with pytest.raises(SettingsError, match="no recipe is called 'forest'; there are isolation_forest, pca"):
+    with pytest.raises(SettingsError, match="no recipe is called 'forest'; there are isolation_forest, pca, ranker"):
         load_recipe("forest", shipped_config())
 
 
@@ -188,3 +154,20 @@ def test_the_command_says_what_the_gate_has_against_it(dataset: Dataset, tmp_pat
     assert any("in the shadow" in reason for reason in told["gate"])
     assert told["card"].endswith("card.md")
     assert Store(str(tmp_path / "registry")).versions("services-pca") == [told["version"]]
+
+
+def test_a_python_function_is_a_recipe(dataset: Dataset, tmp_path: Path) -> None:
+    """What it returns is trained like any other: a pipeline, seeded; the manifest says where it came from."""
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from sklearn.ensemble import IsolationForest\nfrom sklearn.pipeline import make_pipeline\n"
+        "from sklearn.preprocessing import StandardScaler\n\n\n"
+        "def Scaled_Forest():\n    return make_pipeline(StandardScaler(), IsolationForest(n_estimators=5))\n",
+        encoding="utf-8",
+    )
+    mine = load_recipe(f"{path}:Scaled_Forest", shipped_config())
+    versions = [train(dataset, mine, Store(str(tmp_path / name))) for name in ("a", "b")]
+    assert versions[0].version == versions[1].version
+    assert versions[0].manifest.name == "scaled-forest"
+    assert versions[0].manifest.training.recipe["estimator"] == f"{path}:Scaled_Forest"
+    assert Store(str(tmp_path / "a")).verify("scaled-forest", versions[0].version) is None

@@ -1,0 +1,71 @@
+"""A trained estimator on its way into the registry: its manifest, its bytes, its card."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline.offline.training.recipe import plain
+from pipeline.registry import artefact
+from pipeline.registry.manifest import FeatureSchema, ModelManifest, Training
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.offline.dataset.reading import Dataset
+    from pipeline.offline.dataset.times import Span
+    from pipeline.offline.training.recipe import Recipe
+    from pipeline.registry.store import Store
+
+
+class Trained(NamedTuple):
+    """A registered version, and what is known of it."""
+
+    version: str
+    manifest: ModelManifest
+    card: str
+
+
+class Origin(NamedTuple):
+    """From what a model was trained: recipe, the parameters chosen, seed, dataset and the time used."""
+
+    recipe: Recipe
+    chosen: Mapping[str, Any]
+    seed: int
+    dataset: Dataset
+    span: Span
+
+
+def manifest_of(
+    origin: Origin,
+    data: bytes,
+    schema: FeatureSchema,
+    metrics: Mapping[str, float],
+    threshold: float | None,
+    usual: tuple[tuple[float, ...], ...] = (),
+) -> ModelManifest:
+    """The manifest of a model whose file has these bytes; `usual` is how its features were spread in training."""
+    return ModelManifest(
+        name=origin.recipe.name,
+        kind=origin.recipe.kind.value,
+        training=Training(
+            recipe=plain(origin.recipe, origin.chosen),
+            seed=origin.seed,
+            dataset=origin.dataset.fingerprint,
+            start=origin.span.start,
+            end=origin.span.end,
+        ),
+        features=schema,
+        libraries=artefact.libraries(),
+        metrics=dict(metrics),
+        threshold=threshold,
+        usual=usual,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size=len(data),
+    )
+
+
+def register(store: Store, manifest: ModelManifest, data: bytes, card: Mapping[str, bytes]) -> Trained:
+    """Write all of it, or nothing. Raises ModelError."""
+    version = store.add(manifest, data, card)
+    return Trained(version, manifest, f"{store.location}/models/{manifest.name}/{version}/card.md")
