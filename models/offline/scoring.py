@@ -43,6 +43,8 @@ def _forest_scored(forest: Any, rows: npt.NDArray[np.float64]) -> npt.NDArray[np
     """
     from sklearn.ensemble._iforest import _average_path_length  # noqa: PLC0415  slow to import
 
+    if rows.shape[1] != forest.n_features_in_:  # a tree would read beyond the row
+        raise ValueError(f"{rows.shape[1]} features, the forest was fitted on {forest.n_features_in_}")
     # The manifest pins scikit-learn's minor version, and a test compares.
     lengths = zip(forest._decision_path_lengths, forest._average_path_length_per_tree, strict=True)  # noqa: SLF001
     narrow = np.ascontiguousarray(rows, dtype=np.float32)
