@@ -13,7 +13,7 @@ KAFKA := build/kafka
 KAFKA_RUNS := [ -f $(KAFKA)/pid ] && grep -qs duri "/proc/$$(cat $(KAFKA)/pid)/cmdline"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo tutorial test lint conformance fuzz bench bench-million proto kafka-up kafka-down clean
+.PHONY: help setup demo tutorial test lint lab conformance fuzz bench bench-million proto kafka-up kafka-down clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ tutorial: setup  ## Export, train, shadow, promote and revert on five generated 
 
 test: setup  ## Run all tests, on a real Apache Kafka
 	@$(BIN)/python -m pytest $(PYTEST)
+
+LAB ?=
+lab: setup  ## Break a real system on purpose and see what is advised (two minutes a fault; LAB='slow-deploy healthy')
+	@$(BIN)/python -m lab.prove $(LAB)
 
 lint: setup  ## Check style, format, types and the direction of imports
 	$(BIN)/ruff check .

@@ -1,0 +1,28 @@
+"""What a fault is: the truth about it, how it is injected, and how it is undone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from lab.system import Lab
+
+
+class Fault:
+    """One thing that goes wrong. `finding` and `kind` are the catalogue's names of the right advice."""
+
+    name: ClassVar[str]
+    finding: ClassVar[str]
+    kind: ClassVar[str]
+    service: ClassVar[str] = "duri_core"
+    needs_limits: ClassVar[bool] = False
+    deploy: ClassVar[bool] = False
+    """A deploy is announced on `duri.control` as it is injected."""
+
+    async def inject(self, lab: Lab) -> None:
+        """Break it."""
+        raise NotImplementedError
+
+    async def undo(self, lab: Lab) -> None:
+        """Mend it, whatever was applied meanwhile."""
+        raise NotImplementedError

@@ -1,0 +1,76 @@
+"""A lab's samples through the three real stages, connected in memory, and what they advise."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from lab.samples import history, to_recording
+from pipeline.offline.flow import LocalFlow
+from pipeline.offline.recording_backtest import message
+from pipeline.records import ChangeEvent, Feedback, cloudevent_headers, content_id, from_ms
+from pipeline.settings import load_settings
+from pipeline.stage import Output, Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from lab.samples import Row
+
+SCRAPE_S = 5.0
+_ROWS = 16_384
+
+
+class Advice:
+    """Takes scrapes; `recommendations` are the newest record of each by id, in the order in which they appeared."""
+
+    def __init__(self, healthy: Sequence[Row]) -> None:
+        settings = load_settings(overrides={"detect.frame_s": SCRAPE_S})
+        self._flow = LocalFlow(settings)
+        self.recommendations: dict[str, dict[str, Any]] = {}
+        self.outcomes: list[dict[str, Any]] = []
+        self.take([*history(healthy, round(SCRAPE_S * 1000)), *healthy])
+
+    def take(self, rows: Sequence[Row]) -> None:
+        """Samples in order of time."""
+        recording = to_recording(rows)
+        for begin in range(0, len(recording), _ROWS):
+            self._keep(self._flow.publish([message(recording, begin, min(begin + _ROWS, len(recording)))]))
+
+    def first(self) -> dict[str, Any] | None:
+        """The first choice, once there is one: the first recommendation of rank 1."""
+        return next((one for one in self.recommendations.values() if one["rank"] == 1), None)
+
+    def deployed(self, service: str, at: int) -> None:
+        """Tell of a deploy at that moment (ms)."""
+        change = ChangeEvent(
+            id=content_id("lab", "deploy", at),
+            at=from_ms(at),
+            service=service,
+            version="2",
+            previous_version="1",
+            by="lab",
+        )
+        self._say(change, at)
+
+    def applied(self, recommendation: str) -> None:
+        """Tell that a recommendation was applied just now."""
+        now = datetime.now(tz=UTC)
+        said = Feedback(
+            id=content_id("lab", recommendation), at=now, recommendation=recommendation, verdict="applied", by="lab"
+        )
+        self._say(said, round(now.timestamp() * 1000))
+
+    def _say(self, record: ChangeEvent | Feedback, at: int) -> None:
+        headers = tuple(cloudevent_headers(record.event_type(), "/duri/lab", record.id, at))
+        value = record.model_dump_json().encode()
+        self._keep(self._flow.publish([Output(topic=Topic.CONTROL, value=value, timestamp=at, headers=headers)]))
+
+    def _keep(self, outputs: Iterable[Output]) -> None:
+        for output in outputs:
+            if output.topic is Topic.RECOMMENDATIONS:
+                record = json.loads(output.value)
+                self.recommendations[record["id"]] = record
+            elif output.topic is Topic.OUTCOMES:
+                self.outcomes.append(json.loads(output.value))

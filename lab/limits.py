@@ -1,0 +1,66 @@
+"""CPU and memory limits of one process by cgroup v1, and what cAdvisor would say of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROOT = Path("/sys/fs/cgroup")
+_PERIOD_US = 100_000
+
+
+def why_not() -> str | None:
+    """Why there are no limits here; None where there are."""
+    for controller in ("cpu", "cpuacct", "memory"):
+        if not os.access(_ROOT / controller, os.W_OK) or not (_ROOT / controller / "cgroup.procs").exists():
+            return f"no writable cgroup v1 controller {controller} at {_ROOT / controller}; run as root where there is"
+    return None
+
+
+class Limits:
+    """A group of its own for a process. `cores` and `memory` (bytes) hold from now on."""
+
+    def __init__(self, name: str, pid: int, cores: float, memory: int) -> None:
+        self._name = name
+        self.cores, self.memory = cores, memory
+        for controller in ("cpu", "cpuacct", "memory"):
+            (_ROOT / controller / name).mkdir(exist_ok=True)
+            self._write(controller, "cgroup.procs", pid)
+        self._write("cpu", "cpu.cfs_period_us", _PERIOD_US)
+        self.set_cores(cores)
+        self.set_memory(memory)
+
+    def set_cores(self, cores: float) -> None:
+        """Limit to so many cores."""
+        self.cores = cores
+        self._write("cpu", "cpu.cfs_quota_us", round(cores * _PERIOD_US))
+
+    def set_memory(self, memory: int) -> None:
+        """Limit to so many bytes."""
+        self.memory = memory
+        self._write("memory", "memory.limit_in_bytes", memory)
+
+    def metrics(self) -> Iterator[tuple[str, float]]:
+        """(name, value) as cAdvisor names them."""
+        stat = dict(line.split() for line in self._read("cpu", "cpu.stat").splitlines())
+        yield "container_cpu_usage_seconds_total", int(self._read("cpuacct", "cpuacct.usage")) / 1e9
+        yield "container_cpu_cfs_periods_total", float(stat["nr_periods"])
+        yield "container_cpu_cfs_throttled_periods_total", float(stat["nr_throttled"])
+        yield "container_spec_cpu_quota", self.cores * _PERIOD_US
+        yield "container_memory_usage_bytes", float(self._read("memory", "memory.usage_in_bytes"))
+        yield "container_spec_memory_limit_bytes", float(self.memory)
+
+    def remove(self) -> None:
+        """Take the group away, once its process has ended."""
+        for controller in ("cpu", "cpuacct", "memory"):
+            (_ROOT / controller / self._name).rmdir()
+
+    def _write(self, controller: str, file: str, value: int) -> None:
+        (_ROOT / controller / self._name / file).write_text(str(value), encoding="ascii")
+
+    def _read(self, controller: str, file: str) -> str:
+        return (_ROOT / controller / self._name / file).read_text(encoding="ascii")

@@ -1,0 +1,161 @@
+"""Scraping: the services' own pages, and what the usual exporters would say of PostgreSQL, Redis and the node.
+
+Each source has a hard timeout of its own: what hangs is missing from the scrape and holds up nothing else. The samples
+of PostgreSQL, Redis and the node are labelled with each service that uses them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import httpx
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+from redis import asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from lab.samples import Row, row
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from lab.system import Lab
+
+_TIMEOUT_S = 2.0
+_KEPT = ("http_", "db_pool_", "cache_", "event_loop_")
+_BYTES = {"work_mem": 1024, "shared_buffers": 8192, "effective_cache_size": 8192, "maintenance_work_mem": 1024}
+
+Found = list[tuple[str, dict[str, str], float]]
+
+_POSTGRES = {
+    "pg_stat_activity_count": "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'",
+    "pg_stat_database_tup_returned": "SELECT tup_returned FROM pg_stat_database WHERE datname = 'postgres'",
+    "pg_stat_database_tup_fetched": "SELECT tup_fetched FROM pg_stat_database WHERE datname = 'postgres'",
+    "pg_stat_database_temp_bytes": "SELECT temp_bytes FROM pg_stat_database WHERE datname = 'postgres'",
+    "pg_stat_database_blks_hit": "SELECT blks_hit FROM pg_stat_database WHERE datname = 'postgres'",
+    "pg_stat_database_blks_read": "SELECT blks_read FROM pg_stat_database WHERE datname = 'postgres'",
+    "pg_stat_database_deadlocks": "SELECT deadlocks FROM pg_stat_database WHERE datname = 'postgres'",
+    "pg_stat_user_tables_seq_tup_read": "SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_user_tables",
+    "pg_stat_user_tables_n_dead_tup": "SELECT coalesce(sum(n_dead_tup), 0) FROM pg_stat_user_tables",
+    "pg_locks_waiting_count": "SELECT count(*) FROM pg_locks WHERE NOT granted",
+    "pg_stat_activity_max_tx_duration": (
+        "SELECT coalesce(max(extract(epoch FROM now() - xact_start)), 0) FROM pg_stat_activity "
+        "WHERE pid <> pg_backend_pid()"
+    ),
+}
+
+
+class Scraper:
+    """Scrapes a lab. PostgreSQL is asked as its superuser, who has connections in reserve."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._http = httpx.AsyncClient(timeout=_TIMEOUT_S)
+        self._redis = redis.from_url(
+            lab.redis.url,
+            socket_timeout=_TIMEOUT_S,
+            socket_connect_timeout=_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=True,
+        )
+        self._postgres: asyncpg.Connection[Any] | None = None
+
+    async def scrape(self, ts: int) -> list[Row]:
+        """All samples of this moment (ms)."""
+        pages = [self._guarded(partial(self._service, name)) for name in self._lab.services]
+        shared, *own = await asyncio.gather(self._shared(), *pages)
+        rows: list[Row] = []
+        for name, page in zip(self._lab.services, own, strict=True):
+            rows += [row(ts, name, *one) for one in (*page, *self._container(name), *shared)]
+        return rows
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        await self._http.aclose()
+        await self._redis.aclose()
+        if self._postgres is not None:
+            self._postgres.terminate()
+
+    async def _shared(self) -> Found:
+        postgres, cache = await asyncio.gather(self._guarded(self._of_postgres), self._guarded(self._of_redis))
+        return [
+            *postgres,
+            ("pg_up", {}, float(bool(postgres))),
+            *cache,
+            ("redis_up", {}, float(bool(cache))),
+            *_node(),
+        ]
+
+    async def _guarded(self, source: Callable[[], Awaitable[Found]]) -> Found:
+        try:
+            return await asyncio.wait_for(source(), _TIMEOUT_S)
+        except (TimeoutError, OSError, httpx.HTTPError, RedisError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return []
+
+    async def _service(self, name: str) -> Found:
+        page = await self._http.get(f"{self._lab.services[name].url}/metrics")
+        families = text_string_to_metric_families(page.text)
+        return [
+            (sample.name, dict(sample.labels), sample.value)
+            for family in families
+            for sample in family.samples
+            if sample.name.startswith(_KEPT) and not sample.name.endswith("_created")
+        ]
+
+    def _container(self, name: str) -> Iterable[tuple[str, dict[str, str], float]]:
+        limits = self._lab.services[name].limits
+        return [] if limits is None else [(metric, {}, value) for metric, value in limits.metrics()]
+
+    async def _of_postgres(self) -> Found:
+        if self._postgres is None or self._postgres.is_closed():
+            self._postgres = await asyncpg.connect(self._lab.postgres.admin_url, timeout=_TIMEOUT_S)
+        found: Found = [(name, {}, float(await self._postgres.fetchval(query))) for name, query in _POSTGRES.items()]
+        names = [*_BYTES, "max_connections"]
+        for setting in await self._postgres.fetch(
+            "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])", names
+        ):
+            name, value = str(setting["name"]), float(setting["setting"])
+            suffix = "_bytes" if name in _BYTES else ""
+            found.append((f"pg_settings_{name}{suffix}", {}, value * _BYTES.get(name, 1)))
+        return found
+
+    async def _of_redis(self) -> Found:
+        info: dict[str, Any] = await self._redis.info("everything")
+        config: dict[Any, Any] = await self._redis.config_get("*")
+        policy, fsync = str(config["maxmemory-policy"]), str(config["appendfsync"])
+        found: Found = [
+            ("redis_keyspace_hits_total", {}, float(info["keyspace_hits"])),
+            ("redis_keyspace_misses_total", {}, float(info["keyspace_misses"])),
+            ("redis_memory_used_bytes", {}, float(info["used_memory"])),
+            ("redis_memory_max_bytes", {}, float(info["maxmemory"])),
+            ("redis_evicted_keys_total", {}, float(info["evicted_keys"])),
+            ("redis_connected_clients", {}, float(info["connected_clients"])),
+            ("redis_rejected_connections_total", {}, float(info["rejected_connections"])),
+            ("redis_config_maxclients", {}, float(config["maxclients"])),
+            ("redis_config_timeout", {}, float(config["timeout"])),
+            ("redis_config_tcp_keepalive", {}, float(config["tcp-keepalive"])),
+        ]
+        known = ("noeviction", "allkeys-lru")
+        found += [("redis_config_maxmemory_policy", {"policy": one}, float(one == policy)) for one in known]
+        found += [("redis_config_appendfsync", {"value": one}, float(one == fsync)) for one in ("always", "everysec")]
+        errors = {key: value for key, value in info.items() if key.startswith("errorstat_")}
+        oom = errors.get("errorstat_OOM", {"count": 0})
+        found.append(("redis_errors_total", {"err": "OOM"}, float(oom["count"])))
+        return found
+
+
+def _node() -> Found:
+    times, memory, disk = psutil.cpu_times(), psutil.virtual_memory(), psutil.disk_usage("/")
+    modes = ("idle", "iowait", "user", "system", "nice", "irq", "softirq", "steal")
+    return [
+        *(("node_cpu_seconds_total", {"mode": mode}, float(getattr(times, mode))) for mode in modes),
+        ("node_memory_MemAvailable_bytes", {}, float(memory.available)),
+        ("node_memory_MemTotal_bytes", {}, float(memory.total)),
+        ("node_filesystem_avail_bytes", {}, float(disk.free)),
+        ("node_filesystem_size_bytes", {}, float(disk.total)),
+    ]

@@ -1,0 +1,194 @@
+"""A DuRi service: FastAPI, an SQLAlchemy pool, a Redis cache, metrics as `prometheus_client` writes them.
+
+Started as `uvicorn lab.service:app`; its knobs come from environment variables and can be turned while it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from fastapi import FastAPI, Request, Response
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
+from redis import asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+ITEMS = 300
+OWNERS = 2000
+_BUCKETS = [0.001 * 1.35**step for step in range(32)]
+_TTL_S = 300
+_LAG_EVERY_S = 0.05
+_LAG_WINDOW = 100
+
+LATENCY = Histogram("http_request_duration_seconds", "Time of a request", ["endpoint"], buckets=_BUCKETS)
+REQUESTS = Counter("http_requests", "Requests", ["method", "endpoint", "status"])
+ACQUIRE = Histogram("db_pool_acquire_seconds", "Wait for a connection of the pool", buckets=_BUCKETS)
+TIMEOUTS = Counter("db_pool_timeouts", "Waits for a connection that were given up")
+IN_USE = Gauge("db_pool_connections_in_use", "Connections that requests hold")
+POOL_SIZE = Gauge("db_pool_size", "Connections that the pool keeps")
+OVERFLOW = Gauge("db_pool_max_overflow", "Connections beyond them for bursts")
+CACHE = Gauge("cache_enabled", "1 where the cache is asked")
+HITS = Counter("cache_hits", "Found in the cache")
+MISSES = Counter("cache_misses", "Not found in the cache")
+LAG = Gauge("event_loop_lag_seconds", "Worst delay of the event loop over the last five seconds")
+
+
+class Service:
+    """One service's connections and knobs. `knobs` are environment variables, as text."""
+
+    def __init__(self) -> None:
+        self.knobs = dict(os.environ)
+        self.engine: AsyncEngine = self._engine()
+        self.cache = redis.from_url(
+            self.knobs["REDIS_URL"], socket_timeout=1.0, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0)
+        )
+        self.http = httpx.AsyncClient(timeout=10.0)
+        self.callees = [url for url in self.knobs.get("CALLEES", "").split(",") if url]
+        IN_USE.set_function(self._in_use)
+        self._publish()
+
+    def _in_use(self) -> float:
+        pool: Any = self.engine.pool
+        return float(pool.checkedout())
+
+    def _engine(self) -> AsyncEngine:
+        return create_async_engine(
+            self.knobs["DATABASE_URL"],
+            pool_size=int(self.knobs.get("DB_POOL_SIZE", "10")),
+            max_overflow=int(self.knobs.get("DB_MAX_OVERFLOW", "0")),
+            pool_timeout=5.0,
+        )
+
+    def _publish(self) -> None:
+        POOL_SIZE.set(float(self.knobs.get("DB_POOL_SIZE", "10")))
+        OVERFLOW.set(float(self.knobs.get("DB_MAX_OVERFLOW", "0")))
+        CACHE.set(float(self.knobs.get("CACHE_ENABLED", "1")))
+
+    async def turn(self, knobs: dict[str, str]) -> None:
+        """Take new values; a new pool replaces the old one, whose connections end as they are given back."""
+        self.knobs.update(knobs)
+        if knobs.keys() & {"DB_POOL_SIZE", "DB_MAX_OVERFLOW"}:
+            old, self.engine = self.engine, self._engine()
+            await old.dispose()
+        self._publish()
+
+    async def query(self, statement: str, **values: Any) -> Any:
+        """Rows of one statement, on a connection of the pool."""
+        began = time.perf_counter()
+        async with self.engine.connect() as connection:
+            ACQUIRE.observe(time.perf_counter() - began)
+            rows = (await connection.execute(text(statement), values)).all()
+            # Stands for what handlers do between two statements of a transaction.
+            await asyncio.sleep(float(self.knobs.get("QUERY_S", "0.06")))
+            return rows
+
+    async def item(self, number: int) -> str:
+        """An item, from the cache where it has it. A full cache that takes nothing is an error of the request."""
+        key = f"{self.knobs['SERVICE']}:{number}"
+        if self.knobs.get("CACHE_ENABLED", "1") == "1":
+            found = await self.cache.get(key)
+            if found is not None:
+                HITS.inc()
+                return str(found)
+        MISSES.inc()
+        rows = await self.query("SELECT payload FROM items WHERE id = :id", id=number)
+        payload = str(rows[0][0])
+        if self.knobs.get("CACHE_ENABLED", "1") == "1":
+            await self.cache.set(key, payload, ex=_TTL_S)
+        return payload
+
+    async def watch_loop(self) -> None:
+        """Publish how late the event loop wakes up."""
+        late: list[float] = []
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(_LAG_EVERY_S)
+            late = [*late[1 - _LAG_WINDOW :], time.perf_counter() - began - _LAG_EVERY_S]
+            LAG.set(max(late))
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    service = app.state.service = Service()
+    watch = asyncio.create_task(service.watch_loop())
+    yield
+    watch.cancel()
+    await service.http.aclose()
+    await service.engine.dispose()
+
+
+app = FastAPI(lifespan=_lifespan)
+
+
+@app.middleware("http")
+async def measured(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Count and time each request of users."""
+    path = request.url.path
+    if path not in ("/health", "/status"):
+        return await call_next(request)
+    began = time.perf_counter()
+    try:
+        response = await call_next(request)
+    except (SQLAlchemyError, RedisError, httpx.HTTPError) as error:
+        if "QueuePool limit" in str(error):
+            TIMEOUTS.inc()
+        response = Response(type(error).__name__, status_code=500)
+    LATENCY.labels(path).observe(time.perf_counter() - began)
+    REQUESTS.labels(request.method, path, str(response.status_code)).inc()
+    return response
+
+
+@app.get("/health")
+async def health(request: Request) -> dict[str, str]:
+    """What everybody asks most: an item, by way of the cache."""
+    service: Service = request.app.state.service
+    delay = float(service.knobs.get("BLOCKING_S", "0"))
+    if delay:
+        time.sleep(delay)  # noqa: ASYNC251  the fault: a blocking call in an asynchronous handler
+    slower = float(service.knobs.get("VERSION_DELAY_S", "0"))
+    if slower:
+        await asyncio.sleep(slower)
+    await service.item(random.randrange(ITEMS))  # noqa: S311
+    return {"status": "ok"}
+
+
+@app.get("/status")
+async def status(request: Request) -> dict[str, int]:
+    """An owner's events from the database, noted as seen, and what the callees say."""
+    service: Service = request.app.state.service
+    slower = float(service.knobs.get("VERSION_DELAY_S", "0"))
+    if slower:
+        await asyncio.sleep(slower)
+    owner = random.randrange(OWNERS)  # noqa: S311
+    rows = await service.query("SELECT id FROM events WHERE owner = :owner", owner=owner)
+    if service.callees:
+        answer = await service.http.get(f"{random.choice(service.callees)}/health")  # noqa: S311
+        answer.raise_for_status()
+    return {"events": len(rows)}
+
+
+@app.post("/lab/knobs")
+async def turn(request: Request) -> dict[str, str]:
+    """Turn knobs while the service runs."""
+    service: Service = request.app.state.service
+    await service.turn(await request.json())
+    return {"status": "turned"}
+
+
+@app.get("/metrics")
+async def metrics() -> Response:
+    """The Prometheus page."""
+    return Response(generate_latest(REGISTRY), media_type="text/plain; version=0.0.4")

@@ -1,0 +1,52 @@
+"""What the executor runs of a recommendation's commands, and what it leaves to people."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from lab.executor import execute
+
+
+class Knobs:
+    """A lab that only notes which knob was turned."""
+
+    def __init__(self) -> None:
+        self.turned: list[tuple[Any, ...]] = []
+
+    async def turn(self, service: str, **knobs: str) -> None:
+        self.turned.append((service, knobs))
+
+    async def sql(self, statements: str) -> None:
+        self.turned.append(("sql", statements))
+
+    def redis_cli(self, *arguments: str) -> None:
+        self.turned.append(arguments)
+
+
+def run(*commands: tuple[str, str]) -> list[tuple[Any, ...]]:
+    knobs = Knobs()
+    asyncio.run(execute(knobs, "duri_core", [{"via": via, "run": text} for via, text in commands]))
+    return knobs.turned
+
+
+def test_a_pool_size_is_an_environment_variable_of_the_service() -> None:
+    assert run(("sqlalchemy", "create_async_engine(url, pool_size=20)"), ("env", "DB_POOL_SIZE=20")) == [
+        ("duri_core", {"DB_POOL_SIZE": "20"})
+    ]
+
+
+def test_redis_commands_are_run_one_after_the_other() -> None:
+    assert run(("redis-cli", "redis-cli CONFIG SET maxmemory 512mb && redis-cli CONFIG REWRITE")) == [
+        ("CONFIG", "SET", "maxmemory", "512mb"),
+        ("CONFIG", "REWRITE"),
+    ]
+
+
+def test_statements_with_places_to_fill_in_are_left_to_people() -> None:
+    terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state_change < now() - interval '5 s'"
+    assert run(("sql", "VACUUM (ANALYZE) <table>"), ("sql", terminate)) == [("sql", terminate)]
+
+
+def test_prose_is_not_run() -> None:
+    assert run(("env", "set the earlier time to live again"), ("git", "revert it")) == []
