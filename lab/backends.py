@@ -107,6 +107,11 @@ class Postgres:
         self._process = spawn(command, log, **options)
         wait_for(self.port, self._process, log)
 
+    @property
+    def pid(self) -> int:
+        """Of the server."""
+        return self._process.pid
+
     def stop(self) -> None:
         """Stop at once: SIGTERM would wait for its clients, and nothing in it is to be kept."""
         self._process.send_signal(signal.SIGQUIT)
@@ -135,6 +140,11 @@ class Redis:
         """Run one command. Raises redis.RedisError where Redis refuses it."""
         with redis.Redis(port=self.port, socket_timeout=5.0) as client:
             client.execute_command(*arguments)
+
+    @property
+    def pid(self) -> int:
+        """Of the server."""
+        return self._process.pid
 
     def stop(self) -> None:
         """Stop at once."""

@@ -53,6 +53,6 @@ async def _container(lab: Lab, via: str, run: str) -> bool:
             limits.set_memory(int(memory[1]) << 20)
         return limits is not None
     if via == "kubernetes" and (rollback := _ROLLBACK.fullmatch(run)):
-        await lab.turn(rollback[1], VERSION_DELAY_S="0")
+        await lab.turn(rollback[1], VERSION_DELAY_S="0", VERSION_ERRORS="0")
         return True
     return False

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from lab.clock import SCRAPE_S
+from lab.configuration import scaled_config
 from lab.samples import history, to_recording
 from pipeline.offline.flow import LocalFlow
 from pipeline.offline.recording_backtest import message
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from lab.samples import Row
 
-SCRAPE_S = 5.0
 _ROWS = 16_384
 
 
@@ -26,11 +26,14 @@ class Advice:
     """Takes scrapes; `recommendations` are the newest record of each by id, in the order in which they appeared."""
 
     def __init__(self, healthy: Sequence[Row]) -> None:
-        settings = load_settings(overrides={"detect.frame_s": SCRAPE_S})
-        self._flow = LocalFlow(settings)
+        with scaled_config() as folder:
+            settings = load_settings(overrides={"detect.frame_s": SCRAPE_S, "config_dir": folder})
+            self._flow = LocalFlow(settings)
         self.recommendations: dict[str, dict[str, Any]] = {}
         self.outcomes: list[dict[str, Any]] = []
+        self.early: frozenset[str] = frozenset()
         self.take([*history(healthy, round(SCRAPE_S * 1000)), *healthy])
+        self.early = frozenset(self.recommendations)
 
     def take(self, rows: Sequence[Row]) -> None:
         """Samples in order of time."""
@@ -39,8 +42,17 @@ class Advice:
             self._keep(self._flow.publish([message(recording, begin, min(begin + _ROWS, len(recording)))]))
 
     def first(self) -> dict[str, Any] | None:
-        """The first choice, once there is one: the first recommendation of rank 1."""
-        return next((one for one in self.recommendations.values() if one["rank"] == 1), None)
+        """The first choice, once there is one: the first recommendation of rank 1 since the healthy phase."""
+        return next((one for one in self.since_healthy() if one["rank"] == 1), None)
+
+    def since_healthy(self) -> list[dict[str, Any]]:
+        """Recommendations that came after the healthy phase; those of the phase itself are false alarms."""
+        return [one for key, one in self.recommendations.items() if key not in self.early]
+
+    def standing(self) -> int:
+        """First choices that are open at the moment, whatever became of earlier ones."""
+        open_ones = ("proposed", "acknowledged", "applied")
+        return sum(one["rank"] == 1 and one["state"] in open_ones for one in self.recommendations.values())
 
     def deployed(self, service: str, at: int) -> None:
         """Tell of a deploy at that moment (ms)."""
@@ -54,13 +66,16 @@ class Advice:
         )
         self._say(change, at)
 
-    def applied(self, recommendation: str) -> None:
-        """Tell that a recommendation was applied just now."""
-        now = datetime.now(tz=UTC)
+    def applied(self, recommendation: str, at: int) -> None:
+        """Tell that a recommendation was applied at that moment (ms)."""
         said = Feedback(
-            id=content_id("lab", recommendation), at=now, recommendation=recommendation, verdict="applied", by="lab"
+            id=content_id("lab", recommendation),
+            at=from_ms(at),
+            recommendation=recommendation,
+            verdict="applied",
+            by="lab",
         )
-        self._say(said, round(now.timestamp() * 1000))
+        self._say(said, at)
 
     def _say(self, record: ChangeEvent | Feedback, at: int) -> None:
         headers = tuple(cloudevent_headers(record.event_type(), "/duri/lab", record.id, at))

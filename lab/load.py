@@ -23,7 +23,15 @@ class Load:
     def __init__(self, urls: dict[str, str], users: int = NORMAL_USERS) -> None:
         self.latencies: list[tuple[float, str, float, bool]] = []
         self._urls = urls
-        self._users = [asyncio.create_task(self._user(number)) for number in range(users)]
+        self._users: list[asyncio.Task[None]] = []
+        self.set_users(users)
+
+    def set_users(self, users: int) -> None:
+        """Have so many users from now on."""
+        for user in self._users[users:]:
+            user.cancel()
+        self._users = self._users[:users]
+        self._users += [asyncio.create_task(self._user(number)) for number in range(len(self._users), users)]
 
     async def stop(self) -> None:
         """Send the users home."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lab.system import Lab
 
 _TIMEOUT_S = 2.0
-_KEPT = ("http_", "db_pool_", "cache_", "event_loop_")
+_KEPT = ("http_", "db_pool_", "cache_", "event_loop_", "downstream_")
 _BYTES = {"work_mem": 1024, "shared_buffers": 8192, "effective_cache_size": 8192, "maintenance_work_mem": 1024}
 
 Found = list[tuple[str, dict[str, str], float]]
@@ -89,6 +89,7 @@ class Scraper:
             *cache,
             ("redis_up", {}, float(bool(cache))),
             *_node(),
+            *(self._lab.scope.metrics() if self._lab.scope is not None else ()),
         ]
 
     async def _guarded(self, source: Callable[[], Awaitable[Found]]) -> Found:
@@ -150,10 +151,8 @@ class Scraper:
 
 
 def _node() -> Found:
-    times, memory, disk = psutil.cpu_times(), psutil.virtual_memory(), psutil.disk_usage("/")
-    modes = ("idle", "iowait", "user", "system", "nice", "irq", "softirq", "steal")
+    memory, disk = psutil.virtual_memory(), psutil.disk_usage("/")
     return [
-        *(("node_cpu_seconds_total", {"mode": mode}, float(getattr(times, mode))) for mode in modes),
         ("node_memory_MemAvailable_bytes", {}, float(memory.available)),
         ("node_memory_MemTotal_bytes", {}, float(memory.total)),
         ("node_filesystem_avail_bytes", {}, float(disk.free)),

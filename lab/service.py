@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
 from redis import asyncio as redis
 from redis.asyncio.retry import Retry
@@ -32,6 +32,7 @@ _BUCKETS = [0.001 * 1.35**step for step in range(32)]
 _TTL_S = 300
 _LAG_EVERY_S = 0.05
 _LAG_WINDOW = 100
+_BLOCKS = 0.2  # share of requests that meet the blocking call
 
 LATENCY = Histogram("http_request_duration_seconds", "Time of a request", ["endpoint"], buckets=_BUCKETS)
 REQUESTS = Counter("http_requests", "Requests", ["method", "endpoint", "status"])
@@ -43,6 +44,7 @@ OVERFLOW = Gauge("db_pool_max_overflow", "Connections beyond them for bursts")
 CACHE = Gauge("cache_enabled", "1 where the cache is asked")
 HITS = Counter("cache_hits", "Found in the cache")
 MISSES = Counter("cache_misses", "Not found in the cache")
+DOWNSTREAM = Histogram("downstream_request_duration_seconds", "Calls of others' services", buckets=_BUCKETS)
 LAG = Gauge("event_loop_lag_seconds", "Worst delay of the event loop over the last five seconds")
 
 
@@ -110,6 +112,17 @@ class Service:
             await self.cache.set(key, payload, ex=_TTL_S)
         return payload
 
+    async def version(self) -> None:
+        """What a bad version does to each request: takes longer, or fails."""
+        await asyncio.sleep(float(self.knobs.get("VERSION_DELAY_S", "0")))
+        if random.random() < float(self.knobs.get("VERSION_ERRORS", "0")):  # noqa: S311
+            raise HTTPException(500)
+
+    async def downstream(self) -> None:
+        """Stands for a call of a service that is not in the graph."""
+        with DOWNSTREAM.time():
+            await asyncio.sleep(float(self.knobs.get("DOWNSTREAM_S", "0.02")))
+
     async def watch_loop(self) -> None:
         """Publish how late the event loop wakes up."""
         late: list[float] = []
@@ -156,11 +169,9 @@ async def health(request: Request) -> dict[str, str]:
     """What everybody asks most: an item, by way of the cache."""
     service: Service = request.app.state.service
     delay = float(service.knobs.get("BLOCKING_S", "0"))
-    if delay:
+    if delay and random.random() < _BLOCKS:  # noqa: S311
         time.sleep(delay)  # noqa: ASYNC251  the fault: a blocking call in an asynchronous handler
-    slower = float(service.knobs.get("VERSION_DELAY_S", "0"))
-    if slower:
-        await asyncio.sleep(slower)
+    await service.version()
     await service.item(random.randrange(ITEMS))  # noqa: S311
     return {"status": "ok"}
 
@@ -169,15 +180,23 @@ async def health(request: Request) -> dict[str, str]:
 async def status(request: Request) -> dict[str, int]:
     """An owner's events from the database, noted as seen, and what the callees say."""
     service: Service = request.app.state.service
-    slower = float(service.knobs.get("VERSION_DELAY_S", "0"))
-    if slower:
-        await asyncio.sleep(slower)
+    await service.version()
     owner = random.randrange(OWNERS)  # noqa: S311
+    await service.downstream()
     rows = await service.query("SELECT id FROM events WHERE owner = :owner", owner=owner)
     if service.callees:
         answer = await service.http.get(f"{random.choice(service.callees)}/health")  # noqa: S311
         answer.raise_for_status()
     return {"events": len(rows)}
+
+
+@app.post("/lab/warm")
+async def warm(request: Request) -> dict[str, str]:
+    """Have every item in the cache."""
+    service: Service = request.app.state.service
+    for begin in range(0, ITEMS, 10):
+        await asyncio.gather(*(service.item(number) for number in range(begin, begin + 10)))
+    return {"status": "warm"}
 
 
 @app.post("/lab/knobs")

@@ -56,14 +56,20 @@ class Lab:
     services: dict[str, Running]
     postgres: Postgres
     redis: Redis
+    scope: limits.Scope | None = None
 
     async def __aenter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="duri-lab-"))
         self._folder.chmod(0o755)
         self.services = {}
         try:
+            if limits.why_not() is None:
+                self.scope = limits.Scope(self._folder.name)
             self.postgres = Postgres(self._folder)
             self.redis = Redis(self._folder)
+            if self.scope is not None:
+                self.scope.take(self.postgres.pid)
+                self.scope.take(self.redis.pid)
             await self.sql(_SCHEMA)
             for name in CALLS:
                 self._start(name)
@@ -71,6 +77,8 @@ class Lab:
             self._stop()
             raise
         self._http = httpx.AsyncClient(timeout=10.0)
+        for service in self.services.values():
+            (await self._http.post(f"{service.url}/lab/warm")).raise_for_status()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -90,8 +98,8 @@ class Lab:
         command = [sys.executable, "-m", "uvicorn", "lab.service:app", "--port", str(port), "--log-level", "warning"]
         process = spawn(command, log, env=environment, cwd=Path(__file__).parent.parent)
         limited = None
-        if limits.why_not() is None:
-            limited = limits.Limits(f"duri-lab-{os.getpid()}-{name}", process.pid, CORES, MEMORY)
+        if self.scope is not None:
+            limited = limits.Limits(f"{self.scope.name}/{name}", process.pid, CORES, MEMORY)
         self.services[name] = Running(name, url, process, limited)
         wait_for(port, process, log)
 
@@ -103,6 +111,8 @@ class Lab:
         for backend in ("redis", "postgres"):
             if hasattr(self, backend):
                 getattr(self, backend).stop()
+        if self.scope is not None:
+            self.scope.remove()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def turn(self, service: str, **knobs: str) -> None:
@@ -117,6 +127,16 @@ class Lab:
                 await connection.execute(statement)
         finally:
             await connection.close()
+
+    async def hold(self, statement: str) -> None:
+        """Run a statement in a transaction that stays open."""
+        self._held: asyncpg.Connection[Any] = await asyncpg.connect(self.postgres.admin_url, timeout=5.0)
+        await self._held.execute("BEGIN")
+        await self._held.execute(statement)
+
+    async def let_go(self) -> None:
+        """End that transaction, where nobody else did."""
+        self._held.terminate()
 
     def redis_cli(self, *arguments: str) -> None:
         """Run one command of Redis."""

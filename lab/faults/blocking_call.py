@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class BlockingCall(Fault):
-    """`time.sleep` of 120 ms in the health endpoint. A person has to mend the code: no command can."""
+    """`time.sleep` of 120 ms in a fifth of the health requests. A person has to mend the code: no command can."""
 
     name, finding, kind = "blocking-call", "APP_EVENT_LOOP_BLOCKED", "app.handlers"
 

@@ -19,6 +19,14 @@ class Fault:
     deploy: ClassVar[bool] = False
     """A deploy is announced on `duri.control` as it is injected."""
 
+    load: ClassVar[float] = 1.0
+    """How many times as many users there are while it lasts."""
+
+    @property
+    def control(self) -> bool:
+        """True where nothing is wrong, so that nothing is to be said."""
+        return not self.finding
+
     async def inject(self, lab: Lab) -> None:
         """Break it."""
         raise NotImplementedError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pipeline.errors import DuriError
+from pipeline.errors import DuriError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,12 +74,26 @@ def _register(names: Sequence[str] = _COMMANDS) -> None:
             app.command()(command)
 
 
+def _register_extras() -> None:
+    """Groups of other packages, such as the lab's; only the one that is asked for is imported."""
+    for found in metadata.entry_points(group="duri.commands"):
+        if sys.argv[1:2] != [found.name]:
+            app.add_typer(typer.Typer(), name=found.name, help=f"See `duri {found.name} --help`.")
+            continue
+        try:
+            app.add_typer(found.load(), name=found.name)
+        except ImportError as error:
+            missing = f"duri {found.name} needs {error.name}, which is not installed"
+            raise MissingExtraError(f"{missing}: pip install 'duri-pipeline[{found.name}]'") from error
+
+
 def main() -> None:
     """Run the command line; our own errors become one clear message and their exit status."""
     # To import all commands takes a second and more; only what lists them needs that.
     wanted = [name for name in sys.argv[1:2] if name in _COMMANDS]
-    _register(wanted or _COMMANDS)
     try:
+        _register(wanted or _COMMANDS)
+        _register_extras()
         app()
     except DuriError as error:
         sys.stderr.write(f"duri: {error}\n")

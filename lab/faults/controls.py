@@ -1,4 +1,4 @@
-"""The control: nothing is broken, so nothing is to be said."""
+"""The controls: nothing is broken, so nothing is to be said."""
 
 from __future__ import annotations
 
@@ -20,3 +20,17 @@ class Healthy(Fault):
 
     async def undo(self, lab: Lab) -> None:
         del lab
+
+
+class Busier(Healthy):
+    """A quarter more users, which everything can serve."""
+
+    name = "busier"
+    load = 1.25
+
+
+class Quieter(Healthy):
+    """A quarter of the users leaves."""
+
+    name = "quieter"
+    load = 0.75

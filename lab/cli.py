@@ -1,0 +1,136 @@
+"""`duri lab`: list the faults, run the system, prove that the advice for each fault is right."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+from pathlib import Path  # noqa: TC003  typer reads the annotations
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lab import limits
+from lab.backends import LabError
+from lab.faults import FAULTS
+from lab.load import NORMAL_USERS, Load
+from lab.prove import Pace, Proof, prove
+from lab.report import plot, summary, table
+from lab.system import Lab
+from pipeline.errors import FileError
+
+lab = typer.Typer(
+    help="A real system on this machine, broken on purpose: is the advice right, and does it help?",
+    no_args_is_help=True,
+)
+_NORMAL = Pace()
+
+
+@lab.command(name="list")
+def list_faults() -> None:
+    """List the faults and controls, and what is the right advice for each."""
+    shown = Table("fault", "finding", "knob", "what is wrong")
+    lacking = limits.why_not()
+    for fault in FAULTS.values():
+        needs = " (cannot run here: no cgroups)" if fault.needs_limits and lacking else ""
+        shown.add_row(fault.name, fault.finding or "none", fault.kind or "none", f"{fault.__doc__}{needs}")
+    Console().print(shown)
+
+
+@lab.command()
+def up(
+    users: Annotated[int, typer.Option(min=1, help="Users that ask the services.")] = NORMAL_USERS,
+    fault: Annotated[str, typer.Option(help="Inject this fault; `duri lab list` has them.")] = "",
+) -> None:
+    """Start the system under load, print its addresses, and keep it until Ctrl-C."""
+    if fault:
+        _known([fault])
+    try:
+        asyncio.run(_up(users, fault))
+    except KeyboardInterrupt:
+        typer.echo("stopped; nothing of it is left", err=True)
+
+
+@lab.command(name="prove")
+def prove_faults(
+    faults: Annotated[list[str] | None, typer.Argument(help="Faults to run; all where none is named.")] = None,
+    *,
+    record: Annotated[Path | None, typer.Option(help="Folder for the samples, a Parquet file a fault.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="PNG file for a page of plots.")] = None,
+    results: Annotated[Path | None, typer.Option(help="File to which a JSON line a fault is appended.")] = None,
+    speed: Annotated[float, typer.Option(min=1, max=10, help="How much faster the lab's clock runs.")] = _NORMAL.speed,
+    healthy: Annotated[float, typer.Option(min=60, help="Healthy phase, s of the lab's clock.")] = _NORMAL.healthy_s,
+    after: Annotated[float, typer.Option(min=0, help="Wait for the outcome at most so long.")] = _NORMAL.after_s,
+) -> None:
+    """Break it, wait for the advice, apply its own commands, wait for the outcome (two minutes a fault).
+
+    Prints a table. Exits with 1 where a first choice was wrong, or a control got advice.
+    """
+    named = faults or list(FAULTS)
+    _known(named)
+    if record is not None:
+        record.mkdir(parents=True, exist_ok=True)
+    pace = Pace(speed=speed, healthy_s=healthy, after_s=after)
+    console = Console(stderr=True)
+    proofs = []
+    for number, name in enumerate(named, 1):
+        proofs.append(_prove(name, record, pace, console, f"{number}/{len(named)} "))
+        if results is not None:
+            with results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(proofs[-1])) + "\n")
+    Console().print(table(proofs))
+    Console().print(summary(proofs))
+    if plots is not None:
+        plot(plots, proofs)
+    if not all(proof.right for proof in proofs if proof.skipped is None):
+        raise typer.Exit(1)
+
+
+@lab.command(name="show")
+def show_results(
+    results: Annotated[Path, typer.Argument(help="What `prove --results` wrote.")],
+    plots: Annotated[Path | None, typer.Option(help="PNG file for a page of plots.")] = None,
+) -> None:
+    """Print the table of earlier runs again; the last one of each fault counts."""
+    try:
+        lines = results.read_text(encoding="utf-8").splitlines()
+        proofs = list({one.fault: one for one in (Proof(**json.loads(line)) for line in lines)}.values())
+    except (OSError, ValueError, TypeError) as error:
+        raise FileError(f"{results} is not what `duri lab prove --results` writes: {error}") from error
+    Console().print(table(proofs))
+    Console().print(summary(proofs))
+    if plots is not None:
+        plot(plots, proofs)
+
+
+def _prove(name: str, record: Path | None, pace: Pace, console: Console, place: str) -> Proof:
+    with console.status(f"{place}{name}: starting") as status:
+
+        def say(text: str) -> None:
+            status.update(f"{place}{text}")
+
+        if not console.is_terminal:
+            console.print(f"{place}{name}")
+        return asyncio.run(prove(FAULTS[name], record, pace, say))
+
+
+async def _up(users: int, fault: str) -> None:
+    async with Lab() as system:
+        for service in system.services.values():
+            typer.echo(f"{service.name:16} {service.url}")
+        typer.echo(f"{'postgres':16} {system.postgres.admin_url}\n{'redis':16} {system.redis.url}")
+        load = Load({name: service.url for name, service in system.services.items()}, users)
+        try:
+            if fault:
+                await FAULTS[fault].inject(system)
+            await asyncio.Event().wait()
+        finally:
+            await load.stop()
+
+
+def _known(named: list[str]) -> None:
+    unknown = [name for name in named if name not in FAULTS]
+    if unknown:
+        raise LabError(f"no such fault: {', '.join(unknown)}; there are: {', '.join(FAULTS)}")
