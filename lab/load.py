@@ -12,7 +12,7 @@ import time
 
 import httpx
 
-NORMAL_USERS = 40
+NORMAL_USERS = 60
 _WAIT_S = (0.2, 0.6)
 _TIMEOUT_S = 10.0
 

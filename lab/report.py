@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,8 @@ def plot(path: Path, proofs: Sequence[Proof]) -> None:
             f"{one.fault}: {one.finding or 'no advice'} ({right})\n{one.outcome or 'no outcome'}", fontsize=9
         )
         axis.set_ylabel("p95, ms", fontsize=8)
-        axis.set_xlabel("s since the injection (red); green: applied", fontsize=8)
+        outcome = one.outcome or "no outcome"
+        axis.set_xlabel(f"{outcome} · s since the injection (red); green: applied", fontsize=8)
         axis.tick_params(labelsize=8)
         axis.set_ylim(bottom=0)
     for axis in axes[len(shown) :]:
@@ -96,4 +98,4 @@ def _share(part: int, of: int) -> str:
 
 
 def _ms(seconds: float | None) -> str:
-    return "-" if seconds is None or seconds != seconds else f"{1000 * seconds:.0f}"  # noqa: PLR0124  NaN
+    return "-" if seconds is None or isnan(seconds) else f"{1000 * seconds:.0f}"

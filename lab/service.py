@@ -31,7 +31,7 @@ OWNERS = 2000
 _BUCKETS = [0.001 * 1.35**step for step in range(32)]
 _TTL_S = 300
 _LAG_EVERY_S = 0.05
-_LAG_WINDOW = 100
+_LAG_WINDOW = 20
 _BLOCKS = 0.2  # share of requests that meet the blocking call
 
 LATENCY = Histogram("http_request_duration_seconds", "Time of a request", ["endpoint"], buckets=_BUCKETS)
@@ -45,7 +45,7 @@ CACHE = Gauge("cache_enabled", "1 where the cache is asked")
 HITS = Counter("cache_hits", "Found in the cache")
 MISSES = Counter("cache_misses", "Not found in the cache")
 DOWNSTREAM = Histogram("downstream_request_duration_seconds", "Calls of others' services", buckets=_BUCKETS)
-LAG = Gauge("event_loop_lag_seconds", "Worst delay of the event loop over the last five seconds")
+LAG = Gauge("event_loop_lag_seconds", "Worst delay of the event loop over the last second")
 
 
 class Service:
@@ -94,7 +94,7 @@ class Service:
             ACQUIRE.observe(time.perf_counter() - began)
             rows = (await connection.execute(text(statement), values)).all()
             # Stands for what handlers do between two statements of a transaction.
-            await asyncio.sleep(float(self.knobs.get("QUERY_S", "0.06")))
+            await asyncio.sleep(float(self.knobs.get("QUERY_S", "0.05")))
             return rows
 
     async def item(self, number: int) -> str:

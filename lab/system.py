@@ -73,12 +73,12 @@ class Lab:
             await self.sql(_SCHEMA)
             for name in CALLS:
                 self._start(name)
+            self._http = httpx.AsyncClient(timeout=10.0)
+            for service in self.services.values():
+                (await self._http.post(f"{service.url}/lab/warm")).raise_for_status()
         except BaseException:
             self._stop()
             raise
-        self._http = httpx.AsyncClient(timeout=10.0)
-        for service in self.services.values():
-            (await self._http.post(f"{service.url}/lab/warm")).raise_for_status()
         return self
 
     async def __aexit__(self, *exc: object) -> None:

@@ -4,7 +4,8 @@
 2. One recommendation per thing to change; three at most an incident; a new one takes the place of the weakest only
    where it is clearly surer. Advice from symptoms alone gives way to anything more specific about its service.
 3. Rank follows confidence, and who stands already keeps its place unless another is clearly surer: a list that
-   reorders itself each minute is no list.
+   reorders itself each minute is no list. Whose rule no longer holds ranks behind all whose rules do, and gives way
+   to them.
 4. They end: answered, expired, verified, or when their incident or their rule's conditions are gone.
 """
 
@@ -31,6 +32,8 @@ MAX_CHOICES: Final = 3
 """Recommendations that an incident has at a time."""
 CLEARLY: Final = 1.2
 """Factor by which a newcomer must be surer to pass one that stands."""
+_PATIENCE: Final = 3
+"""Times `decide_after_frames` intervals without its rule before a recommendation is behind those that hold."""
 _HYSTERESIS: Final = 0.25
 """Relative change of the recommended value below which the standing value is kept."""
 
@@ -38,13 +41,14 @@ _HYSTERESIS: Final = 0.25
 class Advisor:
     """Keeps the board in line with what the rules say."""
 
-    def __init__(self, settings: AdviseSettings, catalogue: Catalogue, board: Board) -> None:
+    def __init__(self, settings: AdviseSettings, catalogue: Catalogue, board: Board, frame_ms: int) -> None:
         self.board = board
         self.opened: dict[str, int] = {}
         """Recommendations opened, by rule."""
         self.dropped = 0
         self._settings = settings
         self._catalogue = catalogue
+        self._patience_ms = _PATIENCE * settings.decide_after_frames * frame_ms
 
     def steady(self, incident: OpenIncident, matches: Iterable[Match]) -> list[Match]:
         """Count how long each rule has matched; give those that have long enough, the surest of each key."""
@@ -105,10 +109,12 @@ class Advisor:
         if len(mine) >= MAX_CHOICES:
             weakest = min(
                 (each for each in mine if each.waiting),
-                key=lambda each: (each.record.confidence, each.record.id),
+                key=lambda each: (not self._stale(each, now), each.record.confidence, each.record.id),
                 default=None,
             )
-            if weakest is None or weakest.record.confidence * CLEARLY >= match.confidence:
+            if weakest is None:
+                return False
+            if not self._stale(weakest, now) and weakest.record.confidence * CLEARLY >= match.confidence:
                 return False
             self.board.end(weakest, RecommendationState.SUPERSEDED, now)
         elif len(self.board) >= self._settings.max_open_recommendations:
@@ -136,6 +142,10 @@ class Advisor:
         incident.recommendations.append(standing.record.id)
         incident.changed = True
 
+    def _stale(self, standing: Standing, now: int) -> bool:
+        """Whether it waits although its rule has not held for some time."""
+        return standing.waiting and not standing.undoes and now - standing.matched > self._patience_ms
+
     def _explain(self, incident: OpenIncident, service: str, now: int) -> None:
         """Something specific was found: advice from symptoms alone steps back."""
         incident.explained = sorted({*incident.explained, service})
@@ -149,7 +159,9 @@ class Advisor:
         """Order, and write what changed or is due."""
         new = {match.key for match in chosen}
         mine = self.board.of(incident.id)
-        mine.sort(key=lambda each: -each.record.confidence * (1.0 if each.key in new else CLEARLY))
+        mine.sort(
+            key=lambda each: (self._stale(each, now), -each.record.confidence * (1.0 if each.key in new else CLEARLY))
+        )
         for rank, standing in enumerate(mine, start=1):
             if standing.key in new:
                 standing.record = _placed(standing, standing.record, mine[0], rank)

@@ -108,7 +108,7 @@ class AdviseStage:
         self._credibility = Credibility(self._history, catalogue.baseline)
         self._lessons = Lessons()
         self._board = Board(self._lessons, round(settings.cooldown_s * 1000), round(settings.expiry_s * 1000))
-        self._advisor = Advisor(settings, catalogue, self._board)
+        self._advisor = Advisor(settings, catalogue, self._board, frame_ms)
         self._judge = Judge(catalogue, self._lessons)
         windows = Windows(self._history, catalogue.shapes)
         pace = Pace(settings.decide_after_frames, frame_ms)

@@ -56,6 +56,21 @@ def test_decides_in_the_second_window() -> None:
     assert rules(advice(stage.step(story.troubled(1, TROUBLE).take()))) == ["app-pool-size"]
 
 
+BLOCKED = Fault({**SLOW, "app.event_loop.lag": 0.3}, rising=["http.latency.p95", "app.event_loop.lag"])
+
+
+def test_what_no_longer_holds_gives_up_the_first_place() -> None:
+    """One incident, two causes in turn: the second is the first choice soon after the first is gone."""
+    story, stage = Story(), make_stage()
+    before = advice(stage.step(story.healthy(40).troubled(5, {"duri_core": BLOCKED}).take()))
+    assert rules(before) == ["app-blocking-handler"]
+    after = advice(stage.step(story.troubled(8, TROUBLE).take()))
+    newest = {record["provenance"]["rule"]: record for record in after}
+    assert newest["app-pool-size"]["rank"] == 1
+    assert newest["app-blocking-handler"]["rank"] == 2
+    assert newest["app-blocking-handler"]["rank_reason"]
+
+
 def test_incident_closes_once_and_takes_its_recommendation_along() -> None:
     """After the gap without anomalies the incident closes, and unanswered advice expires with an outcome."""
     story, stage, first = standing()

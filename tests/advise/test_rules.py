@@ -209,3 +209,13 @@ def test_raw_series_alone_is_no_advice() -> None:
     story = Story().healthy(40)
     fault = Fault(SLOW, rising=["go_goroutines"], severity=records.Severity.INFO)
     assert make_stage().step(story.troubled(30, {"duri_core": fault}).take()) == []
+
+
+def test_a_loop_that_is_as_late_as_ever_is_no_cause() -> None:
+    """Lag beyond the rule's bound, but no more than it always was: something else made the requests slow."""
+    usual = {"app.event_loop.lag": 0.06}
+    story, stage = Story(), make_stage()
+    story.troubled(40, {"duri_core": Fault(usual)})
+    slow = Fault({**SLOW, "app.event_loop.lag": 0.07}, rising=["http.latency.p95"])
+    found = advice(stage.step(story.troubled(5, {"duri_core": slow}).take()))
+    assert "app-blocking-handler" not in rules(found)
