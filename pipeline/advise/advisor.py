@@ -48,11 +48,12 @@ class Advisor:
         self.dropped = 0
         self._settings = settings
         self._catalogue = catalogue
+        self._frame_ms = frame_ms
         self._patience_ms = _PATIENCE * settings.decide_after_frames * frame_ms
 
     def steady(self, incident: OpenIncident, matches: Iterable[Match]) -> list[Match]:
         """Count how long each rule has matched; give those that have long enough, the surest of each key."""
-        found = {f"{match.facts.service}\x1f{match.entry.rule.id}": match for match in matches}
+        found = {_streak(match): match for match in matches}
         incident.streaks = {name: incident.streaks.get(name, 0) + 1 for name in found}
         held = [match for name, match in found.items() if incident.streaks[name] >= self._settings.decide_after_frames]
         held.sort(key=_surest_first)
@@ -130,6 +131,7 @@ class Advisor:
             record=draft(match, incident, self._catalogue, moment, last),
             incident=incident.id,
             onset=incident.opened,
+            began=now - incident.streaks.get(_streak(match), 0) * self._frame_ms,
             matched=now,
             emitted=now,
         )
@@ -205,6 +207,11 @@ def _placed(standing: Standing, record: Recommendation, first: Standing, rank: i
         reason = f"less sure than the first choice ({record.confidence:.2f} against {first.record.confidence:.2f})"
         reason += f": {standing.weakest}" if standing.weakest else ""
     return record.model_copy(update={"rank": rank, "rank_reason": reason})
+
+
+def _streak(match: Match) -> str:
+    """The name under which an incident counts how long a rule has held for a service."""
+    return f"{match.facts.service}\x1f{match.entry.rule.id}"
 
 
 def _surest_first(match: Match) -> tuple[float, str, str]:

@@ -58,6 +58,8 @@ class Standing(msgspec.Struct):
     """What holds its confidence down most, in words."""
     onset: int = 0
     """When the incident opened that it is about."""
+    began: int = 0
+    """Since when its rule has held; an incident may be older, and of something else. 0: since the incident opened."""
     applied: int | None = None
     held: int = 0
     """Until when it is snoozed."""

@@ -85,7 +85,8 @@ class Verifier:
             signals = dict.fromkeys([standing.record.verification.signal, *GUARDS])
             known = [name for name in signals if name in self._catalogue.signals]
             service = standing.record.target.service
-            standing.trial = self._windows.open(service, applied, known, standing.onset, standing.onset)
+            began = standing.began or standing.onset
+            standing.trial = self._windows.open(service, applied, known, began, standing.onset)
         trial = standing.trial
         if frame is not None and now - self._frame_ms >= applied:
             if self._disturbed(trial, frames, now):

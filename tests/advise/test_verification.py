@@ -213,3 +213,15 @@ def test_memory_leak_restart_is_verified() -> None:
     story, stage, first = applied(leak, minutes=25)
     assert first["provenance"]["rule"] == "container-memory-leak"
     assert [each["result"] for each in outcomes(story.healthy(9), stage)] == ["verified"]
+
+
+def test_before_is_the_trouble_and_not_the_incident() -> None:
+    """An incident stood for half an hour over something else: what the advice ended is all that is compared with."""
+    story, stage = Story(), make_stage()
+    other = Fault({"node.cpu.utilisation": 0.7}, rising=["node.cpu.utilisation"])
+    stage.step(story.healthy(40).troubled(30, {"duri_core": other}).take())
+    found = advice(stage.step(story.troubled(4, {"duri_core": POOL}).take()))
+    first = next(record for record in found if record["provenance"]["rule"] == "app-pool-size")
+    [outcome] = outcomes(story.feedback(first["id"], "applied").healthy(8), stage)
+    assert (outcome["result"], outcome["before"], outcome["after"]) == ("verified", 1.0, 0.3)
+    assert outcome["compared"][0]["intervals_before"] <= 5
