@@ -42,7 +42,7 @@ test: setup  ## Run all tests, on a real Apache Kafka
 
 LAB ?=
 lab: setup  ## Break a real system on purpose and see what is advised (two minutes a fault; LAB='slow-deploy healthy')
-	@$(BIN)/python -m lab.prove $(LAB)
+	@$(BIN)/duri lab prove $(LAB)
 
 lint: setup  ## Check style, format, types and the direction of imports
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.samples import HISTORY_S, Row, history
+from lab.samples import HISTORY_S, Row, history, stretched
 
 STEP_MS = 5000
 
@@ -29,3 +29,10 @@ def test_gauges_are_repeated_each_scrape_of_half_an_hour() -> None:
     assert len(found) == HISTORY_S * 1000 / STEP_MS
     assert [after.ts - before.ts for before, after in pairwise([*found, *rows])] == [STEP_MS] * (len(found) + 11)
     assert {one.value for one in found} == {one.value for one in rows}
+
+
+def test_faster_time_keeps_rates_and_gauges() -> None:
+    """A second that stands for five holds five times as many requests; the pool is as large as it was."""
+    counter = Row(0, "duri_core", "http_requests_total", "{}", 7.0)
+    gauge = Row(0, "duri_core", "db_pool_size", "{}", 7.0)
+    assert [one.value for one in stretched([counter, gauge], 5.0)] == [35.0, 7.0]

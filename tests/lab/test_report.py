@@ -1,0 +1,56 @@
+"""The figures say what was run, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lab.prove import Proof
+from lab.report import summary
+
+GOOD = Proof(
+    "pool-too-small",
+    finding="APP_POOL_EXHAUSTED",
+    kind="app.pool_size",
+    right=True,
+    in_top_3=True,
+    seconds=15.0,
+    standing=1,
+    p95_before=0.07,
+    p95_during=0.3,
+    p95_after=0.08,
+    ran=["DB_POOL_SIZE=20"],
+    outcome="verified",
+)
+
+
+def test_a_mended_fault_counts_everywhere() -> None:
+    told = summary([GOOD, Proof("healthy", right=True)])
+    for line in (
+        "first choice right: 1 of 1",
+        "p95 back within 20 % once the right advice was applied: 1 of 1",
+        "verdict equals the truth: 1 of 1",
+        "controls with advice: 0 of 1",
+        "from onset to right advice: median 15 s, longest 15 s",
+    ):
+        assert line in told
+
+
+def test_wrong_advice_is_no_help_and_no_verdict() -> None:
+    wrong = replace(GOOD, right=False, in_top_3=False)
+    told = summary([GOOD, wrong])
+    assert "first choice right: 1 of 2" in told
+    assert "p95 back within 20 % once the right advice was applied: 1 of 1" in told
+
+
+def test_still_slow_is_not_back() -> None:
+    assert "right advice was applied: 0 of 1" in summary([replace(GOOD, p95_after=0.2)])
+
+
+def test_advice_on_a_control_or_before_the_fault_is_told() -> None:
+    told = summary([Proof("healthy", finding="X", kind="y"), replace(GOOD, early=1)])
+    assert "controls with advice: 1 of 1" in told
+    assert "runs with advice in the healthy phase: 1 of 2" in told
+
+
+def test_what_could_not_run_counts_nowhere() -> None:
+    assert "first choice right: nothing to tell" in summary([Proof("cpu-limit", skipped="no cgroup")])
