@@ -80,9 +80,7 @@ def plot(path: Path, proofs: Sequence[Proof]) -> None:
         if one.applied_at is not None:
             axis.axvline(one.applied_at, color="#1b8a6b", linewidth=1)
         right = "right" if one.right else "wrong"
-        axis.set_title(
-            f"{one.fault}: {one.finding or 'no advice'} ({right})\n{one.outcome or 'no outcome'}", fontsize=9
-        )
+        axis.set_title(f"{one.fault}: {one.finding or 'no advice'} ({right})", fontsize=9)
         axis.set_ylabel("p95, ms", fontsize=8)
         outcome = one.outcome or "no outcome"
         axis.set_xlabel(f"{outcome} · s since the injection (red); green: applied", fontsize=8)

@@ -50,3 +50,7 @@ def test_statements_with_places_to_fill_in_are_left_to_people() -> None:
 
 def test_prose_is_not_run() -> None:
     assert run(("env", "set the earlier time to live again"), ("git", "revert it")) == []
+
+
+def test_statements_that_only_look_change_nothing_and_so_are_not_applied() -> None:
+    assert run(("sql", "SELECT state, count(*) FROM pg_stat_activity GROUP BY 1")) == []
