@@ -1,6 +1,7 @@
 """From matches to the board: which recommendations of an incident stand, in which order, and when they end.
 
-1. A rule must match `decide_after_frames` intervals in a row, and its incident's cause be decided.
+1. A rule must match `decide_after_frames` intervals in a row, and its incident's cause be decided. Advice from symptoms
+   alone waits twice as long: something more specific may show later.
 2. One recommendation per thing to change; three at most an incident; a new one takes the place of the weakest only
    where it is clearly surer. Advice from symptoms alone gives way to anything more specific about its service.
 3. Rank follows confidence, and who stands already keeps its place unless another is clearly surer: a list that
@@ -55,12 +56,16 @@ class Advisor:
         """Count how long each rule has matched; give those that have long enough, the surest of each key."""
         found = {_streak(match): match for match in matches}
         incident.streaks = {name: incident.streaks.get(name, 0) + 1 for name in found}
-        held = [match for name, match in found.items() if incident.streaks[name] >= self._settings.decide_after_frames]
+        held = [match for name, match in found.items() if incident.streaks[name] >= self._needed(match)]
         held.sort(key=_surest_first)
         best: dict[str, Match] = {}
         for match in held:
             best.setdefault(match.key, match)
         return list(best.values())
+
+    def _needed(self, match: Match) -> int:
+        windows = self._settings.decide_after_frames
+        return 2 * windows if match.entry.rule.tier is Tier.GENERIC else windows
 
     def advise(self, incident: OpenIncident, matches: list[Match], now: int) -> None:
         """Bring the incident's recommendations up to date with the steady matches, surest first."""

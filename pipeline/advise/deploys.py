@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pipeline.advise.catalogue import GUARDS
-from pipeline.advise.frames import OpenAnomaly
+from pipeline.advise.frames import OpenAnomaly, milliseconds
 from pipeline.advise.harm import harmed_by
 from pipeline.advise.windows import MAX_INTERVALS, MIN_INTERVALS, Trial
 from pipeline.records import Direction, Outcome, Severity, content_id, from_ms
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _SCORE: Final = 0.9
 _FORGET_MS: Final = 86_400_000
 RULE: Final = "deploy"
-"""What stands for the rule in a deploy's outcome."""
+"""What stands for the rule in a deploy's outcome, and for the detector of what got worse."""
 
 
 class DeployTrial(msgspec.Struct):
@@ -136,8 +136,17 @@ class Deploys:
 
 
 def _flag(frame: Frame, deploy: DeployTrial, harmed: Harmed, trial: Trial) -> None:
-    """Add the regression to the frame's anomalies, unless its signal is flagged already."""
-    if any(each.signal == harmed.signal and each.severity is not Severity.INFO for each in frame.anomalies):
+    """Add the regression to the frame's anomalies; where its signal is flagged since, say that it was the deploy."""
+    since = [
+        each
+        for each in frame.anomalies
+        if each.signal == harmed.signal
+        and each.severity is not Severity.INFO
+        and milliseconds(each.opened_at) >= deploy.at
+    ]
+    if since:
+        for each in since:
+            each.detectors = [*each.detectors, RULE]
         return
     value = frame.signals.get(harmed.signal)
     before = sorted(trial.before.get(harmed.signal, []))
@@ -147,7 +156,7 @@ def _flag(frame: Frame, deploy: DeployTrial, harmed: Harmed, trial: Trial) -> No
         severity=Severity.WARNING,
         direction=Direction.UP,
         score=_SCORE,
-        detectors=["deploy"],
+        detectors=[RULE],
         opened_at=from_ms(deploy.at),
         observed=None if value is None else value.value,
         expected=before[len(before) // 2] if before else None,

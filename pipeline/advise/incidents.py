@@ -41,6 +41,8 @@ NO_DATA: Final = "it sends no data"
 """Why a service is down whose harm nobody can measure; one that fails is ranked by its harm like any other."""
 MAX_WINDOWS: Final = 8
 """Intervals over which harm is summed at most: what came before tells of an earlier state."""
+OWN_SHARE: Final = 0.8
+"""Share of the unexplained harm from which a service's trouble is its own, whatever its callees complain of."""
 DOWN_CERTAINTY: Final = 0.9
 """Certainty that a service that is down causes what its callers suffer."""
 
@@ -94,6 +96,16 @@ class Incidents:
             known = {**self._baseline, **expected, **self.history.usual(service, incident.opened)}
             incident.usual[service] = known
         return known
+
+    def own(self, service: str) -> bool:
+        """Whether nearly all harm of the service's incident is known to be its own, since the last new complaint."""
+        incident = self.log.open.get(self.log.by_service.get(service, ""))
+        return (
+            incident is not None
+            and incident.decided
+            and incident.windows >= self._settings.decide_after_frames
+            and incident.shares.get(service, 0.0) >= OWN_SHARE
+        )
 
     def _incident_for(self, group: list[str], end_ms: int, active: Anomalies) -> OpenIncident | None:
         by_service = self.log.by_service

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.advise.deploys import RULE as DEPLOY
 from pipeline.advise.facts import Facts, symptoms, with_defaults
 from pipeline.advise.frames import milliseconds
 from pipeline.advise.judge import Place
@@ -76,7 +77,8 @@ class Inquiry:
         service = frame.service
         settings, assumed = with_defaults(frame.settings, self._catalogue.settings)
         onset = _onset_of(incident, frame)
-        callees = [symptoms(frames[callee].anomalies) for callee in self._topology.callees(service) if callee in frames]
+        callees = [] if self._incidents.own(service) else self._topology.callees(service)
+        called = [symptoms(frames[callee].anomalies) for callee in callees if callee in frames]
         return Facts(
             service=service,
             frame=frame,
@@ -85,8 +87,8 @@ class Inquiry:
             usual=self._incidents.usual(incident, service, frame),
             trends=self._history.trends(service, self._trending),
             peaks=self._history.peaks(service),
-            callees_slow=any(slow for slow, _ in callees),
-            callees_failing=any(failing for _, failing in callees),
+            callees_slow=any(slow for slow, _ in called),
+            callees_failing=any(failing for _, failing in called),
             until={name: each.expected_s for name, each in self._forecasts.until(service).items()},
             runs_out=self._forecasts.records(service, frame.ends),
             latest=self._silence.control.latest(service, onset - self._change_window_ms, onset, onset + self._frame_ms),
@@ -94,6 +96,10 @@ class Inquiry:
 
 
 def _onset_of(incident: OpenIncident, frame: Frame) -> int:
-    """When the service's own trouble began (ms): one that joins an incident late may have a cause of its own."""
+    """When the service's own trouble began (ms): one that joins an incident late may have a cause of its own.
+
+    What got worse since a deploy began with it, whatever else was wrong before.
+    """
     began = min((milliseconds(anomaly.opened_at) for anomaly in frame.anomalies), default=incident.opened)
-    return max(began, incident.opened)
+    since_deploy = [milliseconds(anomaly.opened_at) for anomaly in frame.anomalies if DEPLOY in anomaly.detectors]
+    return max(began, incident.opened, *since_deploy)

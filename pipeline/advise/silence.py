@@ -78,12 +78,17 @@ class Silence:
         self.silenced += bool(found)
         return found
 
-    def disturbed(self, trial: Trial, frames: Mapping[str, Frame], end_ms: int) -> bool:
-        """Whether something beside a change was going on: maintenance, another change, trouble of a callee's own."""
+    def disturbed(self, trial: Trial, frames: Mapping[str, Frame], end_ms: int, *, by_callees: bool = True) -> bool:
+        """Whether something beside a change was going on: maintenance, another change, trouble of a callee's own.
+
+        Callees are left out where `by_callees` is false: the service's harm is known to be its own.
+        """
         if self.control.windows_of(trial.service, end_ms - self._frame_ms, end_ms):
             return True
         if self.control.between([trial.service], trial.at + _SAME_CHANGE_MS, end_ms):
             return True
+        if not by_callees:
+            return False
         callees = (frames[name] for name in self._topology.callees(trial.service) if name in frames)
         return any(
             any(symptoms([anomaly for anomaly in callee.anomalies if milliseconds(anomaly.opened_at) > trial.at]))

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pipeline.advise.catalogue import Catalogue
     from pipeline.advise.incident import OpenIncident
     from pipeline.advise.topology import Topology
+    from pipeline.advise.windows import Trial
     from pipeline.settings import AdviseSettings
     from pipeline.stage import InputRecord, Output, SnapshotState
 
@@ -113,7 +114,7 @@ class AdviseStage:
         windows = Windows(self._history, catalogue.shapes)
         pace = Pace(settings.decide_after_frames, frame_ms)
         self._verifier = Verifier(catalogue, self._judge.evaluator, self._board, windows, pace, self._silence.disturbed)
-        self._deploys = Deploys(settings, windows, catalogue.signals, frame_ms, self._silence.disturbed)
+        self._deploys = Deploys(settings, windows, catalogue.signals, frame_ms, self._disturbs_deploy)
         self._forecasts = Forecasts(self._history, catalogue)
         self._inquiry = Inquiry(
             self._judge, self._incidents, self._topology, self._forecasts, self._silence, self._change_window_ms
@@ -272,6 +273,10 @@ class AdviseStage:
             steady = self._advisor.steady(incident, matches)
             if incident.decided:
                 self._advisor.advise(incident, steady, end_ms)
+
+    def _disturbs_deploy(self, trial: Trial, frames: Mapping[str, Frame], end_ms: int) -> bool:
+        """A callee's trouble is no excuse for a deploy whose service does the harm itself."""
+        return self._silence.disturbed(trial, frames, end_ms, by_callees=not self._incidents.own(trial.service))
 
     def _onset(self, incident: OpenIncident) -> int:
         """From when on (ms) a change may be the incident's cause."""

@@ -225,3 +225,17 @@ def test_before_is_the_trouble_and_not_the_incident() -> None:
     [outcome] = outcomes(story.feedback(first["id"], "applied").healthy(8), stage)
     assert (outcome["result"], outcome["before"], outcome["after"]) == ("verified", 1.0, 0.3)
     assert outcome["compared"][0]["intervals_before"] <= 5
+
+
+def test_a_deploy_is_rolled_back_although_something_else_was_wrong_before() -> None:
+    """The service has had an open anomaly for half an hour; what fails since the deploy is the deploy's."""
+    story, stage = Story(), make_stage()
+    other = Fault({"node.cpu.utilisation": 0.7}, rising=["node.cpu.utilisation"])
+    stage.step(story.healthy(40).troubled(30, {"duri_core": other}).take())
+    story.deploy(minutes_ago=0)
+    broken = Fault(
+        {"node.cpu.utilisation": 0.7, "http.error_ratio": 0.3, "http.availability": 0.7},
+        rising=["node.cpu.utilisation", "http.error_ratio"],
+    )
+    found = advice(stage.step(story.troubled(6, {"duri_core": broken}).take()))
+    assert "deploy-rollback" in rules(found)
