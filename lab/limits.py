@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,10 @@ class Scope:
     def take(self, pid: int) -> None:
         """Take in a process and those that it started."""
         for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
-            for controller in _CONTROLLERS:
-                (_ROOT / controller / self.name / "cgroup.procs").write_text(str(process.pid), encoding="ascii")
+            # PostgreSQL's children come and go: one that has ended meanwhile needs no group.
+            with suppress(ProcessLookupError):
+                for controller in _CONTROLLERS:
+                    (_ROOT / controller / self.name / "cgroup.procs").write_text(str(process.pid), encoding="ascii")
 
     def metrics(self) -> Iterator[tuple[str, dict[str, str], float]]:
         """(name, labels, value) of the CPU as node_exporter names them: idle is what the lab did not use."""
