@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SCALE: Final = 2
 DELTA_SCALE: Final = 0
 _DELTA_TOP: Final = 20
+_NO_LOWER: Final = -1075
+_NO_HIGHER: Final = 1024
+"""Exponents of 2 from which on a float is 0, and infinite: indexes go on to 2^31, bounds do not."""
 _COARSEST: Final = -10
 _FINEST: Final = 2**8
 _TOLERANCE: Final = 1e-6
@@ -147,7 +150,8 @@ def _ascending(
     """Lower bound, upper bound and count of what is not empty."""
     zero = histogram.zero_threshold
     for index in sorted(negative, reverse=True):
-        yield -_bound(index + 1, scale), min(-_bound(index, scale), -zero), negative[index]
+        # Not -bound: of one that is 0 that would be -0, another label.
+        yield 0.0 - _bound(index + 1, scale), min(0.0 - _bound(index, scale), -zero), negative[index]
     if histogram.zero:
         yield zero, zero, histogram.zero  # what is below it gives its own bounds
     for index in sorted(positive):
@@ -164,8 +168,9 @@ def _bound(index: int, scale: int) -> float:
 
 def _fill(at_or_below: dict[float, float], scale: int, positive: Iterable[int]) -> None:
     """Add the bounds between, and above up to the top, that other increments may give."""
-    lowest = min(positive)
+    lowest = max(min(positive), _NO_LOWER >> -scale)
+    highest = min(max(_DELTA_TOP >> -scale, *positive) + 1, _NO_HIGHER >> -scale)
     reached = 0.0
-    for index in range(lowest, max(_DELTA_TOP >> -scale, *positive) + 2):
+    for index in range(lowest, highest + 1):
         bound = _bound(index, scale)
         reached = at_or_below.setdefault(bound, reached)

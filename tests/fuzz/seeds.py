@@ -10,6 +10,7 @@ from typing import Any
 from google.protobuf import json_format
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from pipeline.ingest.protobuf import remote_write_pb2 as wire
 from tests.builders import START
 from tests.ingest import test_otlp, test_remote_write
 from tests.ingest.formats import test_cloudevents, test_exposition, test_influx, test_json_formats, test_sniffing
@@ -35,6 +36,9 @@ def seeds() -> dict[str, list[bytes]]:
         found["otlp_protobuf"].append(json_format.ParseDict(otlp, ExportMetricsServiceRequest()).SerializeToString())
     samples = [test_remote_write.sample(1.0), test_remote_write.sample(2.5, START + 15_000)]
     found["remote_write"].append(test_remote_write.first(test_remote_write.one(samples=samples)))
+    spans = [wire.BucketSpan(offset=-(2**31), length=1)]
+    histograms = [wire.Histogram(count_int=1, positive_spans=spans, positive_deltas=[1], timestamp=START)]
+    found["remote_write"].append(test_remote_write.first(test_remote_write.one(histograms=histograms)))
     found["remote_write_2"].append(test_remote_write.second(unit="seconds", samples=samples))
     return found
 
@@ -52,6 +56,7 @@ def _otlp() -> list[dict[str, Any]]:
         "zeroCount": "2",
         "positive": {"offset": 1, "bucketCounts": ["3", "4"]},
     }
+    far = {"count": "3", "positive": {"offset": -(2**31), "bucketCounts": ["3"]}}
     quantiles = {"count": "9", "sum": 3.5, "quantileValues": [{"quantile": 0.5, "value": 0.2}]}
     return [
         test_otlp.request(metric)
@@ -60,6 +65,7 @@ def _otlp() -> list[dict[str, Any]]:
             total(point(asInt="7"), temporality=1),
             {"name": "h", "histogram": {"dataPoints": [point(**buckets)], **cumulative}},
             {"name": "e", "exponentialHistogram": {"dataPoints": [point(**scaled)], **cumulative}},
+            {"name": "f", "exponentialHistogram": {"dataPoints": [point(**far)], "aggregationTemporality": 1}},
             {"name": "s", "summary": {"dataPoints": [point(**quantiles)]}},
         )
     ]

@@ -152,6 +152,28 @@ def test_exponential_histograms_become_buckets_of_scale_two() -> None:
     assert found["m_bucket +Inf"] == ("bucket", 7.0)
 
 
+@pytest.mark.parametrize("offset", [-(2**31), 2**31 - 2])
+@pytest.mark.parametrize("scale", [-10, 0, 3, 20])
+@pytest.mark.parametrize("temporality", [1, 2])
+def test_offsets_beyond_all_floats_cost_nothing(offset: int, scale: int, temporality: int) -> None:
+    """Bounds are no more than floats can tell apart, whatever index a bucket says that it has."""
+    data = point(
+        count="5",
+        scale=scale,
+        positive={"offset": offset, "bucketCounts": ["1", "2"]},
+        negative={"offset": offset, "bucketCounts": ["1", "1"]},
+    )
+    body = request({"name": "m", "exponentialHistogram": {"dataPoints": [data], "aggregationTemporality": temporality}})
+    found = rows(body)
+    kind = "delta_bucket" if temporality == 1 else "bucket"
+    assert found["m_bucket +Inf"] == (kind, 5.0)
+    assert len(found) < 1200
+    below = [value for name, (_, value) in found.items() if name.startswith("m_bucket")]
+    assert below == sorted(below)
+    if temporality == 1 and scale == 0 and offset < 0:
+        assert found["m_bucket 0"] == found[f"m_bucket {2**20}"] == (kind, 5.0)
+
+
 def test_summaries_become_quantiles() -> None:
     """Quantiles are gauges, count and sum counters."""
     data = point(count="2", sum=3.0, quantileValues=[{"quantile": 0.5, "value": 1.0}, {"quantile": 1, "value": 2.0}])

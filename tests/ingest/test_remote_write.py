@@ -163,6 +163,28 @@ def test_native_histograms_become_buckets() -> None:
         assert [(name, kind, value) for name, kind, _, value in decoded(payload, decoder)] == BUCKETS
 
 
+@pytest.mark.parametrize("offset", [-(2**31), 2**31 - 1])
+@pytest.mark.parametrize("schema", [-4, 0, 8])
+def test_offsets_beyond_all_floats_cost_nothing(offset: int, schema: int) -> None:
+    """A span may begin, or follow, as far away as it likes: what floats cannot tell apart is one bound."""
+    histogram = wire.Histogram(
+        count_int=2,
+        schema=schema,
+        positive_spans=[wire.BucketSpan(offset=offset, length=1), wire.BucketSpan(offset=offset, length=1)],
+        positive_deltas=[1, 0],
+        timestamp=START,
+    )
+    series = {"__name__": "m", "job": "a"}
+    for payload, decoder in (
+        (first(one(series, histograms=[histogram])), remote_write),
+        (second(series, histograms=[histogram]), remote_write_2),
+    ):
+        found = {name: value for name, _, _, value in decoded(payload, decoder)}
+        assert found.pop("m_bucket +Inf") == 2.0
+        assert set(found) <= {"m_count", "m_sum", "m_bucket 0"}
+        assert found.get("m_bucket 0") == (2.0 if offset < 0 else None)
+
+
 def test_float_histograms_count_without_deltas() -> None:
     """Counts of a float histogram are absolute."""
     histogram = wire.Histogram(
