@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.gathering import Gathering, gather_lines
+from pipeline.ingest.naming import comes_twice
 from pipeline.ingest.numerals import to_float
 from pipeline.ingest.timestamps import to_millis
 from pipeline.series import Kind
@@ -130,6 +131,8 @@ def name_and_labels(name: bytes, labels: bytes) -> tuple[str, dict[str, str]]:
             raise DecodeError(f"no label at {labels[at : at + 40].decode('utf-8', 'replace')!r}", reason="labels")
         plain, quoted, value = match.groups()
         label = _text(plain if quoted is None else quoted)
+        if label in texts:
+            raise comes_twice(label)
         if value is not None:
             texts[label] = _text(value)
         elif metric or quoted is None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.gathering import Gathering, gather_lines
+from pipeline.ingest.naming import comes_twice
 from pipeline.ingest.points import Points
 from pipeline.ingest.scan.influx import LineScanner
 from pipeline.ingest.timestamps import to_millis
@@ -120,13 +121,16 @@ def parse_line(text: bytes, at: int) -> Line:
 def name_and_tags(prefix: bytes) -> tuple[str, dict[str, str]]:
     """Measurement and tags of a line, unescaped; a tag without key or value is left out. Raises DecodeError."""
     measurement, *tags = _COMMA.split(prefix)
-    labels = {}
+    labels: dict[str, str] = {}
     for tag in tags:
         parts = _EQUALS.split(tag, maxsplit=1)
         if len(parts) != 2:
             raise DecodeError(f"tag {_quoted(tag)} has no value", reason="labels")
         if parts[0] and parts[1]:
-            labels[unescape(parts[0])] = unescape(parts[1])
+            name = unescape(parts[0])
+            if name in labels:
+                raise comes_twice(name)
+            labels[name] = unescape(parts[1])
     return unescape(measurement), labels
 
 

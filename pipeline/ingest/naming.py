@@ -1,8 +1,10 @@
-"""Which service a series belongs to."""
+"""Labels that name a series: which service it belongs to, and that none is given twice."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from pipeline.errors import DecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,3 +30,8 @@ def _as_text(key: bytes | None) -> str:
     except UnicodeDecodeError:
         return ""
     return text if text.isprintable() else ""
+
+
+def comes_twice(label: str) -> DecodeError:
+    """The refusal of labels of which one is given twice: which of two values counts, nobody can say."""
+    return DecodeError(f"label {label[:80]!r} comes twice", reason="labels")

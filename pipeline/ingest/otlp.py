@@ -19,12 +19,14 @@ is said in `pipeline.ingest.rows`.
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.buckets import Cumulative, Exponential, bound_text, explicit, exponential
+from pipeline.ingest.naming import comes_twice
 from pipeline.ingest.points import STALE
 from pipeline.ingest.rows import Rows
 from pipeline.series import Kind
@@ -148,9 +150,16 @@ def scope_labels(scope: Any, limits: Limits) -> dict[str, str]:
     return {**labels, f"{_SCOPE}name": scope.name} if scope.name else labels
 
 
-def labels_of(attributes: Iterable[Any], limits: Limits) -> dict[str, str]:
-    """Attributes as texts; lists and maps as JSON, bytes as base64, an empty value as the empty text."""
-    return {one.key: _text(one.value, limits) for one in attributes}
+def labels_of(attributes: Sequence[Any], limits: Limits) -> dict[str, str]:
+    """Attributes as texts; lists and maps as JSON, bytes as base64, an empty value as the empty text.
+
+    Raises DecodeError (reason `labels`) where one comes twice.
+    """
+    labels = {one.key: _text(one.value, limits) for one in attributes}
+    if len(labels) < len(attributes):
+        (name, _), *_ = Counter(one.key for one in attributes).most_common(1)
+        raise comes_twice(name)
+    return labels
 
 
 def _text(value: Any, limits: Limits) -> str:

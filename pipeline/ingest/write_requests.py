@@ -9,6 +9,7 @@ import cramjam
 
 from pipeline.errors import DecodeError
 from pipeline.ingest import native_histograms
+from pipeline.ingest.naming import comes_twice
 from pipeline.ingest.points import STALE
 from pipeline.ingest.rows import Rows
 from pipeline.ingest.transport import unfold_snappy_block
@@ -84,7 +85,7 @@ def labels_of(pairs: Iterable[tuple[str, str]]) -> tuple[str, dict[str, str]]:
     labels: dict[str, str] = {}
     for name, value in pairs:
         if name in labels:
-            raise DecodeError(f"label {name[:80]!r} comes twice", reason="labels")
+            raise comes_twice(name)
         labels[name] = value
     name = labels.pop(NAME_LABEL, "")
     return name, {label: value for label, value in labels.items() if value}

@@ -248,11 +248,13 @@ def test_attributes_of_any_type_are_texts(value: dict[str, Any], text: str) -> N
     assert labels(body)["x"] == text
 
 
+TWICE = [{"key": "x", "value": {"stringValue": value}} for value in "ab"]
 BAD_POINTS = [
     ("no time", {"asInt": "1"}, "timestamp"),
     ("far future", point(asInt="1") | {"timeUnixNano": str((START + 2 * 3_600_000) * NS)}, "future"),
     ("far past", point(asInt="1") | {"timeUnixNano": str((START - 16_000 * 86_400_000) * NS)}, "past"),
     ("no value", point(), "fields"),
+    ("an attribute twice", point(asInt="1", attributes=TWICE), "labels"),
     ("too long labels", point(asInt="1", attributes=[{"key": "x", "value": {"stringValue": "y" * 5000}}]), "labels"),
 ]
 
@@ -273,6 +275,24 @@ def test_a_bad_point_is_refused_alone(what: str, bad: dict[str, Any], reason: st
         again = decoder.decode(piece.payload, context())
         assert [one.error.reason for one in again.refused] == [reason]
         assert not len(again.ts)
+
+
+@pytest.mark.parametrize("around", ["resource", "scope"])
+def test_attributes_around_points_that_come_twice_refuse_the_request(around: str) -> None:
+    """Which of two values counts for all of the points, nobody can say; nor is it said once the series are known."""
+    good = request(gauge(point(asInt="1")))
+    bad = request(gauge(point(asInt="1")), scope={"name": "lib", "attributes": TWICE if around == "scope" else []})
+    if around == "resource":
+        bad["resourceMetrics"][0]["resource"]["attributes"] += TWICE
+    known = context()
+    both(good, known)
+    for decoder, payload in (
+        (otlp_json, json.dumps(bad).encode()),
+        (otlp_protobuf, json_format.ParseDict(bad, ExportMetricsServiceRequest()).SerializeToString()),
+    ):
+        with pytest.raises(DecodeError, match="'x' comes twice") as caught:
+            decoder.decode(payload, known)
+        assert caught.value.reason == "labels"
 
 
 @pytest.mark.parametrize(

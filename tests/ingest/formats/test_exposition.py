@@ -117,6 +117,8 @@ REFUSED = [
     ("a label without a value", b"a{b} 1", "labels"),
     ("a label without quotes", b"a{b=c} 1", "labels"),
     ("no comma between labels", b'a{b="c" d="e"} 1', "labels"),
+    ("a label twice", b'a{b="c",b="d"} 1', "labels"),
+    ("a label twice alike", b'a{b="c",e="f","b"="c"} 1', "labels"),
     ("braces without an end", b'a{b="c" 1', "syntax"),
     ("quotes without an end", b'a{b="c} 1', "syntax"),
     ("a word as time", b"a 1 now", "fields"),

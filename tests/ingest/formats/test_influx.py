@@ -72,6 +72,8 @@ REFUSED = [
     ("no fields", b"cpu", "syntax"),
     ("tags, but no fields", b"cpu,host=a %d" % NS, "fields"),
     ("a tag without an equals sign", b"cpu,host idle=1", "labels"),
+    ("a tag twice", b"cpu,host=a,host=b idle=1", "labels"),
+    ("a tag twice alike", b"cpu,host=a,x=y,host=a idle=1", "labels"),
     ("no measurement", b",host=a idle=1", "labels"),
     ("a field without a name", b"cpu =1", "fields"),
     ("a field without a value", b"cpu idle=", "fields"),
