@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     Alone: TypeAlias = Callable[["Place"], bytes]
     Learn: TypeAlias = Callable[["Place", Sequence[int]], None]
+    ReadPoint: TypeAlias = Callable[["Place"], Any]
     Read: TypeAlias = tuple[Sequence["Column"], Sequence[float]]
 
 DELTA: Final = 1
@@ -69,6 +71,7 @@ class Place(NamedTuple):
     data: str
     """Which of the metric's data it is: gauge, sum, histogram, exponential_histogram, summary."""
     point: Any
+    """As the request holds it, which need not be read yet."""
     path: tuple[int, ...]
     """Places of the messages around it, and its own, from the outermost on."""
 
@@ -82,11 +85,12 @@ class Place(NamedTuple):
 class _Walk:
     """Takes the points of one request."""
 
-    def __init__(self, context: Context, alone: Alone, learn: Learn | None) -> None:
+    def __init__(self, context: Context, alone: Alone, learn: Learn | None, read: ReadPoint) -> None:
         self.rows = Rows(context)
         self._context = context
         self._alone = alone
         self._learn = learn
+        self._read = read
 
     def metric(self, resource: Any, scope: Any, metric: Any, around: dict[str, str], path: tuple[int, ...]) -> None:
         data = metric.WhichOneof("data")
@@ -100,7 +104,7 @@ class _Walk:
                 self.rows.refuse(self._alone(place), place.position, error)
 
     def _point(self, place: Place, around: dict[str, str]) -> None:
-        point, metric = place.point, place.metric
+        point, metric = self._read(place), place.metric
         ts = point.time_unix_nano // _NS
         self.rows.check_time(ts)
         columns, values = _READERS[place.data](getattr(metric, place.data), point)
@@ -120,14 +124,21 @@ class _Walk:
         )
 
 
-def walk(resource_metrics: Iterable[Any], context: Context, alone: Alone, learn: Learn | None = None) -> Points:
+def walk(
+    resource_metrics: Iterable[Any],
+    context: Context,
+    alone: Alone,
+    *,
+    learn: Learn | None = None,
+    read: ReadPoint = attrgetter("point"),
+) -> Points:
     """Samples of a request; a point that cannot be taken is refused alone.
 
     `alone` gives the bytes of a request with one point only; `learn` is told which series a point gives, where the
-    labels alone tell it.
+    labels alone tell it; `read` gives the message of a point that is not read yet, or raises DecodeError.
     Raises DecodeError for what is wrong with a resource or scope.
     """
-    walking = _Walk(context, alone, learn)
+    walking = _Walk(context, alone, learn, read)
     limits = context.catalog.limits
     for i, one in enumerate(resource_metrics):
         resource = {

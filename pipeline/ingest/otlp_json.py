@@ -1,13 +1,14 @@
 """OTLP JSON: the same request as protobuf JSON, camelCase keys, 64-bit integers as texts (Collector: `otlp_json`).
 
 The structs have the names and the two methods of the generated messages that `pipeline.ingest.otlp` asks for, so one
-walk serves both. Snake case, which protobuf's JSON would take too, no producer is known to send.
+walk serves both. Points stay bytes until the walk is at them: one of a wrong type is refused alone. Snake case, which
+protobuf's JSON would take too, no producer is known to send.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from pipeline.ingest.points import Context, Points
 
 CONTENT_TYPES = ("application/vnd.duri.otlp+json",)
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""Nothing of 64 bits counts or tells a time further; what is no such number must not get as far as a float."""
+Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Index = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 
 _START = re.compile(rb'\s*\{\s*"resourceMetrics"\s*:')
 
@@ -38,7 +44,7 @@ class _Message(msgspec.Struct, gc=False, rename="camel", omit_defaults=True):
 class _Value(_Message):
     string_value: str | None = None
     bool_value: bool | None = None
-    int_value: int | None = None
+    int_value: Integer | None = None
     double_value: float | None = None
     array_value: _Values | None = None
     kvlist_value: _Attributes | None = None
@@ -68,34 +74,34 @@ class _Scope(_Message):
 
 
 class _Point(_Message):
-    time_unix_nano: int = 0
-    start_time_unix_nano: int = 0
+    time_unix_nano: Count = 0
+    start_time_unix_nano: Count = 0
     attributes: list[_Attribute] = []
-    flags: int = 0
+    flags: Count = 0
 
 
 class _Number(_Point):
     as_double: float | None = None
-    as_int: int | None = None
+    as_int: Integer | None = None
 
 
 class _Histogram(_Point):
-    count: int = 0
+    count: Count = 0
     sum: float | None = None
-    bucket_counts: list[int] = []
+    bucket_counts: list[Count] = []
     explicit_bounds: list[float] = []
 
 
 class _Buckets(_Message):
-    offset: int = 0
-    bucket_counts: list[int] = []
+    offset: Index = 0
+    bucket_counts: list[Count] = []
 
 
 class _Exponential(_Point):
-    count: int = 0
+    count: Count = 0
     sum: float | None = None
-    scale: int = 0
-    zero_count: int = 0
+    scale: Index = 0
+    zero_count: Count = 0
     zero_threshold: float = 0.0
     positive: _Buckets = msgspec.field(default_factory=_Buckets)
     negative: _Buckets = msgspec.field(default_factory=_Buckets)
@@ -107,7 +113,7 @@ class _Quantile(_Message):
 
 
 class _Summary(_Point):
-    count: int = 0
+    count: Count = 0
     sum: float = 0.0
     quantile_values: list[_Quantile] = []
 
@@ -115,32 +121,17 @@ class _Summary(_Point):
 class _Data(_Message):
     aggregation_temporality: int | str = 0
     is_monotonic: bool = False
-
-
-class _Gauge(_Data):
-    data_points: list[_Number] = []
-
-
-class _HistogramData(_Data):
-    data_points: list[_Histogram] = []
-
-
-class _ExponentialData(_Data):
-    data_points: list[_Exponential] = []
-
-
-class _SummaryData(_Data):
-    data_points: list[_Summary] = []
+    data_points: list[msgspec.Raw] = []
 
 
 class _Metric(_Message):
     name: str = ""
     unit: str = ""
-    gauge: _Gauge | None = None
-    sum: _Gauge | None = None
-    histogram: _HistogramData | None = None
-    exponential_histogram: _ExponentialData | None = None
-    summary: _SummaryData | None = None
+    gauge: _Data | None = None
+    sum: _Data | None = None
+    histogram: _Data | None = None
+    exponential_histogram: _Data | None = None
+    summary: _Data | None = None
 
 
 class _ScopeMetrics(_Message):
@@ -166,6 +157,16 @@ _ONE_OF = frozenset(
 )
 # Numbers may come as texts, as protobuf's JSON has 64-bit integers, NaN and Infinity.
 _request = msgspec.json.Decoder(_Request, strict=False)
+_points: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    data: msgspec.json.Decoder(point, strict=False)
+    for data, point in (
+        ("gauge", _Number),
+        ("sum", _Number),
+        ("histogram", _Histogram),
+        ("exponential_histogram", _Exponential),
+        ("summary", _Summary),
+    )
+}
 _encoder = msgspec.json.Encoder()
 
 
@@ -176,7 +177,14 @@ def sniff(payload: bytes) -> bool:
 
 def decode(payload: bytes, context: Context) -> Points:
     """Samples of a request. Raises DecodeError."""
-    return walk(parse_json(_request, payload, "an OTLP metrics request").resource_metrics, context, alone)
+    request = parse_json(_request, payload, "an OTLP metrics request")
+    return walk(request.resource_metrics, context, alone, read=_read)
+
+
+def _read(place: Place) -> _Point:
+    """The point that is still bytes. Raises DecodeError."""
+    point: _Point = parse_json(_points[place.data], place.point, f"a data point of a {place.data}")
+    return point
 
 
 def alone(place: Place) -> bytes:

@@ -79,7 +79,7 @@ def decode(payload: bytes, context: Context) -> Points:
         request = ExportMetricsServiceRequest.FromString(payload)
     except (ProtobufError, UnicodeDecodeError) as error:
         raise DecodeError(f"not an OTLP metrics request: {error}", reason="syntax") from error
-    return walk(request.resource_metrics, context, alone, partial(_learn, context, RawRequest(payload)))
+    return walk(request.resource_metrics, context, alone, learn=partial(_learn, context, RawRequest(payload)))
 
 
 def alone(place: Place) -> bytes:

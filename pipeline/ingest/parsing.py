@@ -12,7 +12,9 @@ from pipeline.errors import DecodeError
 Decoded = TypeVar("Decoded")
 
 
-def parse_json(decoder: msgspec.json.Decoder[Decoded], data: bytes, what: str, *, reason: str | None = None) -> Decoded:
+def parse_json(
+    decoder: msgspec.json.Decoder[Decoded], data: bytes | msgspec.Raw, what: str, *, reason: str | None = None
+) -> Decoded:
     """Decode; raises DecodeError "not <what>: …" with reason `fields` or `syntax` where none is given."""
     try:
         return decoder.decode(data)

@@ -277,6 +277,43 @@ def test_a_bad_point_is_refused_alone(what: str, bad: dict[str, Any], reason: st
         assert not len(again.ts)
 
 
+WRONG_POINTS = [
+    ("a value that is no number", {"asInt": "abc"}, "fields"),
+    ("a time that is no number", {"asInt": "1", "timeUnixNano": "now"}, "fields"),
+    ("attributes that are a number", {"asInt": "1", "attributes": 5}, "fields"),
+    ("an attribute that is a list", {"asInt": "1", "attributes": [[]]}, "fields"),
+    ("a number beyond all floats", {"asInt": "1" * 400}, "fields"),
+]
+
+
+@pytest.mark.parametrize(("what", "fields", "reason"), WRONG_POINTS, ids=[case[0] for case in WRONG_POINTS])
+def test_a_json_point_of_wrong_types_is_refused_alone(what: str, fields: dict[str, Any], reason: str) -> None:
+    """The others pass; the piece is the very point as it was sent, in a request of its own."""
+    bad = {**point(), **fields}
+    body = request(gauge(point(asInt="1"), bad, point(asInt="3")), total(bad))
+    points = otlp_json.decode(json.dumps(body).encode(), context())
+    assert list(points.value) == [1.0, 3.0], what
+    assert [one.position for one in points.refused] == [
+        "resourceMetrics[0].scopeMetrics[0].metrics[0].dataPoints[1]",
+        "resourceMetrics[0].scopeMetrics[0].metrics[1].dataPoints[0]",
+    ]
+    for piece in points.refused:
+        assert piece.error.reason == reason
+        [scope] = json.loads(piece.payload)["resourceMetrics"][0]["scopeMetrics"]
+        [data] = [value for key, value in scope["metrics"][0].items() if key in ("gauge", "sum")]
+        assert data["dataPoints"] == [bad]
+        assert [one.error.reason for one in otlp_json.decode(piece.payload, context()).refused] == [reason]
+
+
+@pytest.mark.parametrize("point_of", [5, "x", None, [], True])
+def test_a_json_point_that_is_no_object_is_refused_alone(point_of: Any) -> None:
+    """Whatever stands in the list has a position."""
+    body = request(gauge(point(asInt="1"), point_of))
+    points = otlp_json.decode(json.dumps(body).encode(), context())
+    assert list(points.value) == [1.0]
+    assert [(one.position[-13:], one.error.reason) for one in points.refused] == [("dataPoints[1]", "fields")]
+
+
 @pytest.mark.parametrize("around", ["resource", "scope"])
 def test_attributes_around_points_that_come_twice_refuse_the_request(around: str) -> None:
     """Which of two values counts for all of the points, nobody can say; nor is it said once the series are known."""
