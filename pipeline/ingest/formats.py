@@ -166,7 +166,8 @@ def _by_content_type(header: bytes) -> Format | None:
     named = _BY_CONTENT_TYPE.get(whole) or _BY_CONTENT_TYPE.get(content_type)
     if named is None and content_type not in _UNSPECIFIC:
         raise DecodeError(
-            f"content type {content_type[:80]!r} is not read here; known: {', '.join(_BY_CONTENT_TYPE)}",
+            f"content type {content_type[:80]!r} is not read here; the formats are {', '.join(_BY_NAME)}, and "
+            "docs/formats.md has their content types",
             reason="format",
         )
     return named

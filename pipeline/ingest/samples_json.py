@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pipeline.errors import DecodeError
 from pipeline.ingest.gathering import Gathering, gather_points
-from pipeline.ingest.parsing import parse_json
+from pipeline.ingest.parsing import has_keys, parse_json
 from pipeline.ingest.points import Points
 from pipeline.ingest.timestamps import to_millis
 
@@ -30,6 +31,14 @@ class _Sample(msgspec.Struct, gc=False):
 _one = msgspec.json.Decoder(_Sample)
 _many = msgspec.json.Decoder(list[msgspec.Raw])
 
+_FIRST_KEY = "which is told by its first key: let that come first, or name the format (content-type, or the topic's)"
+_OF_OTHERS = {
+    "resourceMetrics": f"OTLP JSON, {_FIRST_KEY}",
+    "resource_metrics": "OTLP JSON, of which camelCase is read (`resourceMetrics`)",
+    "series": f"columnar JSON, {_FIRST_KEY}",
+    "metrics": "Telegraf JSON: name that format (content-type, or the topic's)",
+}
+
 _MILLIS_FROM, _MILLIS_BELOW = 10**11, 10**14
 
 
@@ -45,8 +54,19 @@ def decode(payload: bytes, context: Context) -> Points:
         samples = parse_json(_many, payload, "a list of JSON samples")
         gather_points(samples, gathered, partial(_take, context, gathered), b"[%s]", "[%d]")
         return gathered.points()
-    sample = parse_json(_one, payload, "a JSON sample")
+    try:
+        sample = parse_json(_one, payload, "a JSON sample")
+    except DecodeError as error:
+        raise _told_of_others(payload, error) from error
     return Points((_series(sample, context),), (_millis(sample.ts),), (sample.value,))
+
+
+def _told_of_others(payload: bytes, error: DecodeError) -> DecodeError:
+    """The refusal of what is no sample: any object may be taken for one that no other format knows."""
+    for key, told in _OF_OTHERS.items():
+        if has_keys(payload, key):
+            return DecodeError(f"{error}; its key `{key}` is of {told}", reason=error.reason)
+    return error
 
 
 def _take(context: Context, gathered: Gathering, payload: bytes) -> None:

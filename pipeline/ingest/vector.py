@@ -95,6 +95,7 @@ class _Metric(msgspec.Struct, gc=False):
     distribution: _Distribution | None = None
     aggregated_histogram: _Histogram | None = None
     aggregated_summary: _Summary | None = None
+    sketch: dict[str, msgspec.Raw] | None = None
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -127,6 +128,8 @@ def _rows(metric: _Metric) -> Iterator[Row]:
         yield from _histogram(metric.aggregated_histogram, counts)
     elif metric.aggregated_summary is not None:
         yield from _summary(metric.aggregated_summary, counts)
+    elif metric.sketch is not None:
+        raise DecodeError("sketches are not read; distributions and aggregated summaries are", reason="fields")
     else:
         raise DecodeError("no counter, gauge, set, distribution, aggregated histogram or summary", reason="fields")
 

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from pipeline.ingest.formats import by_name
 from tests.builders import START
 from tests.ingest.formats.reading import Row, decode, reason, rows
+from tests.ingest.promises import decode as refusal
+from tests.ingest.promises import fresh_context
 
 SECONDS = START // 1000
 ISO = "2026-01-01T00:00:00Z"
@@ -208,6 +211,12 @@ def test_accepted(name: str, what: str, body: Any, expected: list[Row]) -> None:
 def test_refused(name: str, what: str, body: Any, why: str) -> None:
     """A bad message is refused for its own reason."""
     assert reason(name, encoded(body)) == why, what
+
+
+def test_a_sketch_is_told_what_is_read_instead() -> None:
+    """It is a metric, of a kind that is not read."""
+    payload = encoded(vector("absolute", sketch={"sketch": {"AgentDDSketch": {}}}))
+    assert "sketches are not read" in str(refusal(by_name("vector"), payload, fresh_context()))
 
 
 def test_nan_is_a_value() -> None:

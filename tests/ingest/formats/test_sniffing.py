@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.ingest.formats import choose
+from pipeline.errors import DecodeError
+from pipeline.ingest.formats import by_name, choose
 from tests.builders import START
 from tests.ingest.formats import test_cloudevents, test_exposition, test_influx
 from tests.ingest.formats.test_json_formats import ADAPTER, COUNTER, TELEGRAF, vector
+from tests.ingest.promises import decode, fresh_context
 
 LOOKS: list[tuple[str, Any]] = [
     ("json", {"name": "up", "labels": {"fields": "x", "metrics": "y", "kind": "z"}, "ts": START, "value": 1}),
@@ -65,6 +67,37 @@ def test_the_format_shows(name: str, body: Any) -> None:
 def test_content_types_name_formats(content_type: bytes, name: str) -> None:
     """A content type that names a format is believed, whatever the message looks like."""
     assert choose(b"?", content_type, "auto").name == name
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"schemaUrl": "x", "resourceMetrics": []}, "`resourceMetrics` is of OTLP JSON"),
+        ({"resource_metrics": []}, "`resource_metrics` is of OTLP JSON"),
+        ({"ts": 5, "series": []}, "`series` is of columnar JSON"),
+        ({"schemaUrl": "x"}, "missing required field `name`"),
+    ],
+)
+def test_a_message_that_nothing_knows_is_told_what_it_nearly_is(body: Any, told: str) -> None:
+    """What is taken for a JSON sample, as any object may be, and has another format's key is told of that format."""
+    payload = encoded(body)
+    found = decode(choose(payload, None, "auto"), payload, fresh_context())
+    assert isinstance(found, DecodeError)
+    assert told in str(found)
+    assert found.reason == "fields"
+
+
+def test_a_batch_is_told_of_on_a_topic_of_samples() -> None:
+    """A topic's format is believed; that the message is another's is said."""
+    found = decode(by_name("json"), encoded({"metrics": [TELEGRAF]}), fresh_context())
+    assert "`metrics` is of Telegraf JSON" in str(found)
+
+
+def test_an_unknown_content_type_is_told_the_formats() -> None:
+    """Their names are few, their content types many: those are documented."""
+    with pytest.raises(DecodeError, match=r"'application/xml' is not read here; the formats .* influx") as caught:
+        choose(b"?", b"application/xml", "auto")
+    assert "application/vnd" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
