@@ -29,9 +29,8 @@ _LONGEST_SAMPLE: Final = 2048
 _OPEN: Final = b"{"
 _CHUNK_BYTES: Final = 8 << 20
 """Messages are scanned together up to this many bytes: what compressed ones unfold to must not add up."""
-
-
 _PATIENCE: Final = 4
+"""How many times as many messages that were left are decoded, each round, before the rest is scanned again."""
 
 
 class Letter(NamedTuple):
