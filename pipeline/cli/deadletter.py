@@ -114,7 +114,10 @@ def replay(
     bootstrap: Bootstrap = None,
     config: Config = None,
 ) -> None:
-    """Send dead letters back to the topics they came from: original bytes, key and headers, each letter once."""
+    """Send dead letters back to the topics they came from: original bytes, key and headers, each letter once.
+
+    What fails again is a new letter; `duri deadletter purge --replayed` clears the old ones.
+    """
     if sum((everything, reason is not None, offset is not None)) != 1:
         raise typer.BadParameter("say which letters: one of --all, --reason and --offset")
     single = None if offset is None else parse_place(offset, "--offset")

@@ -47,7 +47,7 @@ def first_bytes(value: bytes) -> str:
 
 def letter_table(letters: Sequence[Letter]) -> Table:
     """A line a letter."""
-    table = Table("place", "time (UTC)", "reason", "came from", "message", "first bytes")
+    table = _folding("place", "time (UTC)", "reason", "came from", "message", "first bytes")
     for letter in letters:
         table.add_row(
             f"{letter.partition}/{letter.offset}",
@@ -62,7 +62,7 @@ def letter_table(letters: Sequence[Letter]) -> Table:
 
 def reason_table(counts: Mapping[str, ReasonCount]) -> Table:
     """A line a reason."""
-    table = Table("reason", "letters", "sent back", "oldest (UTC)", "newest (UTC)", "newest message")
+    table = _folding("reason", "letters", "sent back", "oldest (UTC)", "newest (UTC)", "newest message")
     for reason, count in counts.items():
         table.add_row(
             _safe(reason or fmt.NOTHING),
@@ -72,6 +72,14 @@ def reason_table(counts: Mapping[str, ReasonCount]) -> Table:
             _time(count.newest_ms),
             _safe(count.example),
         )
+    return table
+
+
+def _folding(*titles: str) -> Table:
+    """A table that cuts nothing on a narrow terminal: a topic or position that is one long word goes on below."""
+    table = Table()
+    for title in titles:
+        table.add_column(title, overflow="fold")
     return table
 
 

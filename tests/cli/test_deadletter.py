@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from typing import TYPE_CHECKING
 
@@ -8,10 +9,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.structs import OffsetAndMetadata
+from rich.console import Console
 from typer.testing import CliRunner
 
 from pipeline.cli.deadletter import deadletter, parse_place
-from pipeline.cli.deadletter_words import first_bytes
+from pipeline.cli.deadletter_words import first_bytes, letter_table
 from pipeline.errors import BrokerError, DecodeError, FencedError, FileError, StateError
 from pipeline.ingest.deadletters import dead_letter
 from pipeline.runtime.admin import ClusterAdmin
@@ -31,6 +33,30 @@ RUNNER = CliRunner()
 
 def letter(offset: int, reason: str = "syntax", partition: int = 0) -> Letter:
     return Letter(partition, offset, 0, None, b"", (), {"reason": reason, "topic": "t", "partition": "0"})
+
+
+# --- tables ---------------------------------------------------------------------------------------------------
+
+
+def test_a_narrow_terminal_folds_the_table():
+    """At 80 columns nothing is cut: whoever reads it can name the topic, partition, offset and position."""
+    error = {
+        "reason": "timestamp",
+        "topic": "duri.metrics.of.a.long.name",
+        "partition": "11",
+        "offset": "1234567890",
+        "position": "resourceMetrics[0].scopeMetrics[0].metrics[2].dataPoints[0]",
+        "message": "a point without a time after 1970 " * 3,
+    }
+    console = Console(width=80, file=io.StringIO())
+    console.print(letter_table([Letter(10, 123456, 0, None, b"{" * 100, (), error)]))
+    shown = console.file.getvalue()
+    assert "…" not in shown
+    columns = zip(*(line.split("│")[1:-1] for line in shown.splitlines() if line.startswith("│")), strict=True)
+    texts = ["".join(cell.strip() for cell in column) for column in columns]
+    assert texts[0] == "10/123456"
+    where = f"{error['topic']}/11 @ {error['offset']}, {error['position']}"
+    assert texts[3].replace(" ", "") == where.replace(" ", "")
 
 
 # --- letters and memory ---------------------------------------------------------------------------------------
