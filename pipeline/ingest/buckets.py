@@ -4,7 +4,8 @@ Explicit bounds stay as they are. Exponential buckets (OTLP) and native ones (Pr
 that is four buckets to a doubling, so that a quantile is within 10 % and series are few; coarser ones stay. Each
 bucket that holds anything gives its lower and its upper bound: as counts only grow, so does the set of series.
 Increments (delta temporality) are each other's only when all give the same bounds: they are merged down to scale 0
-(one bucket to a doubling) and give every bound from the lowest that holds anything up to 2^20.
+(one bucket to a doubling) and give every bound from the lowest that holds anything up to 2^20, those beyond 2^-64 and
+2^64 only where they hold anything.
 
 Sources: OpenTelemetry metrics data model, "Exponential buckets"; Prometheus, "Native histograms" (schema = scale, an
 index of which is higher by one).
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 SCALE: Final = 2
 DELTA_SCALE: Final = 0
 _DELTA_TOP: Final = 20
-_NO_LOWER: Final = -1075
-_NO_HIGHER: Final = 1024
-"""Exponents of 2 from which on a float is 0, and infinite: indexes go on to 2^31, bounds do not."""
+_FILLED_FROM: Final = -64
+_FILLED_TO: Final = 64
+"""Exponents of 2 between which bounds are added: indexes go on to 2^31, and a point must not cost what it likes."""
 _COARSEST: Final = -10
 _FINEST: Final = 2**8
 _TOLERANCE: Final = 1e-6
@@ -168,9 +169,10 @@ def _bound(index: int, scale: int) -> float:
 
 def _fill(at_or_below: dict[float, float], scale: int, positive: Iterable[int]) -> None:
     """Add the bounds between, and above up to the top, that other increments may give."""
-    lowest = max(min(positive), _NO_LOWER >> -scale)
-    highest = min(max(_DELTA_TOP >> -scale, *positive) + 1, _NO_HIGHER >> -scale)
-    reached = 0.0
+    lowest = max(min(positive), _FILLED_FROM >> -scale)
+    highest = min(max(_DELTA_TOP >> -scale, *positive) + 1, _FILLED_TO >> -scale)
+    start = _bound(lowest, scale)
+    reached = max((below for bound, below in at_or_below.items() if bound <= start), default=0.0)
     for index in range(lowest, highest + 1):
         bound = _bound(index, scale)
         reached = at_or_below.setdefault(bound, reached)
