@@ -52,9 +52,7 @@ def dockerfile() -> str:
 @pytest.fixture(scope="module")
 def command() -> click.Group:
     """The whole command line."""
-    if not cli.app.registered_commands:
-        cli._register()
-    return typer.main.get_command(cli.app)
+    return typer.main.get_command(cli.command_line())
 
 
 def set_by(environment: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:

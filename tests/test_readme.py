@@ -45,8 +45,7 @@ def with_own_kafka() -> list[list[str]]:
 @cache
 def duri() -> Any:
     """The tree of commands."""
-    pipeline.cli._register()
-    return typer.main.get_command(pipeline.cli.app)
+    return typer.main.get_command(pipeline.cli.command_line())
 
 
 def parse(arguments: list[str]) -> None:

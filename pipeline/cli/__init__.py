@@ -13,14 +13,6 @@ from pipeline.errors import DuriError, MissingExtraError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-app = typer.Typer(
-    name="duri",
-    help="Streaming anomaly detection over Kafka that ends in tuning recommendations.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -28,7 +20,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     *,
     version: Annotated[
@@ -38,7 +29,7 @@ def _options(
     pass
 
 
-_COMMANDS: Final = (
+COMMANDS: Final = (
     "demo",
     "run",
     "replay",
@@ -65,16 +56,27 @@ _COMMANDS: Final = (
 """Each is what its module of this package calls by its own name: a function, or a group of commands."""
 
 
-def _register(names: Sequence[str] = _COMMANDS) -> None:
+def command_line(names: Sequence[str] = COMMANDS) -> typer.Typer:
+    """Make the command `duri` with these commands. Raises MissingExtraError for an extra's that is not installed."""
+    app = typer.Typer(
+        name="duri",
+        help="Streaming anomaly detection over Kafka that ends in tuning recommendations.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
     for name in names:
         command = getattr(import_module(f"pipeline.cli.{name}"), name)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
             app.command()(command)
+    _add_extras(app)
+    return app
 
 
-def _register_extras() -> None:
+def _add_extras(app: typer.Typer) -> None:
     """Groups of other packages, such as the lab's; only the one that is asked for is imported."""
     for found in metadata.entry_points(group="duri.commands"):
         if sys.argv[1:2] != [found.name]:
@@ -90,11 +92,9 @@ def _register_extras() -> None:
 def main() -> None:
     """Run the command line; our own errors become one clear message and their exit status."""
     # To import all commands takes a second and more; only what lists them needs that.
-    wanted = [name for name in sys.argv[1:2] if name in _COMMANDS]
+    wanted = [name for name in sys.argv[1:2] if name in COMMANDS]
     try:
-        _register(wanted or _COMMANDS)
-        _register_extras()
-        app()
+        command_line(wanted or COMMANDS)()
     except DuriError as error:
         sys.stderr.write(f"duri: {error}\n")
         sys.exit(error.exit_status)
