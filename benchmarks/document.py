@@ -81,11 +81,15 @@ def json_line(module: str) -> dict[str, Any]:
 def figures_section(figures: dict[str, Any]) -> str:
     """A benchmark's figures as a table."""
     plain = {name: value for name, value in figures.items() if name not in {"benchmark", "machine"}}
-    rows = [
-        [name.replace("_", " "), f"{value:,}" if isinstance(value, int | float) else str(value)]
-        for name, value in plain.items()
-    ]
+    rows: list[list[str]] = []
+    for name, value in plain.items():
+        parts = {f": {part}": one for part, one in value.items()} if isinstance(value, dict) else {"": value}
+        rows += [[name.replace("_", " ") + part, _figure(one)] for part, one in parts.items()]
     return f"{markdown_table(['what', 'figure'], rows)}\n\n{machine()}"
+
+
+def _figure(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
 def main() -> None:

@@ -59,7 +59,8 @@ class DailyProfile:
     def factors(self, row: int, column: int, at_ms: npt.NDArray[np.int64], reference_ms: int) -> Float64s:
         """How much higher the column usually is at each moment than at the reference; float64[n], 1 where unknown."""
         known = np.where(self._counts[:, row] >= _LEAST, self._means[:, row, column].astype(np.float64), np.nan)
-        factors = _between_hours(known, at_ms) / _between_hours(known, np.array([reference_ms]))
+        with np.errstate(divide="ignore", invalid="ignore"):  # of nothing, nothing is a multiple: unknown
+            factors = _between_hours(known, at_ms) / _between_hours(known, np.array([reference_ms]))
         plausible = (factors > 1.0 / _MOST) & (factors < _MOST)
         result: Float64s = np.where(plausible, factors, 1.0)
         return result

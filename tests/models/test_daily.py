@@ -46,3 +46,13 @@ def test_restored_profile_is_the_same() -> None:
     other.restore(profile.snapshot(2), {1: 0})
     assert other.factors(0, 1, np.array([12 * HOUR]), 0) == profile.factors(0, 0, np.array([12 * HOUR]), 0)
     assert other.factors(0, 0, np.array([12 * HOUR]), 0)[0] == 1.0
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_column_that_is_always_nothing_has_factor_one() -> None:
+    """Zero errors at noon are no multiple of zero errors at midnight, and no warning either."""
+    profile = DailyProfile(1, memory=7 * 60)
+    profile.grow(1)
+    for minute in range(0, 2 * 1440, 2):
+        profile.learn(minute * 60_000, np.array([0]), np.array([[0.0]], dtype=np.float32))
+    assert profile.factors(0, 0, np.array([12 * HOUR]), 0)[0] == 1.0
