@@ -75,6 +75,8 @@ class Installation:
         try:
             yield worker
             assert worker.poll() is None, "the worker ended by itself"
+            assert worker.stdout is not None
+            worker.stdout.readline()  # it says that it is ready; one that has not begun dies of the signal
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(15) == 0
         finally:
