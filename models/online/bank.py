@@ -57,8 +57,12 @@ _NEW_IN_4: Final = {
         *("drift_varies", "apart_today", "apart_usual", "apart_varies"),
     ),
 }
-_PAIRED_IN_5: Final = ("row.bursts", "row.bursting", "row.away", "row.longest_away")
-_NEW_IN_5: Final = {"f4": ("drifts_today", "drifts", "drifting")}
+_NEW_IN_5: Final = {
+    "f4": (
+        *("drifts_today", "drifts", "drifting"),
+        *("frequent_bursts", "frequent_bursting", "frequent_away", "frequent_longest"),
+    ),
+}
 
 
 def _with_routine(columns: Mapping[str, Array]) -> Mapping[str, Array]:
@@ -69,8 +73,7 @@ def _with_routine(columns: Mapping[str, Array]) -> Mapping[str, Array]:
 
 def _with_drifts(columns: Mapping[str, Array]) -> Mapping[str, Array]:
     """Version 4 to 5: how many drifts a usual day holds, and frequent bursts, are learned from now on."""
-    paired = {name: np.stack([columns[name], np.zeros_like(columns[name])], axis=1) for name in _PAIRED_IN_5}
-    return _with_zeros({**columns, **paired}, _NEW_IN_5)
+    return _with_zeros(columns, _NEW_IN_5)
 
 
 def _with_zeros(columns: Mapping[str, Array], new: Mapping[str, Sequence[str]]) -> Mapping[str, Array]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
 
 from models.online.compiling import compiled
 
@@ -14,11 +16,14 @@ FIELDS: Final[list[Any]] = [
     ("moves", "f4"),  # share of samples that differ from the one before
     ("still", "f4"),  # units without a change
     ("longest", "f4"),  # longest standstill, forgotten slowly
-    # each of rare bursts and of frequent ones
-    ("bursts", "f4", (2,)),  # bursts so far
-    ("bursting", "f4", (2,)),  # 1 during one
-    ("away", "f4", (2,)),  # units since the last
-    ("longest_away", "f4", (2,)),  # longest time between two
+    ("bursts", "f4"),  # bursts so far
+    ("bursting", "f4"),  # 1 during one
+    ("away", "f4"),  # units since the last
+    ("longest_away", "f4"),  # longest time between two
+    ("frequent_bursts", "f4"),  # the same of frequent ones
+    ("frequent_bursting", "f4"),
+    ("frequent_away", "f4"),
+    ("frequent_longest", "f4"),
 ]
 
 _MOVES_UNITS: Final = 300.0
@@ -47,6 +52,15 @@ def standstill(row: Any, tuning: Tuning, value: float, elapsed: float) -> float:
     return float(row.still / (tuning.still_units + tuning.still_times * row.longest))
 
 
+class Bursts(NamedTuple):
+    """Bursts so far, 1 during one, units since the last, and the longest time between two."""
+
+    seen: float
+    during: float
+    away: float
+    longest: float
+
+
 @compiled
 def absence(row: Any, tuning: Tuning, distance: float, off: float, elapsed: float) -> float:
     """Update and give the time without a burst as a part of what this series may do; 0 where bursts were few.
@@ -54,23 +68,36 @@ def absence(row: Any, tuning: Tuning, distance: float, off: float, elapsed: floa
     Rare bursts are far off in the scale of magnitude, `distance`. Where a fifth of the time is bursts, that scale has
     grown with them: so frequent ones are told by `off`, mean deviations from a level that follows within days.
     """
-    rare = _away(row, 0, abs(distance), tuning.burst, tuning.bursts, tuning, elapsed)
-    return max(rare, _away(row, 1, abs(off), tuning.frequent_burst, tuning.frequent_bursts, tuning, elapsed))
+    rare = _bursts(row.bursts, row.bursting, row.away, row.longest_away)
+    rare = _followed(rare, abs(distance), tuning.burst, elapsed)
+    row.bursts, row.bursting, row.away, row.longest_away = rare.seen, rare.during, rare.away, rare.longest
+    many = _bursts(row.frequent_bursts, row.frequent_bursting, row.frequent_away, row.frequent_longest)
+    many = _followed(many, abs(off), tuning.frequent_burst, elapsed)
+    row.frequent_bursts, row.frequent_bursting = many.seen, many.during
+    row.frequent_away, row.frequent_longest = many.away, many.longest
+    return max(_part(rare, tuning.bursts, tuning), _part(many, tuning.frequent_bursts, tuning))
 
 
 @compiled
-def _away(row: Any, kind: int, far: float, burst: float, enough: float, tuning: Tuning, elapsed: float) -> float:
-    row.away[kind] += elapsed
+def _bursts(seen: float, during: float, away: float, longest: float) -> Bursts:
+    """Bring what a row holds in single precision to one type."""
+    return Bursts(np.float64(seen), np.float64(during), np.float64(away), np.float64(longest))
+
+
+@compiled
+def _followed(bursts: Bursts, far: float, burst: float, elapsed: float) -> Bursts:
+    away = bursts.away + elapsed
     if far > burst:
-        if row.bursting[kind] == 0.0:
-            if row.bursts[kind] > 0.0:
-                row.longest_away[kind] = max(row.longest_away[kind], row.away[kind])
-            row.bursts[kind] += 1.0
-        row.bursting[kind] = 1.0
-        row.away[kind] = 0.0
-    elif far < _OVER * burst:
-        row.bursting[kind] = 0.0
-    if row.bursts[kind] < enough:
+        if bursts.during > 0.0:
+            return Bursts(bursts.seen, 1.0, 0.0, bursts.longest)
+        longest = max(bursts.longest, away) if bursts.seen > 0.0 else bursts.longest
+        return Bursts(bursts.seen + 1.0, 1.0, 0.0, longest)
+    return Bursts(bursts.seen, bursts.during if far >= _OVER * burst else 0.0, away, bursts.longest)
+
+
+@compiled
+def _part(bursts: Bursts, enough: float, tuning: Tuning) -> float:
+    if bursts.seen < enough:
         return 0.0
-    part = row.away[kind] / (_ALWAYS + tuning.away_times * row.longest_away[kind])
+    part = bursts.away / (_ALWAYS + tuning.away_times * bursts.longest)
     return float(part if part <= _ENDS else 0.0)
