@@ -20,6 +20,7 @@ from lab.prove import Pace, Proof, prove
 from lab.report import plot, summary, table
 from lab.system import Lab
 from pipeline.errors import FileError
+from pipeline.views.plots import require_plots
 
 lab = typer.Typer(
     help="A real system on this machine, broken on purpose: is the advice right, and does it help?",
@@ -70,20 +71,22 @@ def prove_faults(
     """
     named = faults or list(FAULTS)
     _known(named)
+    if plots is not None:
+        require_plots()
     if record is not None:
         record.mkdir(parents=True, exist_ok=True)
     pace = Pace(speed=speed, healthy_s=healthy, after_s=after)
     console = Console(stderr=True)
-    proofs = []
-    for number, name in enumerate(named, 1):
-        proofs.append(_prove(name, record, pace, console, f"{number}/{len(named)} "))
-        if results is not None:
-            with results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(proofs[-1])) + "\n")
-    Console().print(table(proofs))
-    Console().print(summary(proofs))
-    if plots is not None:
-        plot(plots, proofs)
+    proofs: list[Proof] = []
+    try:
+        for number, name in enumerate(named, 1):
+            proofs.append(_prove(name, record, pace, console, f"{number}/{len(named)} "))
+            if results is not None:
+                with results.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(proofs[-1])) + "\n")
+    finally:  # a fault that breaks the lab itself, or Ctrl-C, takes nothing from those before it
+        if proofs:
+            _show(proofs, plots)
     if not all(proof.right for proof in proofs if proof.skipped is None):
         raise typer.Exit(1)
 
@@ -99,6 +102,10 @@ def show_results(
         proofs = list({one.fault: one for one in (Proof(**json.loads(line)) for line in lines)}.values())
     except (OSError, ValueError, TypeError) as error:
         raise FileError(f"{results} is not what `duri lab prove --results` writes: {error}") from error
+    _show(proofs, plots)
+
+
+def _show(proofs: list[Proof], plots: Path | None) -> None:
     Console().print(table(proofs))
     Console().print(summary(proofs))
     if plots is not None:

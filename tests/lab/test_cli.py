@@ -1,0 +1,48 @@
+"""`duri lab prove` keeps what it has, whatever comes next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+import lab.cli
+from lab.backends import LabError
+from lab.prove import Proof
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_lab_that_breaks_takes_nothing_from_the_faults_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The table and the results have the first of two faults, and the error is not hidden."""
+
+    async def breaks_at_the_second(fault: Any, *_: object) -> Proof:
+        if fault.name != "pool-too-small":
+            raise LabError("no PostgreSQL")
+        return Proof(fault.name, finding="APP_POOL_EXHAUSTED", right=True, in_top_3=True)
+
+    monkeypatch.setattr(lab.cli, "prove", breaks_at_the_second)
+    results = tmp_path / "results.jsonl"
+    done = CliRunner().invoke(lab.cli.lab, ["prove", "pool-too-small", "healthy", "--results", str(results)])
+    assert isinstance(done.exception, LabError)
+    assert "first choice right: 1 of 1" in done.output
+    assert len(results.read_text().splitlines()) == 1
+
+
+def test_plots_that_cannot_be_drawn_are_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after the half hour that the faults take."""
+
+    def missing() -> None:
+        raise LabError("no matplotlib")
+
+    async def runs(*_: object) -> Proof:
+        pytest.fail("a fault was run")
+
+    monkeypatch.setattr(lab.cli, "require_plots", missing)
+    monkeypatch.setattr(lab.cli, "prove", runs)
+    done = CliRunner().invoke(lab.cli.lab, ["prove", "healthy", "--plots", "page.png"])
+    assert isinstance(done.exception, LabError)
