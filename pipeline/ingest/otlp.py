@@ -33,7 +33,7 @@ from pipeline.ingest.rows import Rows
 from pipeline.series import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import TypeAlias
 
     from pipeline.ingest.limits import Limits
@@ -164,13 +164,17 @@ def scope_labels(scope: Any, limits: Limits) -> dict[str, str]:
 def labels_of(attributes: Sequence[Any], limits: Limits) -> dict[str, str]:
     """Attributes as texts; lists and maps as JSON, bytes as base64, an empty value as the empty text.
 
-    Raises DecodeError (reason `labels`) where one comes twice.
+    Raises DecodeError (reason `labels`) where one comes twice, in a map inside as well.
     """
     labels = {one.key: _text(one.value, limits) for one in attributes}
-    if len(labels) < len(attributes):
-        (name, _), *_ = Counter(one.key for one in attributes).most_common(1)
-        raise comes_twice(name)
+    _check_all_differ(labels, attributes)
     return labels
+
+
+def _check_all_differ(by_key: Mapping[str, Any], pairs: Sequence[Any]) -> None:
+    if len(by_key) < len(pairs):
+        (name, _), *_ = Counter(one.key for one in pairs).most_common(1)
+        raise comes_twice(name)
 
 
 def _text(value: Any, limits: Limits) -> str:
@@ -192,7 +196,9 @@ def _plain(value: Any, which: str | None, limits: Limits, depth: int) -> Any:
     if which == "array_value":
         return [_plain(one, one.WhichOneof("value"), limits, depth + 1) for one in held.values]
     if which == "kvlist_value":
-        return {one.key: _plain(one.value, one.value.WhichOneof("value"), limits, depth + 1) for one in held.values}
+        pairs = {one.key: _plain(one.value, one.value.WhichOneof("value"), limits, depth + 1) for one in held.values}
+        _check_all_differ(pairs, held.values)
+        return pairs
     return base64.b64encode(held).decode() if isinstance(held, bytes) else held
 
 

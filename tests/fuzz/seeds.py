@@ -47,6 +47,7 @@ def _otlp() -> list[dict[str, Any]]:
     """A request for each kind of metric."""
     point, gauge, total = test_otlp.point, test_otlp.gauge, test_otlp.total
     attributes = [{"key": "code", "value": {"intValue": "200"}}]
+    mapped = [{"key": "map", "value": {"kvlistValue": {"values": attributes}}}]
     cumulative = {"aggregationTemporality": 2}
     buckets = {"count": "9", "sum": 3.5, "bucketCounts": ["7", "2"], "explicitBounds": [0.5]}
     scaled = {
@@ -62,7 +63,7 @@ def _otlp() -> list[dict[str, Any]]:
         test_otlp.request(metric)
         for metric in (
             gauge(point(asDouble=1.5, attributes=attributes), unit="ms"),
-            total(point(asInt="7"), temporality=1),
+            total(point(asInt="7", attributes=mapped), temporality=1),
             {"name": "h", "histogram": {"dataPoints": [point(**buckets)], **cumulative}},
             {"name": "e", "exponentialHistogram": {"dataPoints": [point(**scaled)], **cumulative}},
             {"name": "f", "exponentialHistogram": {"dataPoints": [point(**far)], "aggregationTemporality": 1}},

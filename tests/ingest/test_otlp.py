@@ -249,12 +249,16 @@ def test_attributes_of_any_type_are_texts(value: dict[str, Any], text: str) -> N
 
 
 TWICE = [{"key": "x", "value": {"stringValue": value}} for value in "ab"]
+MAPPED = [{"key": "map", "value": {"kvlistValue": {"values": TWICE}}}]
+LISTED = [{"key": "list", "value": {"arrayValue": {"values": [{"kvlistValue": {"values": MAPPED}}]}}}]
 BAD_POINTS = [
     ("no time", {"asInt": "1"}, "timestamp"),
     ("far future", point(asInt="1") | {"timeUnixNano": str((START + 2 * 3_600_000) * NS)}, "future"),
     ("far past", point(asInt="1") | {"timeUnixNano": str((START - 16_000 * 86_400_000) * NS)}, "past"),
     ("no value", point(), "fields"),
     ("an attribute twice", point(asInt="1", attributes=TWICE), "labels"),
+    ("a map's key twice", point(asInt="1", attributes=MAPPED), "labels"),
+    ("a key twice deep inside", point(asInt="1", attributes=LISTED), "labels"),
     ("too long labels", point(asInt="1", attributes=[{"key": "x", "value": {"stringValue": "y" * 5000}}]), "labels"),
 ]
 
