@@ -16,6 +16,9 @@ from pipeline.sources.collecting import Reading
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_NO_DISKS = re.compile(r"/(dev|proc|run|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)")
+"""Mount points that node_exporter leaves out: containers and network namespaces mount what is counted elsewhere."""
+_ALWAYS_FULL = ("iso9660", "squashfs")
 _CPU_MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 _MEMORY = {
     "total": "MemTotal", "free": "MemFree", "available": "MemAvailable", "buffers": "Buffers", "active": "Active",
@@ -78,6 +81,8 @@ def _memory() -> Iterator[Reading]:
 
 def _filesystems() -> Iterator[Reading]:
     for partition in psutil.disk_partitions(all=False):
+        if partition.fstype in _ALWAYS_FULL or _NO_DISKS.match(partition.mountpoint):
+            continue
         try:
             status = os.statvfs(partition.mountpoint)
         except OSError:

@@ -1,4 +1,4 @@
-"""Containers by the runtime's API, from recorded answers behind a Unix socket (no engine can run here)."""
+"""Containers by the runtime's API: real engines' answers (tests/golden), cases of its reference (tests/data)."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 RECORDED = Path(__file__).parent.parent / "data" / "docker"
+GOLDEN = Path(__file__).parent.parent / "golden"
 
 
 def recorded(name: str) -> Any:
@@ -69,6 +70,35 @@ def runtime(folder: Path, answers: Mapping[str, Any]) -> Iterator[DockerApi]:
 
 def values(readings: Any) -> dict[tuple[str, ...], float]:
     return {(one.name, *one.labels.values()): one.value for one in readings}
+
+
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+def test_what_a_real_engine_says_is_what_the_kernel_counts(engine, tmp_path):
+    """Each container of a real engine: use between the kernel's figures before and after, its limits exactly."""
+    answers = json.loads((GOLDEN / f"{engine}-engine-api" / "answers.json").read_text())
+    kernel = json.loads((GOLDEN / f"{engine}-engine-api" / "kernel.json").read_text())
+    with runtime(tmp_path, answers) as api:
+        found = values(read_docker(api))
+    for service, counted in kernel.items():
+        before, after = counted["before"], counted["after"]
+        container = (service, f"shop-{service}-1")
+        for name, file, unit in (
+            ("container_cpu_usage_seconds_total", "cpuacct.usage", 1e-9),
+            ("container_memory_usage_bytes", "memory.usage_in_bytes", 1.0),
+            ("container_threads", "pids.current", 1.0),
+        ):
+            assert before[file] * unit <= found[name, *container] <= after[file] * unit + 1e-9, name
+        quota = before["cpu.cfs_quota_us"] * 100_000 / before["cpu.cfs_period_us"]
+        assert found["container_spec_cpu_quota", *container] == quota
+        assert found["container_spec_cpu_shares", *container] == before["cpu.shares"]
+        assert found["container_spec_memory_limit_bytes", *container] == before["memory.limit_in_bytes"]
+        assert found["container_start_time_seconds", *container] > 1.7e9
+        if engine == "docker":  # Podman 4.3 takes received for sent
+            received, packets, sent, _ = before["network"]["eth0"]
+            assert found["container_network_receive_bytes_total", *container, "eth0"] == received
+            assert found["container_network_receive_packets_total", *container, "eth0"] == packets
+            assert found["container_network_transmit_bytes_total", *container, "eth0"] == sent
+    assert {one[1] for one in found} == kernel.keys()
 
 
 def test_what_a_container_uses(tmp_path):

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -55,6 +56,24 @@ def test_memory_adds_up(machine):
     total = value(machine, "node_memory_MemTotal_bytes")
     assert total == psutil.virtual_memory().total
     assert 0 < value(machine, "node_memory_MemAvailable_bytes") < total
+
+
+def test_filesystems_are_those_of_node_exporter(monkeypatch):
+    """No mounts of containers and network namespaces, whose disk is counted already; no images that are always full."""
+    places = {
+        "/": "ext4",
+        "/data": "xfs",
+        "/run/netns": "ext4",
+        "/var/lib/docker/volumes/a": "ext4",
+        "/snap/core/1": "squashfs",
+        "/media/cd": "iso9660",
+        "/runs": "ext4",
+    }
+    mounted = [SimpleNamespace(device="/dev/vda", mountpoint=at, fstype=kind, opts="rw") for at, kind in places.items()]
+    monkeypatch.setattr(psutil, "disk_partitions", lambda **_: mounted)
+    monkeypatch.setattr(os, "statvfs", lambda _, real=os.statvfs: real("/"))
+    found = {one.labels["mountpoint"] for one in read_host() if one.name == "node_filesystem_size_bytes"}
+    assert found == {"/", "/data", "/runs"}
 
 
 def test_kinds_follow_the_names(machine):
