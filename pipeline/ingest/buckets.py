@@ -14,6 +14,7 @@ index of which is higher by one).
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -29,6 +30,8 @@ _FILLED_FROM: Final = -64
 _FILLED_TO: Final = 64
 """Exponents of 2 between which bounds are added: indexes go on to 2^31, and a point must not cost what it likes."""
 _COARSEST: Final = -10
+_REMEMBERED: Final = 4096
+"""Bounds that are kept once they are worked out: histograms share them."""
 _FINEST: Final = 2**8
 _TOLERANCE: Final = 1e-6
 """Of an exponent: bounds come as the shortest text that gives the float."""
@@ -52,9 +55,10 @@ class Exponential(NamedTuple):
     total: float
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def bound_text(bound: float) -> str:
-    """A bound as a label has it: `0.25`, `5`, `+Inf`."""
-    return "+Inf" if bound == math.inf else repr(float(bound)).removesuffix(".0")
+    """A bound as a label has it: `0.25`, `5`, `+Inf`; both zeros are `0`."""
+    return "+Inf" if bound == math.inf else repr(bound + 0.0).removesuffix(".0")
 
 
 def explicit(bounds: Sequence[float], counts: Sequence[float], total: float) -> Cumulative:
@@ -159,6 +163,7 @@ def _ascending(
         yield max(_bound(index, scale), zero), max(_bound(index + 1, scale), zero), positive[index]
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _bound(index: int, scale: int) -> float:
     """base^index; infinite or 0 beyond what a float holds."""
     try:

@@ -127,6 +127,15 @@ def test_histograms_become_cumulative_buckets() -> None:
     }
 
 
+@pytest.mark.parametrize("zeros", [(0.0, -0.0), (-0.0, 0.0)])
+def test_a_bound_of_either_zero_is_one_series(zeros: tuple[float, float]) -> None:
+    """Whatever sign it has, and whichever came first: labels must not depend on what was read before."""
+    for zero in zeros:
+        data = point(count="9", bucketCounts=["7", "2"], explicitBounds=[zero])
+        body = request({"name": "m", "histogram": {"dataPoints": [data], "aggregationTemporality": 2}})
+        assert rows(body)["m_bucket 0"] == ("bucket", 7.0)
+
+
 def test_delta_histograms_are_deltas() -> None:
     """What a delta histogram counts was added since its previous sample."""
     data = point(count="3", bucketCounts=["1", "2"], explicitBounds=[1])
