@@ -32,7 +32,8 @@ processors:
   - gomod: go.opentelemetry.io/collector/processor/batchprocessor {COLLECTOR_VERSION}
 """
 _TELEGRAF_TAGS = (
-    "custom,inputs.cpu,inputs.mem,inputs.net,inputs.disk,inputs.statsd,outputs.kafka,outputs.file,"
+    "custom,inputs.cpu,inputs.mem,inputs.net,inputs.disk,inputs.diskio,inputs.docker,inputs.postgresql,inputs.redis,"
+    "inputs.statsd,outputs.kafka,outputs.file,"
     "serializers.influx,serializers.json,serializers.prometheus,serializers.prometheusremotewrite"
 )
 
