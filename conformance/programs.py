@@ -84,9 +84,14 @@ def new_prometheus() -> Path:
 
 def prometheus() -> Path:
     """The Prometheus server of the system."""
-    found = shutil.which("prometheus")
+    return of_debian("prometheus")
+
+
+def of_debian(name: str) -> Path:
+    """A program of the system, of Debian's package of that name."""
+    found = shutil.which(name)
     if found is None:
-        raise MissingProgramError("there is no prometheus; on Debian and Ubuntu: apt-get install prometheus")
+        raise MissingProgramError(f"there is no {name}; on Debian and Ubuntu: apt-get install {name}")
     return Path(found)
 
 
