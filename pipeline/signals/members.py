@@ -30,6 +30,9 @@ _MEMBER = np.dtype(
     ]
 )
 
+_Entry = tuple[int, float, "Reading"]
+"""Service row, the bucket's upper bound, and how the series is read."""
+
 
 class Members:
     """The series of one term: slot, service row, and for histograms the bucket's upper bound.
@@ -40,15 +43,19 @@ class Members:
 
     def __init__(self, term: Term) -> None:
         self.term = term
-        self._entries: dict[int, tuple[int, float, Reading]] = {}
+        self._entries: dict[int, tuple[_Entry, ...]] = {}
         self._array: npt.NDArray[np.void] | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def add(self, slot: int, service: int, bound: float, reading: Reading) -> None:
-        """One more series, read so; `bound` is the bucket's upper bound (NaN where it is none)."""
-        self._entries[slot] = (service, bound, reading)
+        """One more series, read so; `bound` is the bucket's upper bound (NaN where it is none).
+
+        One that is read as several of the term's names counts as each.
+        """
+        others = (entry for entry in self._entries.get(slot, ()) if entry[2].series.name != reading.series.name)
+        self._entries[slot] = (*others, (service, bound, reading))
         self._array = None
 
     def remove(self, slots: set[int]) -> None:
@@ -61,7 +68,7 @@ class Members:
 
     def renumber(self, slots: Mapping[int, int]) -> None:
         """Series have other slots now: the new one by the old."""
-        self._entries = {slots[slot]: entry for slot, entry in self._entries.items()}
+        self._entries = {slots[slot]: entries for slot, entries in self._entries.items()}
         self._array = None
 
     def array(self) -> npt.NDArray[np.void]:
@@ -79,7 +86,8 @@ class Members:
                         reading.rank,
                         reading.is_rate,
                     )
-                    for slot, (service, bound, reading) in sorted(self._entries.items())
+                    for slot, entries in sorted(self._entries.items())
+                    for service, bound, reading in entries
                 ],
                 dtype=_MEMBER,
             )

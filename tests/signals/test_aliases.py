@@ -13,7 +13,9 @@ from pipeline.signals.definitions import load_definitions
 from pipeline.stage import Topic
 from tests.builders import START, samples
 from tests.detect.drive import detect_stage, records
-from tests.signals.spellings import ALL, Same, Sent, by, counter
+from tests.signals.spellings import ALL, Same, Sent, by, counter, gauge
+
+USED = {"db.client.connection.state": "used"}
 
 
 def series_of(sent: Sent, service: str) -> Series:
@@ -94,6 +96,13 @@ def test_two_spellings_at_once_count_once() -> None:
     requests = by("status", "http_requests_total", {"200": 97.0, "503": 3.0})
     both = read({"a": [*requests, counter("http.server.request.duration_count", 55.0)]})
     assert both["a"]["http.rps"] == pytest.approx(100.0)
+
+
+def test_a_pool_that_tells_its_most_has_no_overflow() -> None:
+    """SQLAlchemy's size and overflow are two settings; who tells one limit has the whole of it as size."""
+    known = read({"a": [gauge("db.client.connection.max", 10.0), gauge("db.client.connection.count", 9.0, USED)]})["a"]
+    assert (known["app.pool_size"], known["app.max_overflow"]) == (10.0, 0.0)
+    assert known["app.pool.utilisation"] == pytest.approx(0.9)
 
 
 def test_units_that_the_producer_says_win() -> None:
