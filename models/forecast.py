@@ -7,8 +7,9 @@ takes two such errors each way.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import numba
 import numpy as np
 
 if TYPE_CHECKING:
@@ -29,26 +30,40 @@ class Forecast(NamedTuple):
     latest_s: float
 
 
-def straight(values: Float64s, seconds: Float64s) -> tuple[Float64s, Float64s, Float64s]:
-    """Fit each column at once; float64[n, series] with NaN where unknown, float64[n] ascending.
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def straight(values: npt.NDArray[np.floating[Any]], seconds: Float64s) -> tuple[Float64s, Float64s, Float64s]:
+    """Fit each column at once; floats [n, series] with NaN where unknown, float64[n] ascending.
 
     Gives level at the last moment, slope per second, and R², float64[series] each; NaN with fewer than ten values.
     """
-    known = ~np.isnan(values)
-    count = known.sum(axis=0)
-    weight = np.where(count >= _LEAST, count, np.nan)
-    filled = np.where(known, values, 0.0)
-    at = (seconds - seconds[-1])[:, np.newaxis]
-    mean_at = np.where(known, at, 0.0).sum(axis=0) / weight
-    mean = filled.sum(axis=0) / weight
-    away = np.where(known, at - mean_at, 0.0)
-    moved = np.where(known, filled - mean, 0.0)
-    spread, total = (away**2).sum(axis=0), (moved**2).sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        slope = (away * moved).sum(axis=0) / spread
-        explained = np.where(total > 0, slope**2 * spread / total, 0.0)
-    level = mean - slope * mean_at
-    return level, np.where(np.isnan(weight), np.nan, slope), np.where(np.isnan(weight), np.nan, explained)
+    level, slope, explained = (
+        np.full(values.shape[1], np.nan),
+        np.full(values.shape[1], np.nan),
+        np.full(values.shape[1], np.nan),
+    )
+    for column in range(values.shape[1]):
+        count, at_sum, sum_ = 0, 0.0, 0.0
+        for row in range(len(seconds)):
+            value = values[row, column]
+            if not np.isnan(value):
+                count += 1
+                at_sum += seconds[row] - seconds[-1]
+                sum_ += value
+        if count < _LEAST:
+            continue
+        mean_at, mean = at_sum / count, sum_ / count
+        spread, total, both = 0.0, 0.0, 0.0
+        for row in range(len(seconds)):
+            value = values[row, column]
+            if not np.isnan(value):
+                away, moved = seconds[row] - seconds[-1] - mean_at, value - mean
+                spread += away * away
+                total += moved * moved
+                both += away * moved
+        slope[column] = both / spread
+        explained[column] = slope[column] ** 2 * spread / total if total > 0 else 0.0
+        level[column] = mean - slope[column] * mean_at
+    return level, slope, explained
 
 
 def time_to(values: Float64s, seconds: Float64s, limit: float) -> Forecast | None:

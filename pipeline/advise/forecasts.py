@@ -85,7 +85,7 @@ class Forecasts:
         values, seconds, services = self._history.matrix(signal)
         if len(seconds) < _LEAST_VALUES or not services:
             return
-        level, slope, explained = straight(values.astype(np.float64), seconds)
+        level, slope, explained = straight(values, seconds)
         rising = (level >= entry.least) & (level + slope * entry.horizon_s >= entry.limit) & (explained >= _STRAIGHT)
         for row in np.flatnonzero(rising).tolist():
             frame = frames.get(services[row])

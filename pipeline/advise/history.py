@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
+import numba
 import numpy as np
 
 from models.daily import DailyProfile
@@ -46,6 +47,7 @@ class History:
         self, signals: Sequence[str], frame_ms: int, slots: int, max_services: int, seasonal: Sequence[str] = ()
     ) -> None:
         self.signals = tuple(signals)
+        self._column = {name: column for column, name in enumerate(self.signals)}
         self._seasonal = {name: place for place, name in enumerate(seasonal)}
         self._seasonal_columns = np.array([self.signals.index(name) for name in seasonal], dtype=np.int64)
         self._daily = DailyProfile(len(seasonal), max(1, _DAYS * 3_600_000 // frame_ms))
@@ -65,17 +67,16 @@ class History:
         number = end_ms // self.frame_ms
         self._turn(number)
         page = self._pages[number % self.slots]
-        names = self.signals
+        columns = self._column
         healthy: list[int] = []
         for frame in frames:
             row = self._row(frame.service, number)
             if row >= len(page):
                 page = self._pages[number % self.slots]
-            signals = frame.signals
-            page[row] = [
-                np.nan if (signal := signals.get(name)) is None or signal.value is None else signal.value
-                for name in names
-            ]
+            page[row] = np.nan
+            for name, signal in frame.signals.items():
+                if signal.value is not None and (column := columns.get(name)) is not None:
+                    page[row, column] = signal.value
             self._seen[row] = number
             if not frame.anomalies:
                 healthy.append(row)
@@ -100,7 +101,9 @@ class History:
         """One signal of all services: float32[slots, services], seconds float64[slots], their names."""
         numbers = np.arange(self._newest - self.slots + 1, self._newest + 1, dtype=np.int64)
         names = sorted(self._rows, key=self._rows.__getitem__)
-        values: Float32s = self._pages[numbers % self.slots][:, : len(names), self.signals.index(signal)]
+        values: Float32s = np.ascontiguousarray(
+            self._pages[:, : len(names), self._column[signal]][numbers % self.slots]
+        )
         return values, numbers * self.frame_ms / 1000.0, names
 
     def seasonless(
@@ -126,9 +129,10 @@ class History:
         """The trend of these signals: over all that is kept or its last third, whichever is the straighter line."""
         values, ends = self._series(service)
         found = {}
+        seconds = ends / 1000.0
         for name in signals:
-            column = values[:, self.signals.index(name)]
-            fits = [_fit(ends[part], column[part]) for part in (slice(None), slice(-(len(column) // 3), None))]
+            column = np.ascontiguousarray(values[:, self._column[name]])
+            fits = [_fit(seconds[part], column[part]) for part in (slice(None), slice(-(len(column) // 3), None))]
             best = max((fit for fit in fits if fit), key=lambda fit: fit.steadiness, default=None)
             if best:
                 found[name] = best
@@ -239,15 +243,30 @@ class History:
         }
 
 
-def _fit(ends_ms: npt.NDArray[np.int64], values: Float64s) -> Trend | None:
-    kept = ~np.isnan(values)
-    if np.count_nonzero(kept) < MIN_POINTS:
-        return None
-    seconds = ends_ms[kept] / 1000.0
-    seconds -= seconds.mean()
-    moved = values[kept] - values[kept].mean()
-    total = float(moved @ moved)
-    slope = float(seconds @ moved) / float(seconds @ seconds)
+def _fit(seconds: Float64s, values: Float64s) -> Trend | None:
+    slope, steadiness = _line(seconds, values)
+    return None if np.isnan(slope) else Trend(slope, steadiness)
+
+
+@numba.njit(cache=True, nogil=True)
+def _line(seconds: Float64s, values: Float64s) -> tuple[float, float]:
+    """Slope and R² of the least-squares line; NaN where too few values are known."""
+    count, seconds_sum, values_sum = 0, 0.0, 0.0
+    for at in range(len(values)):
+        if not np.isnan(values[at]):
+            count += 1
+            seconds_sum += seconds[at] - seconds[0]
+            values_sum += values[at]
+    if count < MIN_POINTS:
+        return np.nan, np.nan
+    middle, mean = seconds_sum / count, values_sum / count
+    spread, total, both = 0.0, 0.0, 0.0
+    for at in range(len(values)):
+        if not np.isnan(values[at]):
+            away, moved = seconds[at] - seconds[0] - middle, values[at] - mean
+            spread += away * away
+            total += moved * moved
+            both += away * moved
     if total <= 0.0:
-        return Trend(0.0, 0.0)
-    return Trend(slope, min(1.0, slope * float(seconds @ moved) / total))
+        return 0.0, 0.0
+    return both / spread, min(1.0, both / spread * both / total)

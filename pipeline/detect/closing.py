@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pipeline.detect.registry import SeriesRegistry
     from pipeline.records import Anomaly
     from pipeline.signals.calls import CallRate
-    from pipeline.signals.table import FrameValues
+    from pipeline.signals.plan import FrameValues
     from pipeline.stage import Output
 
 

@@ -5,6 +5,7 @@ A test holds both to the same bytes.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
     from pipeline.signals.calls import CallRate
 
 _encoder = msgspec.json.Encoder()
+
+
+class _Entry(msgspec.Struct, gc=False):
+    """A signal in a frame; NaN becomes null in msgspec's JSON."""
+
+    value: float
+    expected: float
+    lower: float
+    upper: float
+    score: float
 
 
 class Source(NamedTuple):
@@ -90,8 +101,7 @@ class FrameWriter:
             headers=cloudevent_headers(Frame.event_type(), f"/detect/{source.partition}", identity, end),
         )
 
-    def _signal_entries(self, frame: ServiceFrame) -> dict[str, dict[str, float | None]]:
-        # NaN becomes null in msgspec's JSON.
+    def _signal_entries(self, frame: ServiceFrame) -> dict[str, _Entry]:
         columns = zip(
             self._signals,
             frame.value.tolist(),
@@ -102,7 +112,7 @@ class FrameWriter:
             strict=True,
         )
         return {
-            name: {"value": value, "expected": expected, "lower": lower, "upper": upper, "score": score}
+            name: _Entry(value, expected, lower, upper, score)
             for name, value, expected, lower, upper, score in columns
             if value == value or expected == expected  # noqa: PLR0124  a signal that the service has never had is left out
         }
@@ -128,6 +138,7 @@ def _open_entry(anomaly: Open) -> dict[str, object]:
     return entry | ({"contributions": shares} if shares else {})
 
 
+@functools.lru_cache(maxsize=64)  # all services of a frame have its times
 def iso(ms: int) -> str:
     """ISO 8601 in UTC, as pydantic writes it."""
     return from_ms(ms).isoformat().replace("+00:00", "Z")

@@ -6,7 +6,9 @@ import json
 import shutil
 from collections import Counter
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import msgspec
 
 from pipeline.errors import FileError
 from pipeline.stage import Topic
@@ -21,7 +23,7 @@ WRITTEN: Final = (Topic.ANOMALIES, Topic.INCIDENTS, Topic.RECOMMENDATIONS, Topic
 """The topics whose records a backtest writes. Dead letters hold other people's bytes, which are no lines."""
 
 
-class Written(NamedTuple):
+class Written(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
     """One record that a stage wrote: its topic's role, event time (ms), type (empty: not asked for) and bytes."""
 
     topic: str

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from pipeline.signals.aliases import Aliases
 from pipeline.signals.calls import CallRates
 from pipeline.signals.members import Members
+from pipeline.signals.plan import Derivation, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    import numpy as np
     import numpy.typing as npt
 
     from pipeline.series import Series
-    from pipeline.signals.definitions import Definitions, Signal, Term
-
-
-class FrameValues(NamedTuple):
-    """Values of one closed frame; rows are service rows, columns in the order of the definitions.
-
-    signals float64[services, signals], settings float64[services, settings]; NaN without data. `reported`
-    bool[services, signals] says whether any series behind a signal had a sample: a quantile of no requests is no
-    value, yet its series are there.
-    """
-
-    signals: npt.NDArray[np.float64]
-    settings: npt.NDArray[np.float64]
-    reported: npt.NDArray[np.bool_]
+    from pipeline.signals.definitions import Definitions, Term
+    from pipeline.signals.plan import FrameValues
 
 
 class SignalTable:
@@ -43,8 +29,11 @@ class SignalTable:
         self.calls = CallRates(definitions.calls)
         self._members: dict[str, Members] = {}
         self._by_name: dict[str, list[Members]] = {}
-        self._plan = [(signal, [self._of(term) for term in signal.terms()]) for signal in definitions.signals.values()]
-        self._settings_plan = [self._of(term) for term in definitions.settings.values()]
+        self._derivations = [
+            Derivation(signal, [self._of(term) for term in signal.terms()]) for signal in definitions.signals.values()
+        ]
+        self._settings_terms = [self._of(term) for term in definitions.settings.values()]
+        self._plan: Plan | None = None
 
     def _of(self, term: Term) -> Members:
         key = term.model_dump_json()
@@ -61,18 +50,21 @@ class SignalTable:
             for members in self._by_name.get(reading.series.name, ()):
                 if members.term.selects(reading.series):
                     members.add(slot, service, _upper_bound(reading.series), reading)
+                    self._plan = None
                     used = True
         return used
 
     def remove(self, slots: npt.NDArray[np.int32]) -> None:
         """These series are gone."""
         gone = set(slots.tolist())
+        self._plan = None
         self.calls.remove(gone)
         for members in self._members.values():
             members.remove(gone)
 
     def compact(self, keep: npt.NDArray[np.int32]) -> None:
         """The series in slot `keep[i]` has slot i now."""
+        self._plan = None
         slots = {old: new for new, old in enumerate(keep.tolist())}
         self.calls.renumber(slots)
         for members in self._members.values():
@@ -80,54 +72,9 @@ class SignalTable:
 
     def evaluate(self, rows: npt.NDArray[Any], services: int) -> FrameValues:
         """Signals and settings of the frame that the store's `rows` have collected, for `services` service rows."""
-        values = _Values(rows, services)
-        signals = np.full((services, len(self.signals)), np.nan)
-        reported = np.zeros(signals.shape, dtype=bool)
-        for column, (signal, members) in enumerate(self._plan):
-            # Most installations lack the series of most signals.
-            if any(map(len, members)):
-                signals[:, column] = _signal(signal, members, values)
-                reported[:, column] = members[0].reported(rows, services)
-        settings = np.full((services, len(self.settings)), np.nan)
-        for column, member in enumerate(self._settings_plan):
-            if len(member):
-                settings[:, column] = values.of(member)
-        return FrameValues(signals, settings, reported | ~np.isnan(signals))
-
-
-class _Values:
-    """Terms of one frame, each reduced once however many signals read it."""
-
-    def __init__(self, rows: npt.NDArray[Any], services: int) -> None:
-        self.rows = rows
-        self.services = services
-        self._known: dict[int, npt.NDArray[np.float64]] = {}
-
-    def of(self, members: Members) -> npt.NDArray[np.float64]:
-        known = self._known.get(id(members))
-        if known is None:
-            known = self._known[id(members)] = members.per_service(self.rows, self.services)
-        return known
-
-
-def _signal(signal: Signal, members: Sequence[Members], values: _Values) -> npt.NDArray[np.float64]:
-    if signal.quantile is not None:
-        return members[0].quantiles(values.rows, values.services, signal.quantile.q)
-    if signal.value is not None:
-        return _defaulted(values.of(members[0]), signal.value)
-    above, below = members
-    numerator, denominator = values.of(above), values.of(below)
-    # A default stands in for one half of a ratio, never for both: a service that has neither has no such signal.
-    nothing = np.isnan(numerator) & np.isnan(denominator)
-    numerator, denominator = _defaulted(numerator, above.term), _defaulted(denominator, below.term)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(denominator > 0, numerator / denominator, np.nan)
-    ratio[nothing] = np.nan
-    return 1.0 - ratio if signal.complement else ratio
-
-
-def _defaulted(values: npt.NDArray[np.float64], term: Term) -> npt.NDArray[np.float64]:
-    return values if term.default is None else np.where(np.isnan(values), term.default, values)
+        if self._plan is None:
+            self._plan = Plan(self._derivations, self._settings_terms)
+        return self._plan.evaluate(rows, services)
 
 
 def _upper_bound(series: Series) -> float:
