@@ -164,7 +164,7 @@ def _scorer(signals: Sequence[str], settings: MultivariateSettings, unit: float)
 
 def _without_repeats(slots: Int32s) -> list[tuple[int, int]]:
     """Cut a call so that no row comes twice in a part."""
-    if len(np.unique(slots)) == len(slots):
+    if (slots[1:] > slots[:-1]).all() or len(np.unique(slots)) == len(slots):
         return [(0, len(slots))]
     cuts: list[int] = [0]
     seen: set[int] = set()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.batch import SampleBatch, concatenate, decode_batch, encode_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -31,6 +33,28 @@ class Rows:
         batch = self.batch
         part = SampleBatch(batch.series[mask], batch.ts[mask], batch.value[mask], batch.labels.filter(mask))
         return Rows(part, self.offset[mask])
+
+    def by(self, frame: npt.NDArray[np.int64]) -> Iterator[tuple[int, Rows]]:
+        """The rows of each frame (int64[n]) in order, the earliest frame first."""
+        rows = self
+        if (frame[1:] < frame[:-1]).any():
+            order = np.argsort(frame, kind="stable")
+            rows, frame = self._take(order), frame[order]
+        cuts = [0, *(np.flatnonzero(frame[1:] != frame[:-1]) + 1).tolist(), len(frame)]
+        for begin, end in itertools.pairwise(cuts):
+            yield int(frame[begin]), rows.slice(begin, end)
+
+    def _take(self, order: npt.NDArray[np.int64]) -> Rows:
+        batch = self.batch
+        part = SampleBatch(batch.series[order], batch.ts[order], batch.value[order], batch.labels.take(pa.array(order)))
+        return Rows(part, self.offset[order])
+
+    def slice(self, begin: int, end: int) -> Rows:
+        """Rows `begin` to `end`; a view."""
+        batch = self.batch
+        labels = batch.labels.slice(begin, end - begin)
+        part = SampleBatch(batch.series[begin:end], batch.ts[begin:end], batch.value[begin:end], labels)
+        return Rows(part, self.offset[begin:end])
 
 
 def join(parts: Sequence[Rows]) -> Rows:
@@ -74,8 +98,9 @@ class Intake:
             return
         if not early.all():
             self._open.append(rows.pick(~early))
-        for start in np.unique(frame[early]).tolist():
-            part = rows.pick(frame == start)
+        if not early.all():
+            rows, frame = rows.pick(early), frame[early]
+        for start, part in rows.by(frame):
             self._waiting.setdefault(start, []).append(part)
             self.waiting_rows += len(part)
 

@@ -59,41 +59,22 @@ class RegressionRules:
     def judge(self, frame: ClosedFrame) -> Iterator[Flag]:
         """The rules that fire at the end of this frame."""
         place = (frame.start // self._frame_ms) % self._size
-        has = ~np.isnan(frame.values[:, self._column])
-        self._cells.take(*np.nonzero(has))
+        values = frame.values[:, self._column]
+        self._cells.take(*np.nonzero(~np.isnan(values)))
         self._state.grow(self._cells.slots)
-        table = self._cells.table()[: len(has)]
-        for number, (rule_id, rule) in enumerate(self._rules):
-            rows = np.flatnonzero(table[:, number] >= 0)
-            slots = table[rows, number]
-            self._state["ring"][slots, place] = np.nan_to_num(frame.values[rows, self._column[number]])
-            self._state["has"][slots, place] = has[rows, number]
-            now, then = self._means(number, slots, place)
-            firing = self._advance(rule, slots, frame, worse_share(rule, now, then))
-            for at, share in firing:
-                yield self._flag(number, rule_id, rule, int(rows[at]), int(slots[at]), share)
-
-    def _means(
-        self, number: int, slots: npt.NDArray[np.int32], place: int
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Means over the window now and over the same window `ago`; float64[slots] each."""
+        table = self._cells.table()[: len(values)]
         ring, has = self._state["ring"], self._state["has"]
-        window, ago = self._window[number], self._ago[number]
-        return _window_means(ring, has, slots, place, window), _window_means(ring, has, slots, place - ago, window)
-
-    def _advance(
-        self, rule: RegressionRule, slots: npt.NDArray[np.int32], frame: ClosedFrame, share: npt.NDArray[np.float64]
-    ) -> list[tuple[int, float]]:
-        """Move the rule on in these cells; those in which it fires (position, share)."""
-        since, firing = self._state["since"][slots], self._state["firing"][slots]
-        breach = share > rule.worse_by
-        since[breach & (since == 0)] = frame.start
-        over = np.where(firing, ~(share > rule.worse_by / 2), ~breach)
-        since[over] = 0
-        firing[over] = False
-        firing |= breach & (frame.end - since >= rule.hold_ms)
-        self._state["since"][slots], self._state["firing"][slots] = since, firing
-        return [(at, float(share[at])) for at in np.flatnonzero(firing).tolist()]
+        _remember(ring, has, table, values, place)
+        for number, (rule_id, rule) in enumerate(self._rules):
+            window, ago = self._window[number], self._ago[number]
+            slots = table[:, number]
+            now, then = (_window_means(ring, has, slots, newest, window) for newest in (place, place - ago))
+            share = worse_share(rule.sign, rule.floor, now, then)
+            firing = _advance(
+                self._state["since"], self._state["firing"], slots, share, frame.start, frame.end, _limits(rule)
+            )
+            for row in np.flatnonzero(firing).tolist():
+                yield self._flag(number, rule_id, rule, row, int(slots[row]), float(share[row]))
 
     def _flag(self, number: int, rule_id: str, rule: RegressionRule, row: int, slot: int, share: float) -> Flag:
         return Flag(
@@ -118,6 +99,28 @@ class RegressionRules:
         self._state.restore(part_of(state, "state"))
 
 
+def _limits(rule: RegressionRule) -> tuple[float, int]:
+    return rule.worse_by, rule.hold_ms
+
+
+@numba.njit(cache=True, nogil=True)
+def _remember(
+    ring: npt.NDArray[np.float32],
+    has: npt.NDArray[np.bool_],
+    table: npt.NDArray[np.int32],
+    values: npt.NDArray[np.float64],
+    place: int,
+) -> None:
+    """Put the values float64[rows, rules] into their slots' rings at this place."""
+    for row in range(table.shape[0]):
+        for number in range(table.shape[1]):
+            slot = table[row, number]
+            if slot >= 0:
+                known = not np.isnan(values[row, number])
+                has[slot, place] = known
+                ring[slot, place] = values[row, number] if known else 0.0
+
+
 @numba.njit(cache=True, nogil=True)
 def _window_means(
     ring: npt.NDArray[np.float32],
@@ -130,6 +133,8 @@ def _window_means(
     size = ring.shape[1]
     means = np.full(len(slots), np.nan)
     for at, slot in enumerate(slots):
+        if slot < 0:
+            continue
         total, count = 0.0, 0
         for back in range(window):
             place = (newest - back) % size
@@ -141,13 +146,46 @@ def _window_means(
     return means
 
 
+@numba.njit(cache=True, nogil=True)
 def worse_share(
-    rule: RegressionRule, now: npt.NDArray[np.float64], then: npt.NDArray[np.float64]
+    sign: int, floor: float, now: npt.NDArray[np.float64], then: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """By which share `now` is worse than `then`; 0 where the difference is below the floor, NaN without both."""
-    worse = rule.sign * (now - then)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(then > 0, worse / then, np.inf)
-    share = np.where(worse > rule.floor, share, 0.0)
-    result: npt.NDArray[np.float64] = np.where(np.isnan(now) | np.isnan(then), np.nan, share)
+    result = np.full(len(now), np.nan)
+    for at in range(len(now)):
+        if not (np.isnan(now[at]) or np.isnan(then[at])):
+            worse = sign * (now[at] - then[at])
+            if worse <= floor:
+                result[at] = 0.0
+            else:
+                result[at] = worse / then[at] if then[at] > 0 else np.inf
     return result
+
+
+@numba.njit(cache=True, nogil=True)
+def _advance(
+    since: npt.NDArray[np.int64],
+    firing: npt.NDArray[np.bool_],
+    slots: npt.NDArray[np.int32],
+    share: npt.NDArray[np.float64],
+    start: int,
+    end: int,
+    limits: tuple[float, int],
+) -> npt.NDArray[np.bool_]:
+    """Move a rule on over the frame [start, end) ms in these slots (-1: none); bool[n]: in which it fires now."""
+    worse_by, hold_ms = limits
+    fires = np.zeros(len(slots), dtype=np.bool_)
+    for at, slot in enumerate(slots):
+        if slot < 0:
+            continue
+        breach = share[at] > worse_by
+        if breach and since[slot] == 0:
+            since[slot] = start
+        holds = share[at] > worse_by / 2 if firing[slot] else breach
+        if not holds:
+            since[slot] = 0
+            firing[slot] = False
+        if breach and end - since[slot] >= hold_ms:
+            firing[slot] = True
+        fires[at] = firing[slot]
+    return fires

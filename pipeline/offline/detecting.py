@@ -165,7 +165,11 @@ class _Samples(NamedTuple):
     def message(self, begin: int, end: int) -> bytes:
         """Rows `begin` to `end` as one Arrow message for `duri.metrics`."""
         index = self.which[begin:end]
-        used, first = np.unique(index, return_index=True)
+        row = np.full(len(self.identity), -1, dtype=np.int64)
+        # Of several assignments to one place the last counts: the first row of a series, from behind.
+        row[index[::-1]] = np.arange(len(index))[::-1]
+        used = np.flatnonzero(row >= 0)
+        first = row[used]
         place = np.full(len(index), -1, dtype=np.int64)
         place[first] = used
         labels = self.canonical.take(pa.array(place, mask=place < 0))

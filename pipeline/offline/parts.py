@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pipeline.offline.dataset.manifest import Manifest
 
-SLICE_MS: Final = 600_000
+SLICE_MS: Final = 1_800_000
 """Event time that one message covers; as short as a producer's burst, as long as a poll is worth its while."""
 _CHUNK_ROWS: Final = 2_000_000
 """Samples of a group that are in memory at once."""
