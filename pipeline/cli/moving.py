@@ -2,9 +2,11 @@
 
 1 reach    the broker answers, else nothing is done
 2 catch up the last move, where its author was stopped before the workers heard of it, is told now
-3 check    the version may run (`pipeline.registry.admission`), else nothing is done
+3 check    what shows of the version without loading it, which takes seconds, is well (`pipeline.registry.admission`),
+           else nothing is done; where no worker is told, all of it is checked here
 4 move     the pointer, in the registry's log
-5 tell     the workers; what they refuse is undone in the log, and they are told that too
+5 tell     the workers; what they refuse is undone in the log, and they are told that too; where none has answered,
+           the rest of 3 is done here
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ModelError
-from pipeline.registry.admission import admit
+from pipeline.registry.admission import admit, examine
 from pipeline.registry.pointers import Move, PointerLog, control_record
 from pipeline.registry.report import ShadowReport
 from pipeline.runtime.model_control import Said, said_of, tell
@@ -75,9 +77,9 @@ class Mover:
         return Told(moves[-1], self._tell(moves[-1]), caught_up=True)
 
     def check(self, version: str) -> None:
-        """Raise ModelError where the version may not run."""
+        """Raise ModelError where the version may not run, as far as is known before workers have seen it."""
         # 3 check
-        admit(self.store, self.model, version, admission_terms(self._settings))
+        (admit if self._wait_s is None else examine)(self.store, self.model, version, admission_terms(self._settings))
 
     def make(self, move: Callable[[], Move], author: Author) -> Told:
         """Make the move, and tell it. Raises ModelError where workers refuse it; then it is undone."""
@@ -86,10 +88,29 @@ class Mover:
         # 5 tell
         heard = self._tell(made)
         if heard is not None and heard.refused:
-            undone = self.log.refuse(made, author.model_copy(update={"why": heard.refused[0].reason}))
-            self._tell(undone)
+            self._undo(made, author, heard.refused[0].reason)
             raise ModelError(f"{self.model}: move {made.number} is undone, the workers refuse it: {_first(heard)}")
+        if (
+            heard is not None
+            and heard.handed_out is None
+            and made.version in (made.pointers.live, made.pointers.shadow)
+        ):
+            self._check_alone(made, author)
         return Told(made, heard)
+
+    def _check_alone(self, made: Move, author: Author) -> None:
+        """No worker has said whether the version may run. Raises ModelError where it may not; then it is undone."""
+        if made.version is None:
+            return
+        try:
+            admit(self.store, self.model, made.version, admission_terms(self._settings))
+        except ModelError as error:
+            self._undo(made, author, str(error))
+            raise
+
+    def _undo(self, made: Move, author: Author, reason: str) -> None:
+        undone = self.log.refuse(made, author.model_copy(update={"why": reason}))
+        self._tell(undone)
 
     def _tell(self, move: Move) -> Heard | None:
         if self._wait_s is None:

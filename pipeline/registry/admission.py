@@ -42,9 +42,7 @@ class Terms:
 def admit(store: Store, name: str, version: str, terms: Terms) -> bytes:
     """The packed version. Raises ModelError that says why it may not run."""
     place = f"{store.location}: {name} {version}"
-    manifest = store.manifest(name, version)
-    _check_shape(place, manifest, terms)
-    model = store.model_bytes(name, version)
+    manifest, model = examine(store, name, version, terms)
     estimator = load(model, manifest, place)
     _check_scoring(place, estimator, len(manifest.features.names), terms.budget_ms)
     packed = pack(manifest, model)
@@ -53,6 +51,15 @@ def admit(store: Store, name: str, version: str, terms: Terms) -> bytes:
             f"{place}: is {len(packed):,} bytes, models.max_bytes allows {terms.max_bytes:,}; train a smaller one"
         )
     return packed
+
+
+def examine(store: Store, name: str, version: str, terms: Terms) -> tuple[ModelManifest, bytes]:
+    """Manifest and model file, of which all is well that shows without loading it (that takes seconds of imports).
+
+    Raises ModelError that says why it may not run.
+    """
+    _check_shape(f"{store.location}: {name} {version}", store.manifest(name, version), terms)
+    return store.whole(name, version)
 
 
 def signals_of(manifest: ModelManifest) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import io
 import json
 import platform
 import zipfile
+from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 LIBRARIES: Final = ("numpy", "scikit-learn", "scipy", "skops")
 """Whose versions decide whether a model file can be read."""
+_KEPT: Final = 8
+"""Models that stay in memory once they are loaded."""
 _SCHEMA: Final = "schema.json"
 _NO_TIME: Final = (1980, 1, 1, 0, 0, 0)
 ALLOWED: Final = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor", "sklearn.tree._tree.Tree")
@@ -49,19 +52,36 @@ def dump(estimator: Any) -> bytes:
 def load(data: bytes, manifest: ModelManifest, place: str, allowed: Collection[str] = ALLOWED) -> Any:
     """The estimator, once everything about it is as the manifest says. Raises ModelError that says what is not."""
     check(data, manifest, place, allowed)
-    from skops import io as skops  # noqa: PLC0415  see `warm`
     from skops.io.exceptions import UntrustedTypesFoundException  # noqa: PLC0415
 
     try:
-        return skops.loads(data, trusted=list(allowed))
+        return _loaded(data, tuple(allowed))
     except UntrustedTypesFoundException as error:
         raise ModelError(f"{place}: {error}; register a model of scikit-learn's own types") from error
     except Exception as error:  # skops and scikit-learn raise whatever a strange file makes them stumble over
         raise ModelError(f"{place}: cannot be loaded ({error!r}); train it again with these libraries") from error
 
 
+@lru_cache(maxsize=_KEPT)
+def _loaded(data: bytes, allowed: tuple[str, ...]) -> Any:
+    """Scoring changes no estimator: all partitions of a worker use the same."""
+    from skops import io as skops  # noqa: PLC0415  see `warm`
+
+    return skops.loads(data, trusted=list(allowed))
+
+
 def check(data: bytes, manifest: ModelManifest, place: str, allowed: Collection[str] = ALLOWED) -> None:
-    """Whether it may be loaded: size, hash, libraries and types. Raises ModelError."""
+    """Whether it may be loaded: it is whole, and of allowed types. Raises ModelError."""
+    check_whole(data, manifest, place)
+    foreign = _foreign(data, allowed)
+    if foreign:
+        raise ModelError(
+            f"{place}: holds {', '.join(foreign)}, types outside the allow-list; register a model of scikit-learn's own"
+        )
+
+
+def check_whole(data: bytes, manifest: ModelManifest, place: str) -> None:
+    """Whether it is what the manifest speaks of: size, hash and libraries. Raises ModelError. Needs no slow import."""
     if len(data) != manifest.size:
         raise ModelError(
             f"{place}: has {len(data)} bytes, its manifest says {manifest.size}: truncated; register it again"
@@ -71,11 +91,6 @@ def check(data: bytes, manifest: ModelManifest, place: str, allowed: Collection[
     other = _other_libraries(manifest.libraries)
     if other:
         raise ModelError(f"{place}: was trained with {other}; train it again, or install what it was trained with")
-    foreign = _foreign(data, allowed)
-    if foreign:
-        raise ModelError(
-            f"{place}: holds {', '.join(foreign)}, types outside the allow-list; register a model of scikit-learn's own"
-        )
 
 
 def libraries() -> dict[str, str]:

@@ -172,7 +172,7 @@ class PointerLog:
         objections: tuple[str, ...] = (),
     ) -> Move:
         if version is not None and version in (pointers.live, pointers.shadow):
-            self._must_be_whole(version)
+            self._store.whole(self._model, version)
         move = Move(
             number=number,
             model=self._model,
@@ -192,11 +192,6 @@ class PointerLog:
                 f"`duri models show {self._model}` and repeat the command"
             )
         return move
-
-    def _must_be_whole(self, version: str) -> None:
-        problem = self._store.verify(self._model, version)
-        if problem is not None:
-            raise ModelError(problem)
 
 
 def control_record(move: Move) -> ModelMove:

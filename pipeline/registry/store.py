@@ -19,7 +19,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ModelError
-from pipeline.registry.artefact import check, load
+from pipeline.registry.artefact import check, check_whole, load
 from pipeline.registry.manifest import ModelManifest, parse_manifest
 
 if TYPE_CHECKING:
@@ -100,6 +100,12 @@ class Store:
         """A version's estimator. Raises ModelError where it may not be loaded."""
         manifest = self.manifest(name, version)
         return load(self.model_bytes(name, version), manifest, f"{self.location}: {name} {version}")
+
+    def whole(self, name: str, version: str) -> tuple[ModelManifest, bytes]:
+        """A version's manifest and model file. Raises ModelError where one is missing or altered."""
+        manifest, model = self.manifest(name, version), self.model_bytes(name, version)
+        check_whole(model, manifest, f"{self.location}: {name} {version}")
+        return manifest, model
 
     def verify(self, name: str, version: str) -> str | None:
         """What is wrong with a version; None where nothing is."""

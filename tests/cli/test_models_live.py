@@ -87,6 +87,19 @@ def test_what_the_workers_refuse_is_undone(config: Path) -> None:
     assert "models.budget_ms" in moves[-1].why
 
 
+def test_what_nobody_answers_for_is_checked_by_the_command(config: Path) -> None:
+    """No worker runs: a model over the budget is refused all the same, and its move undone."""
+    sections = json.loads(config.read_text(encoding="utf-8"))
+    sections["models"]["budget_ms"] = 0.001
+    config.write_text(json.dumps(sections), encoding="utf-8")
+    store = Store(sections["models"]["registry"])
+    version = store.add(*detector())
+    done = models(config, "shadow", NAME, version, "--wait", "0")
+    assert done.returncode == 1
+    assert "models.budget_ms allows 0.001" in done.stderr
+    assert [move.action for move in PointerLog(store, NAME).moves()] == ["shadow", "refuse"]
+
+
 def tally(version: str, partition: int, hours: float, **counts: Any) -> ShadowTally:
     zero = {"both": 0, "only_shadow": 0, "only_live": 0, "neither": 0, "live_episodes": 0, "live_lone": 0}
     return ShadowTally(
