@@ -55,7 +55,9 @@ def backtest(  # noqa: PLR0913  each is an option of the command
     ] = None,
     backend: Annotated[Backend, typer.Option(help="Where a dataset's services run.")] = Backend.PROCESSES,
     jobs: Annotated[int | None, typer.Option(min=1, help="How many at once; left out, the processors.")] = None,
-    address: Annotated[str | None, typer.Option(help="Scheduler of Dask, like tcp://host:8786.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Scheduler of Dask, like tcp://host:8786, or head of Ray, like host:6379.")
+    ] = None,
     plots: Annotated[bool, typer.Option("--plots", help="With --against: draw comparison.png too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     config: Annotated[Path | None, typer.Option(help="Settings file.")] = None,

@@ -22,14 +22,15 @@ class Backend(enum.StrEnum):
     SERIAL = "serial"
     PROCESSES = "processes"
     DASK = "dask"
+    RAY = "ray"
 
 
-_NAMES = {Backend.SERIAL: "sequential", Backend.PROCESSES: "loky", Backend.DASK: "dask"}
+_NAMES = {Backend.SERIAL: "sequential", Backend.PROCESSES: "loky", Backend.DASK: "dask", Backend.RAY: "ray"}
 
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """Where to run, on how many at once (None: the machine's processors), and the address of Dask's scheduler."""
+    """Where to run, on how many at once (None: all processors), and the address of Dask's scheduler or Ray's head."""
 
     backend: Backend = Backend.PROCESSES
     jobs: int | None = None
@@ -44,32 +45,64 @@ class Workers:
 
     @contextmanager
     def parallel(self) -> Iterator[joblib.Parallel]:
-        """Joblib's Parallel whose results come in order, as a generator, while the caller does something else.
+        """Joblib's Parallel whose results come in order; as a generator, while the caller does something else.
 
-        Raises SettingsError where Dask is not installed or its scheduler does not answer.
+        Ray's gives them once all are there. Raises SettingsError where Dask or Ray is not installed or does not answer.
         """
+        return_as = "list" if self.backend is Backend.RAY else "generator"
         with (
-            _client(self),
+            _connected(self),
             joblib.parallel_config(backend=_NAMES[self.backend]),
-            joblib.Parallel(n_jobs=self.count, return_as="generator") as parallel,
+            joblib.Parallel(n_jobs=self.count, return_as=return_as) as parallel,
         ):
             yield parallel
 
 
 @contextmanager
-def _client(workers: Workers) -> Iterator[None]:
-    if workers.backend is not Backend.DASK:
+def _connected(workers: Workers) -> Iterator[None]:
+    if workers.backend is Backend.DASK:
+        with _dask(_address(workers, "distributed", "its scheduler", "tcp://scheduler:8786")):
+            yield
+    elif workers.backend is Backend.RAY:
+        with _ray(_address(workers, "ray", "its head", "head:6379")):
+            yield
+    else:
         yield
-        return
-    if find_spec("distributed") is None:
-        raise SettingsError("--backend dask: distributed is not installed; pip install 'duri-pipeline[dask]'")
+
+
+def _address(workers: Workers, package: str, what: str, example: str) -> str:
+    """Raises SettingsError where the package or the address is missing."""
+    option = f"--backend {workers.backend}"
+    if find_spec(package) is None:
+        raise SettingsError(f"{option}: {package} is not installed; pip install 'duri-pipeline[{workers.backend}]'")
     if workers.address is None:
-        raise SettingsError("--backend dask: name its scheduler with --address, like tcp://scheduler:8786")
+        raise SettingsError(f"{option}: name {what} with --address, like {example}")
+    return workers.address
+
+
+@contextmanager
+def _dask(address: str) -> Iterator[None]:
     from distributed import Client  # noqa: PLC0415  an extra
 
     try:
-        client = Client(workers.address, timeout="10s")  # type: ignore[no-untyped-call]
+        client = Client(address, timeout="10s")  # type: ignore[no-untyped-call]
     except OSError as error:
-        raise SettingsError(f"--address {workers.address}: no Dask scheduler answers ({error})") from error
+        raise SettingsError(f"--address {address}: no Dask scheduler answers ({error})") from error
     with client:
         yield
+
+
+@contextmanager
+def _ray(address: str) -> Iterator[None]:
+    import ray  # noqa: PLC0415  an extra
+    from ray.util.joblib import register_ray  # noqa: PLC0415
+
+    try:
+        ray.init(address, logging_level="ERROR", log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise SettingsError(f"--address {address}: no Ray cluster answers ({error})") from error
+    register_ray()
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -10,7 +10,7 @@ from distributed import LocalCluster
 
 from pipeline.configfile import shipped_config
 from pipeline.errors import FileError, SettingsError
-from pipeline.offline import Dataset, Workers, backtest
+from pipeline.offline import Dataset, Workers, backends, backtest
 from pipeline.offline import parts as division
 from pipeline.offline.backends import Backend
 from pipeline.offline.compare import Fired, match
@@ -91,6 +91,36 @@ def test_a_dask_cluster_gives_the_same_bytes(dataset: Dataset, serial: Path, tmp
     """Two worker processes of a Dask cluster write what one process writes."""
     backtest(dataset, load_settings(), tmp_path / "out", workers=Workers(Backend.DASK, 2, dask))
     assert files_of(tmp_path / "out") == files_of(serial)
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[str]:
+    """Address of a Ray cluster of two nodes with a worker process each."""
+    try:
+        from ray.cluster_utils import Cluster  # noqa: PLC0415
+    except ImportError:
+        pytest.skip("Ray is not installed: pip install -e '.[ray]'")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    yield cluster.address
+    cluster.shutdown()
+
+
+def test_a_ray_cluster_gives_the_same_bytes(dataset: Dataset, serial: Path, tmp_path: Path, ray: str) -> None:
+    """Worker processes on two nodes of a Ray cluster write what one process writes."""
+    backtest(dataset, load_settings(), tmp_path / "out", workers=Workers(Backend.RAY, 2, ray))
+    assert files_of(tmp_path / "out") == files_of(serial)
+
+
+def test_ray_without_a_cluster_is_an_error(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not installed, and no address: what to install, which option to give."""
+    monkeypatch.setattr(backends, "find_spec", lambda _: None)
+    with pytest.raises(SettingsError, match=r"ray is not installed; pip install 'duri-pipeline\[ray\]'"):
+        backtest(dataset, load_settings(), tmp_path / "out", workers=Workers(Backend.RAY))
+    monkeypatch.setattr(backends, "find_spec", lambda _: True)
+    with pytest.raises(SettingsError, match="name its head with --address"):
+        backtest(dataset, load_settings(), tmp_path / "out", workers=Workers(Backend.RAY))
+    assert not (tmp_path / "out").exists()
 
 
 def test_chunks_of_time_change_nothing(
