@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -98,7 +99,7 @@ def _ray(address: str) -> Iterator[None]:
     from ray.util.joblib import register_ray  # noqa: PLC0415
 
     try:
-        ray.init(address, logging_level="ERROR", log_to_driver=False)
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise SettingsError(f"--address {address}: no Ray cluster answers ({error})") from error
     register_ray()

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-@pytest.fixture
-def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    """Of a store in files: one in a database needs two more libraries."""
+@pytest.fixture(params=["files", "database"])
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> MlflowClient:
+    """Of a store in files, and of one in a database as MLflow's own server has it."""
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     try:
         from mlflow import MlflowClient  # noqa: PLC0415
@@ -30,7 +30,9 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
         if os.environ.get("CI"):
             raise
         pytest.skip("MLflow is not installed: pip install -e '.[mlflow]'")
-    uri = (tmp_path / "mlflow").as_uri()
+    # Without a server MLflow keeps what it is not told a place for in the working directory.
+    monkeypatch.chdir(tmp_path)
+    uri = (tmp_path / "mlflow").as_uri() if request.param == "files" else f"sqlite:///{tmp_path}/mlflow.db"
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 

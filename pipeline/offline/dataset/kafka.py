@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
     from pipeline.stage import InputRecord
 
-_COLLECTORS: Final[Mapping[Topic, type[SampleRows | FrameRows | RecordRows]]] = {
+COLLECTORS: Final[Mapping[Topic, type[SampleRows | FrameRows | RecordRows]]] = {
     Topic.SAMPLES: SampleRows,
     Topic.FRAMES: FrameRows,
     Topic.ANOMALIES: RecordRows,
@@ -103,7 +103,7 @@ async def _cluster(settings: Settings) -> AsyncIterator[tuple[AIOKafkaConsumer, 
     """A reader, and all partitions to read. Raises BrokerError where a topic is missing or Kafka fails."""
     async with ClusterAdmin(settings.kafka, wait_s=_WAIT_S) as admin:
         found = await admin.topics()
-    names = [settings.topics.name(topic) for topic in _COLLECTORS]
+    names = [settings.topics.name(topic) for topic in COLLECTORS]
     if missing := [name for name in names if name not in found]:
         raise BrokerError(
             f"{settings.kafka.bootstrap}: there is no topic {missing[0]}; check topics.prefix, "
@@ -148,7 +148,7 @@ class _Export:
         Partition by partition, and what is written together depends on the log alone, not on polls: so an export
         that was stopped and went on has the same files as one that was not.
         """
-        for topic, kind in _COLLECTORS.items():
+        for topic, kind in COLLECTORS.items():
             name = self._settings.topics.name(topic)
             collector = kind(self._writer.buckets)
             for place, reading in self._readings.items():

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from aiokafka import AIOKafkaProducer
 
+from examples.tutorial_data import store_outputs
 from pipeline.offline.dataset import kafka
-from pipeline.offline.dataset.columns import Window
 from pipeline.offline.dataset.staging import Request
-from pipeline.offline.dataset.writer import adding
 from pipeline.offline.flow import LocalFlow
 from pipeline.records import ChangeEvent, Feedback, MaintenanceWindow, cloudevent_headers, from_ms, to_ms
 from pipeline.runtime.admin import ClusterAdmin
@@ -20,7 +19,7 @@ from pipeline.runtime.topology import create_topics
 from pipeline.settings import Settings, load_settings
 from pipeline.sources.duri_faults import CacheEvicting
 from pipeline.sources.duri_system import DuriSystem, Plan
-from pipeline.stage import LogRecord, Output, Topic
+from pipeline.stage import Output, Topic
 from tests.offline.flows import changes, metrics
 
 if TYPE_CHECKING:
@@ -60,16 +59,7 @@ def export(past: Flowed, folder: Path, request: Request = ALL, **options: bool) 
 
 def store(folder: Path, past: Flowed) -> None:
     """The history as a dataset, without a Kafka between them."""
-    with adding(folder, ALL) as writer:
-        collectors = {topic: kind(writer.buckets) for topic, kind in kafka._COLLECTORS.items()}
-        for offset, output in enumerate(past.outputs):
-            record = LogRecord("", 0, offset, output.timestamp, output.key, output.value, output.headers)
-            collectors[output.topic].add(record, Window())
-        for collector in collectors.values():
-            for rows in collector.take():
-                writer.write(rows)
-        writer.checkpoint(complete=True)
-        writer.publish()
+    store_outputs(folder, past.outputs)
 
 
 def said(record: Feedback | MaintenanceWindow | ChangeEvent) -> Output:
