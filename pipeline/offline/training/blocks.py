@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     Bools = npt.NDArray[np.bool_]
 
 _SERVICES: Final = 16
-"""Services in memory at once: 16 with 40 signals and 30 days of minutes are half a gigabyte of features."""
+"""Services in memory at once …"""
+_VALUES: Final = 28_000_000
+"""… but no more than have so many values: 16 with 40 signals and 30 days of minutes."""
 
 
 class Learners(NamedTuple):
@@ -112,8 +114,9 @@ class Blocks:
 
     def read(self, learners: Learners | None = None) -> Iterator[Block]:
         """Block by block; with learners, also what they and the static rules say of what is judged."""
-        for at in range(0, len(self.services), _SERVICES):
-            services = self.services[at : at + _SERVICES]
+        together = self._together()
+        for at in range(0, len(self.services), together):
+            services = self.services[at : at + together]
             cube = self._dataset.cube(services, self.signals)
             rng = np.random.default_rng([self._seed, at])
             changed = inject(cube.value, self._injected, rng)
@@ -134,6 +137,11 @@ class Blocks:
                 bank=None if learners is None else _bank_alarms(cube, values, learners),
                 static=None if learners is None else _static_alarms(cube, values, learners),
             )
+
+    def _together(self) -> int:
+        """How many services make a block."""
+        values_of_one = self._dataset.manifest.rows(Table.FRAMES) // len(self.services)
+        return max(1, min(_SERVICES, _VALUES // max(values_of_one, 1)))
 
 
 def _maintenance(dataset: Dataset) -> list[tuple[int, int, set[str]]]:

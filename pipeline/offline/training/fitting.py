@@ -27,17 +27,23 @@ if TYPE_CHECKING:
 
 _FOLDS: Final = 3
 _FEWEST_ROWS: Final = 200
+_DRAWN: Final = 0
+"""Seed of which rows are drawn, where there are too many: the same for every training on the same data."""
 EPISODE_GAP: Final = 15
 """Alarms at most so many frames apart are one false alarm: a person is told once."""
 
 
 class Rows(NamedTuple):
-    """n rows, thinned evenly: frame int64[n], clean and dirty float64[n, features], injected bool[n]."""
+    """n rows: frame int64[n], clean and dirty float64[n, features], injected bool[n]."""
 
     frame: npt.NDArray[np.int64]
     clean: Floats
     dirty: Floats
     injected: npt.NDArray[np.bool_]
+
+    def pick(self, rows: npt.NDArray[np.int64]) -> Rows:
+        """These rows, in this order."""
+        return Rows(self.frame[rows], self.clean[rows], self.dirty[rows], self.injected[rows])
 
 
 class Fitted(NamedTuple):
@@ -49,22 +55,26 @@ class Fitted(NamedTuple):
 
 
 def collect(blocks: Blocks, span: Span, limit: int) -> Rows:
-    """Normal rows of the span, at most `limit`. Raises FileError where too few are left."""
-    parts = [_normal_rows(block, span) for block in blocks]
-    rows = Rows(
-        np.concatenate([part.frame for part in parts]),
-        np.concatenate([part.clean for part in parts]),
-        np.concatenate([part.dirty for part in parts]),
-        np.concatenate([part.injected for part in parts]),
-    )
-    if len(rows.frame) < _FEWEST_ROWS:
+    """Normal rows of the span in order of time, each as likely as any other where there are more than `limit`.
+
+    No more than those and a block are in memory. Raises FileError where too few are left.
+    """
+    rng = np.random.default_rng(_DRAWN)
+    kept: Rows | None = None
+    lots = np.zeros(0)
+    for block in blocks:
+        part = _normal_rows(block, span)
+        kept = part if kept is None else Rows(*(np.concatenate(pair) for pair in zip(kept, part, strict=True)))
+        lots = np.concatenate([lots, rng.random(len(part.frame))])
+        if len(lots) > limit:
+            drawn = np.sort(np.argpartition(lots, limit)[:limit])
+            kept, lots = kept.pick(drawn), lots[drawn]
+    if kept is None or len(lots) < _FEWEST_ROWS:
         raise FileError(
-            f"{span}: only {len(rows.frame)} frames of normal data are left after labelled trouble, maintenance "
+            f"{span}: only {len(lots)} frames of normal data are left after labelled trouble, maintenance "
             f"windows and warm-up; {_FEWEST_ROWS} are needed: export a longer range"
         )
-    order = np.argsort(rows.frame, kind="stable")
-    kept = order[np.unique(np.linspace(0, len(order) - 1, min(limit, len(order))).astype(np.int64))]
-    return Rows(rows.frame[kept], rows.clean[kept], rows.dirty[kept], rows.injected[kept])
+    return kept.pick(np.argsort(kept.frame, kind="stable"))
 
 
 def _normal_rows(block: Block, span: Span) -> Rows:

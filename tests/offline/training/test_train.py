@@ -11,6 +11,9 @@ from models.offline.scoring import abnormality
 from pipeline.configfile import shipped_config
 from pipeline.errors import FileError, SettingsError
 from pipeline.offline import Dataset, train
+from pipeline.offline.training import blocks as blocks_module
+from pipeline.offline.training.blocks import Blocks
+from pipeline.offline.training.fitting import collect
 from pipeline.offline.training.recipe import Recipe, load_recipe
 from pipeline.registry.store import Store
 from tests.builders import START
@@ -86,6 +89,23 @@ def test_the_registered_model_scores_frames_as_in_training(dataset: Dataset, sto
     score = abnormality(store.estimator("services", trained.version), features[:, 0])
     assert np.isnan(score[:60]).all()
     assert np.isfinite(score[60:]).all()
+
+
+def test_of_too_many_rows_as_many_are_drawn(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service at a time: no more than the limit, of every hour alike, in order of time, and the same again."""
+    monkeypatch.setattr(blocks_module, "_VALUES", len(SIGNALS) * FRAMES)
+    blocks = Blocks(dataset, SIGNALS, 0, 0)
+    assert [block.services for block in blocks] == [[service] for service in SERVICES]
+    everything = collect(blocks, dataset.span, 100_000)
+    drawn, again = (collect(blocks, dataset.span, 2000) for _ in range(2))
+    assert len(everything.frame) == 2 * (FRAMES - 60)
+    assert len(drawn.frame) == 2000
+    assert (np.diff(drawn.frame) >= 0).all()
+    assert np.array_equal(drawn.clean, again.clean)
+    hours = np.bincount((drawn.frame - 60) // 600, minlength=7)[:7]
+    assert hours.min() > 0.7 * hours.mean()
+    rows = {row.tobytes() for row in everything.clean}
+    assert all(row.tobytes() in rows for row in drawn.clean)
 
 
 def test_maintenance_windows_leave_nothing_to_learn_from(tmp_path: Path) -> None:
