@@ -80,7 +80,7 @@ def train(
     track_as_configured(settings, store, trained.manifest.name, trained.version)
     manifest = trained.manifest
     live = PointerLog(store, manifest.name).pointers().live
-    against = objections(manifest, store.manifest(manifest.name, live) if live else None, {})
+    against = objections(manifest, store.manifest(manifest.name, live) if live else None, {}, settings.models.margin)
     if as_json:
         plain = {"name": manifest.name, "version": trained.version, "card": trained.card, "metrics": manifest.metrics}
         typer.echo(json.dumps({**plain, "gate": list(against)}))
