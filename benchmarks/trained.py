@@ -27,7 +27,7 @@ ESTIMATORS = {
 
 def model(kind: str, signals: Sequence[str], seed: int = 0) -> tuple[ModelManifest, bytes]:
     """A version over these signals that hardly ever raises an alarm."""
-    rows = np.random.default_rng(seed).normal(size=(5_000, 2 * len(signals)))
+    rows = np.random.default_rng(seed).normal(scale=features.USUAL, size=(5_000, len(signals)))
     estimator = ESTIMATORS[kind](seed).fit(rows)
     data = artefact.dump(estimator)
     manifest = ModelManifest(

@@ -63,11 +63,11 @@ def signals_of(manifest: ModelManifest) -> tuple[str, ...]:
             f"{manifest.name} {manifest.version}: expects features of version {expected.version}, this program makes "
             f"version {features.VERSION}; train it again"
         )
-    signals = expected.names[: len(expected.names) // 2]
+    signals = features.signals_of(expected.names)
     if not signals or features.names_of(signals) != expected.names:
         raise ModelError(
-            f"{manifest.name} {manifest.version}: its features are not those that this program makes of signals, "
-            "or in another order; train it again"
+            f"{manifest.name} {manifest.version}: its features are not those that this program makes of signals; "
+            "train it again"
         )
     return signals
 
@@ -107,5 +107,7 @@ def _check_scoring(place: str, estimator: Any, width: int, budget_ms: float) -> 
 
 def probe(width: int, rows: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Ordinary features, float64[rows, width]: always the same."""
-    found: np.ndarray[Any, np.dtype[np.float64]] = np.random.default_rng(0).normal(size=(rows, width))
+    found: np.ndarray[Any, np.dtype[np.float64]] = np.random.default_rng(0).normal(
+        scale=features.USUAL, size=(rows, width)
+    )
     return found

@@ -58,7 +58,7 @@ def train(
         return train_ranker(dataset, recipe, store, seed, report)
     spans = split_of(dataset.span, recipe)
     seek = sought(dataset, spans["evaluate"], windows=windows)
-    blocks = Blocks(dataset, recipe.signals, recipe.injected * len(spans), seed, seek)
+    blocks = Blocks(dataset, recipe.signals, recipe.injected * len(spans), seed, seek, windows)
     schema = schema_of(blocks.signals)
     report(f"fitting on {spans['fit']}")
     rows = collect(blocks, spans["fit"], recipe.max_rows)

@@ -11,6 +11,7 @@ from models.offline.scoring import abnormality
 from pipeline.configfile import shipped_config
 from pipeline.errors import FileError, SettingsError
 from pipeline.offline import Dataset, train
+from pipeline.offline.dataset.labels import LabelledWindow
 from pipeline.offline.training.recipe import Recipe, load_recipe
 from pipeline.registry.store import Store
 from tests.builders import START
@@ -102,6 +103,14 @@ def test_maintenance_windows_leave_nothing_to_learn_from(tmp_path: Path) -> None
     with pytest.raises(FileError, match=r"only 0 frames of normal data are left .*export a longer range"):
         train(dataset, recipe(), Store(str(tmp_path / "registry")))
     assert Store(str(tmp_path / "registry")).names() == []
+
+
+def test_labelled_windows_leave_nothing_to_learn_from(dataset: Dataset, tmp_path: Path) -> None:
+    """Trouble that a file tells of is not normal in any part, wherever the evaluation looks for it."""
+    whole = (START, START + FRAMES * 60_000)
+    windows = [LabelledWindow(*whole, service, "", matters=True, source="file") for service in SERVICES]
+    with pytest.raises(FileError, match=r"only 0 frames of normal data are left"):
+        train(dataset, recipe(), Store(str(tmp_path / "registry")), windows=windows)
 
 
 def test_a_dataset_without_frames(tmp_path: Path) -> None:
