@@ -1,14 +1,16 @@
 """Whether bad models get past the gate, and good ones do: twenty deliberately bad detectors, ten good ones.
 
-bad    four each that give one score to everything, give no number for some rows, were fitted and calibrated on features
-       in another order, were fitted and calibrated on an incident, or learned from shuffled labels (a classifier of
-       injected anomalies in a detector's clothes)
+bad    four each that give one score to everything, give no number for some rows, were fitted and calibrated on
+       features in another order (in units of their own, as raw signals are: those that are scaled alike may be in any
+       features in another order (in units of their own, as raw signals are: those that are scaled alike may be in any
+       order and are nearly as good), were fitted and calibrated during an incident that lasts, or learned from shuffled
 good   the shipped recipes with five seeds each, fitted on another half of the rows
 
 The world is that of `benchmarks.coupled`: half of its trouble shows in several signals together only. Each candidate is
 fitted, calibrated and judged on what is labelled there by the code of `duri train`; what that refuses counts as
 refused. The gate is asked as if 48 hours in the shadow had gone without a false alarm, so nothing but the evaluation
-stands in a bad one's way; where nothing is live, and where a good model is.
+stands in a bad one's way; where nothing is live, and where a good model is: of the same recipe, as a model's name says
+(principal components for the bad ones).
 
     python -m benchmarks.safety SEED…      one world for each seed; 1 to 9 were used while this was developed
 """
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 
 DAYS = 20
 EACH = 4
+RECIPES = ("isolation_forest", "pca")
 BUDGET = 0.5
 SHADOW = {gate.SHADOW: 48.0, gate.SHADOW_FALSE_ALARMS: 0.0}
 
@@ -87,14 +90,29 @@ class Leaky(BaseEstimator):
         return np.asarray(score)
 
 
-class Reordered(BaseEstimator):
-    """What a script does that takes the columns in another order."""
+class Measured(BaseEstimator):
+    """What a script does that takes the columns in units of their own, and perhaps in another order."""
 
-    def __init__(self, inner: Any, order: np.ndarray) -> None:
-        self.inner, self.order = inner, order
+    def __init__(self, inner: Any, units: np.ndarray, order: np.ndarray) -> None:
+        self.inner, self.units, self.order = inner, units, order
 
     def score_samples(self, features: np.ndarray) -> np.ndarray:
-        return np.asarray(self.inner.score_samples(features[:, self.order]))
+        return np.asarray(self.inner.score_samples((features * self.units)[:, self.order]))
+
+
+class During(BaseEstimator):
+    """What a detector sees while an incident lasts."""
+
+    def __init__(self, inner: Any, incident: np.ndarray) -> None:
+        self.inner, self.incident = inner, incident
+
+    def score_samples(self, features: np.ndarray) -> np.ndarray:
+        return np.asarray(self.inner.score_samples(_swollen(features, self.incident)))
+
+
+def _swollen(features: np.ndarray, incident: np.ndarray) -> np.ndarray:
+    """Features while some signals, those with a number, stay apart and swing by so much more."""
+    return np.clip(features * (1 + incident) + incident * np.sign(features), -4.0, 4.0)
 
 
 class Classified(BaseEstimator):
@@ -116,13 +134,14 @@ def bad(world: World, rng: np.random.Generator) -> Iterator[tuple[str, Any, Any]
         leaky = Leaky(PCA(0.9).fit(rows.clean), int(rng.integers(2, 500)))
         yield "NaN", leaky, leaky
         model = PCA(0.9) if number % 2 else IsolationForest(random_state=number)
-        order = rng.permutation(rows.clean.shape[1])
-        model.fit(rows.clean[:, order])
-        yield "wrong feature order", Reordered(model, order), model
-        incident = rows.clean + np.where(rng.random(rows.clean.shape[1]) < 0.5, rng.uniform(2, 4), 0.0)
+        order, units = rng.permutation(rows.clean.shape[1]), 10 ** rng.uniform(-2, 2, rows.clean.shape[1])
+        usual = np.arange(len(order))
+        model.fit(rows.clean * units)
+        yield "wrong feature order", Measured(model, units, usual), Measured(model, units, order)
+        incident = np.where(rng.random(rows.clean.shape[1]) < 0.5, rng.uniform(2, 4), 0.0)
         model = PCA(0.9) if number % 2 else IsolationForest(random_state=number)
-        model.fit(incident * rng.uniform(2, 4))
-        yield "trained on an incident", model, model
+        model.fit(_swollen(rows.clean, incident))
+        yield "trained on an incident", During(model, incident), model
         shuffled = Classified(
             HistGradientBoostingClassifier(random_state=number).fit(rows.dirty, rng.permutation(rows.injected))
         )
@@ -132,7 +151,7 @@ def bad(world: World, rng: np.random.Generator) -> Iterator[tuple[str, Any, Any]
 def good(world: World) -> Iterator[tuple[str, Any, Any]]:
     """The shipped recipes with other seeds."""
     for seed in range(1, 6):
-        for name in ("isolation_forest", "pca"):
+        for name in RECIPES:
             estimator = fit(load_recipe(name, shipped_config()), _half(world.rows, seed), seed).estimator
             yield name, estimator, estimator
 
@@ -178,13 +197,13 @@ def world_of(seed: int, folder: Path) -> World:
     return World(made.within_range, blocks, spans, collect(blocks, spans["fit"], 20_000))
 
 
-def measured(world: World, other: Scorer | None) -> dict[str, Any]:
-    """All candidates beside this live model."""
+def measured(world: World, live: Mapping[str, Scorer]) -> dict[str, Any]:
+    """All candidates, each beside the live model of its recipe, where there is one."""
     refused, passed, why = Counter[str](), Counter[str](), Counter[str]()
     for kind, calibrated, candidate in bad(world, np.random.default_rng(7)):
-        refused[kind] += bool(judged(world, calibrated, candidate, other))
+        refused[kind] += bool(judged(world, calibrated, candidate, live.get("pca")))
     for kind, calibrated, candidate in good(world):
-        against = judged(world, calibrated, candidate, other)
+        against = judged(world, calibrated, candidate, live.get(kind))
         passed[kind] += not against
         why.update(f"{kind}: {reason}" for reason in against)
     return {
@@ -204,11 +223,13 @@ def main() -> None:
     for seed in parser.parse_args().seeds:
         with tempfile.TemporaryDirectory() as folder:
             world = world_of(seed, Path(folder) / "data")
-        estimator = fit(load_recipe("pca", shipped_config()), world.rows, 0).estimator
-        live = Scorer(estimator, calibrate(estimator, world.blocks, world.spans["calibrate"], BUDGET))
+        live = {}
+        for name in RECIPES:
+            estimator = fit(load_recipe(name, shipped_config()), world.rows, 0).estimator
+            live[name] = Scorer(estimator, calibrate(estimator, world.blocks, world.spans["calibrate"], BUDGET))
         figures[str(seed)] = {
             "within_range": round(world.within_range, 3),
-            "nothing live": measured(world, None),
+            "nothing live": measured(world, {}),
             "a good model live": measured(world, live),
         }
     report("safety", {"worlds": figures})

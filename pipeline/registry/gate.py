@@ -39,7 +39,9 @@ def objections(
 
     margin is the F1 by which it may be worse than the live one (`pipeline.settings.ModelSettings.margin`).
     """
-    return (*unfit(candidate, live, margin), *_shadow(candidate.metrics, shadow))
+    # A ranker raises nothing, and what it is worth is seen in answers, which come later: it has no time in the shadow.
+    beside = () if candidate.kind == "ranker" else _shadow(candidate.metrics, shadow)
+    return (*unfit(candidate, live, margin), *beside)
 
 
 def unfit(candidate: ModelManifest, live: ModelManifest | None, margin: float) -> tuple[str, ...]:

@@ -40,11 +40,12 @@ def test_features_are_finite_once_warm(seed: int) -> None:
     found = of_cube(values)
     assert np.isnan(found[:WARMUP]).all()
     assert np.isnan(found[150, 2]).all()
-    assert np.array_equal(np.isfinite(found[WARMUP + 5 :]).all(axis=2), np.isfinite(values[WARMUP + 5 :]).any(axis=2))
+    late = slice(WARMUP + 5, None)
+    assert np.array_equal(np.isfinite(found[late]).all(axis=2), np.isfinite(values[late]).any(axis=2))
 
 
 def test_what_moves_together_is_as_usual_until_it_does_not() -> None:
-    """Four signals follow one load by other powers. Half the load is nothing; one signal at half while the rest stay is.
+    """Four signals follow one load by other powers: half the load is nothing, one signal alone at half is.
 
     Each is within what it always does: only together they tell. Whichever it is, it is the one that is apart.
     """

@@ -15,6 +15,7 @@ from sklearn.model_selection import TimeSeriesSplit
 
 from models.offline.anomaly_features import AnomalyFacts, of_anomalies
 from models.offline.budget import most_alarms
+from models.offline.scoring import likelihood
 from pipeline.errors import FileError
 from pipeline.offline.dataset.tables import Table
 
@@ -126,8 +127,7 @@ def _precision(estimator: Any, known: Answered) -> float:
 
 def rank(estimator: Any, features: Floats) -> Floats:
     """How likely each anomaly matters, float64[n] for features float64[n, f]."""
-    found: Floats = estimator.predict_proba(features)[:, 1]
-    return found
+    return likelihood(estimator, features)
 
 
 def calibrate(estimator: Any, known: Answered, span: Span, budget: float) -> float:
