@@ -2,8 +2,9 @@
 
 bad    four each that give one score to everything, give no number for some rows, were fitted and calibrated on
        features in another order (in units of their own, as raw signals are: those that are scaled alike may be in any
-       features in another order (in units of their own, as raw signals are: those that are scaled alike may be in any
-       order and are nearly as good), were fitted and calibrated during an incident that lasts, or learned from shuffled
+       order and are nearly as good), were fitted and calibrated during an incident that lasts (on frames of the
+       world's own trouble alone), or learned from shuffled labels (a classifier of injected anomalies in a detector's
+       clothes)
 good   the shipped recipes with five seeds each, fitted on another half of the rows
 
 The world is that of `benchmarks.coupled`: half of its trouble shows in several signals together only. Each candidate is
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from pipeline.offline.training.blocks import Block
     from pipeline.offline.training.fitting import Rows
 
-DAYS = 20
+DAYS = 28
 EACH = 4
 RECIPES = ("isolation_forest", "pca")
 BUDGET = 0.5
@@ -60,9 +62,11 @@ class World(NamedTuple):
     """What all candidates have in common: blocks with the learners' verdicts, the parts of the time, rows to fit on.
 
     within_range: share of the values of trouble that shows in several signals only which lie in their signal's range.
+    incident: features of all frames that are labelled as trouble, float64[n, features].
     """
 
     within_range: float
+    incident: np.ndarray
     blocks: list[Block]
     spans: Mapping[str, Span]
     rows: Rows
@@ -100,21 +104,6 @@ class Measured(BaseEstimator):
         return np.asarray(self.inner.score_samples((features * self.units)[:, self.order]))
 
 
-class During(BaseEstimator):
-    """What a detector sees while an incident lasts."""
-
-    def __init__(self, inner: Any, incident: np.ndarray) -> None:
-        self.inner, self.incident = inner, incident
-
-    def score_samples(self, features: np.ndarray) -> np.ndarray:
-        return np.asarray(self.inner.score_samples(_swollen(features, self.incident)))
-
-
-def _swollen(features: np.ndarray, incident: np.ndarray) -> np.ndarray:
-    """Features while some signals, those with a number, stay apart and swing by so much more."""
-    return np.clip(features * (1 + incident) + incident * np.sign(features), -4.0, 4.0)
-
-
 class Classified(BaseEstimator):
     """A classifier of anomalies as a detector."""
 
@@ -126,7 +115,7 @@ class Classified(BaseEstimator):
 
 
 def bad(world: World, rng: np.random.Generator) -> Iterator[tuple[str, Any, Any]]:
-    """(kind, what it was calibrated as, what is judged)."""
+    """(kind, what is judged, what it was calibrated as or the features of what it was calibrated on)."""
     rows = world.rows
     for number in range(EACH):
         constant = Constant(rng.normal())
@@ -134,14 +123,12 @@ def bad(world: World, rng: np.random.Generator) -> Iterator[tuple[str, Any, Any]
         leaky = Leaky(PCA(0.9).fit(rows.clean), int(rng.integers(2, 500)))
         yield "NaN", leaky, leaky
         model = PCA(0.9) if number % 2 else IsolationForest(random_state=number)
-        order, units = rng.permutation(rows.clean.shape[1]), 10 ** rng.uniform(-2, 2, rows.clean.shape[1])
-        usual = np.arange(len(order))
+        usual, units = np.arange(rows.clean.shape[1]), 10 ** rng.uniform(-2, 2, rows.clean.shape[1])
         model.fit(rows.clean * units)
-        yield "wrong feature order", Measured(model, units, usual), Measured(model, units, order)
-        incident = np.where(rng.random(rows.clean.shape[1]) < 0.5, rng.uniform(2, 4), 0.0)
+        yield "wrong feature order", Measured(model, units, np.roll(usual, number + 1)), Measured(model, units, usual)
         model = PCA(0.9) if number % 2 else IsolationForest(random_state=number)
-        model.fit(_swollen(rows.clean, incident))
-        yield "trained on an incident", During(model, incident), model
+        incident = world.incident[rng.permutation(len(world.incident))[: len(world.incident) // 2]]
+        yield "trained on an incident", model.fit(incident), incident
         shuffled = Classified(
             HistGradientBoostingClassifier(random_state=number).fit(rows.dirty, rng.permutation(rows.injected))
         )
@@ -162,16 +149,26 @@ def _half(rows: Rows, seed: int) -> Rows:
     return type(rows)(*(column[kept] for column in rows))
 
 
-def judged(world: World, calibrated: Any, candidate: Any, live: Scorer | None) -> tuple[str, ...]:
+def judged(world: World, candidate: Any, calibrated: Any, live: Scorer | None) -> tuple[str, ...]:
     """What training or the gate has against it."""
+    blocks, scored = world.blocks, calibrated
+    if isinstance(calibrated, np.ndarray):
+        blocks, scored = [_lasting(block, calibrated) for block in blocks], candidate
     try:
-        threshold = calibrate(calibrated, world.blocks, world.spans["calibrate"], BUDGET)
+        threshold = calibrate(scored, blocks, world.spans["calibrate"], BUDGET)
     except DuriError as error:
         return (str(error),)
     scorers = {NEW: Scorer(candidate, threshold), **({} if live is None else {LIVE: live})}
     found = worth(world.blocks, world.spans["evaluate"], scorers, source=Source.WINDOWS, budget=BUDGET, seed=0)
     manifest = _manifest(found.metrics, threshold)
     return gate.objections(manifest, None if live is None else manifest, SHADOW, ModelSettings().margin)
+
+
+def _lasting(block: Block, incident: np.ndarray) -> Block:
+    """The block as if these features of an incident went on all the time, and nobody had said that they are one."""
+    frames, services = block.abnormal.shape
+    rows = np.resize(incident, (frames * services, incident.shape[1])).reshape(frames, services, -1)
+    return replace(block, clean=rows, abnormal=np.zeros_like(block.abnormal))
 
 
 def _manifest(metrics: dict[str, float], threshold: float) -> ModelManifest:
@@ -194,16 +191,18 @@ def world_of(seed: int, folder: Path) -> World:
     spans = split_of(made.dataset.span, recipe)
     seek = sought(made.dataset, spans["evaluate"], windows=made.windows)
     blocks = list(Blocks(made.dataset, (), recipe.injected * 3, 0, seek, made.windows).read(Learners()))
-    return World(made.within_range, blocks, spans, collect(blocks, spans["fit"], 20_000))
+    incident = np.concatenate([block.clean[block.trouble] for block in blocks])
+    incident = incident[np.isfinite(incident).all(axis=1)]
+    return World(made.within_range, incident, blocks, spans, collect(blocks, spans["fit"], 20_000))
 
 
 def measured(world: World, live: Mapping[str, Scorer]) -> dict[str, Any]:
     """All candidates, each beside the live model of its recipe, where there is one."""
     refused, passed, why = Counter[str](), Counter[str](), Counter[str]()
-    for kind, calibrated, candidate in bad(world, np.random.default_rng(7)):
-        refused[kind] += bool(judged(world, calibrated, candidate, live.get("pca")))
-    for kind, calibrated, candidate in good(world):
-        against = judged(world, calibrated, candidate, live.get(kind))
+    for kind, candidate, calibrated in bad(world, np.random.default_rng(7)):
+        refused[kind] += bool(judged(world, candidate, calibrated, live.get("pca")))
+    for kind, candidate, calibrated in good(world):
+        against = judged(world, candidate, calibrated, live.get(kind))
         passed[kind] += not against
         why.update(f"{kind}: {reason}" for reason in against)
     return {

@@ -169,6 +169,13 @@ def test_the_first_version_is_compared_with_no_model() -> None:
     assert objections(trained(2)[0], other, SHADOWED, MARGIN) == ("it is a detector, the live model is a band",)
 
 
+def test_a_ranker_needs_no_time_in_the_shadow() -> None:
+    """It raises nothing that could be counted there; what its answers said of it counts like that of any model."""
+    assert objections(trained(2, kind="ranker")[0], None, {}, MARGIN) == ()
+    [reason] = objections(trained(2, kind="ranker", metrics=GOOD | {"f1_over_none_low": -0.1})[0], None, {}, MARGIN)
+    assert "no better than no trained model" in reason
+
+
 def test_force_overrides_the_gate_and_is_recorded(store: Store) -> None:
     """Without a reason it does not; with one the log says what was overridden."""
     a, *_ = store.versions("services")

@@ -119,6 +119,11 @@ class Blocks:
     def __iter__(self) -> Iterator[Block]:
         return self.read()
 
+    def abnormal(self, cube: Cube) -> Bools:
+        """bool[t, s]: what is not to be learned from, as `Block.abnormal`."""
+        trouble = _marked(cube, [window for window in self._windows if window.matters])
+        return _and_after(trouble | _silenced(cube, self._maintenance), cube.step_ms)
+
     def read(self, learners: Learners | None = None) -> Iterator[Block]:
         """Block by block; with learners, also what they and the static rules say of what is judged."""
         for at in range(0, len(self.services), _SERVICES):
@@ -137,7 +142,7 @@ class Blocks:
                 dirty=dirty,
                 injected=changed.labels,
                 trouble=trouble,
-                abnormal=_and_after(trouble | _silenced(cube, self._maintenance), cube.step_ms),
+                abnormal=self.abnormal(cube),
                 judged=dirty if put_in else clean,
                 sought=self._seek.events(cube, changed.anomalies),
                 bank=None if learners is None else _bank_alarms(cube, values, learners),

@@ -29,10 +29,15 @@ class Kind(enum.StrEnum):
 
     DETECTOR = "detector"
     RANKER = "ranker"
+    BAND = "band"
 
 
-_NEEDS: Final = {Kind.DETECTOR: "score_samples", Kind.RANKER: "predict_proba"}
-_EXAMPLES: Final = {Kind.DETECTOR: "IsolationForest and PCA", Kind.RANKER: "HistGradientBoostingClassifier"}
+_NEEDS: Final = {Kind.DETECTOR: "score_samples", Kind.RANKER: "predict_proba", Kind.BAND: "predict"}
+_EXAMPLES: Final = {
+    Kind.DETECTOR: "IsolationForest and PCA",
+    Kind.RANKER: "HistGradientBoostingClassifier",
+    Kind.BAND: "HistGradientBoostingRegressor",
+}
 
 
 class Recipe(BaseModel):
