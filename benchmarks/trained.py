@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ESTIMATORS = {
-    "forest": lambda seed: IsolationForest(n_estimators=100, max_samples=512, random_state=seed),
+    "forest": lambda seed: IsolationForest(n_estimators=200, max_samples=512, random_state=seed),
     "pca": lambda _: PCA(n_components=0.9),
 }
 

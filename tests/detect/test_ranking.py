@@ -17,6 +17,7 @@ from models.offline.scoring import likelihood
 from pipeline.advise.facts import qualifying
 from pipeline.advise.frames import Frame, read
 from pipeline.detect.ranking import facts_of
+from pipeline.errors import ModelError
 from pipeline.offline.dataset.columns import Window
 from pipeline.offline.dataset.reading import Dataset
 from pipeline.offline.dataset.record_rows import RecordRows
@@ -25,7 +26,9 @@ from pipeline.offline.dataset.writer import adding
 from pipeline.offline.training.ranking import facts, first_records
 from pipeline.records import Anomaly, ModelMove, cloudevent_headers, to_ms
 from pipeline.registry import artefact, package
+from pipeline.registry.admission import Terms, admit
 from pipeline.registry.manifest import FeatureSchema, ModelManifest
+from pipeline.registry.store import Store
 from pipeline.stage import LogRecord, Topic
 from tests.builders import START
 from tests.detect.drive import Service, detect_stage, log, records
@@ -150,6 +153,16 @@ def test_without_a_ranker_nothing_is_said() -> None:
     ranked = [one for one in late if one.ranked]
     assert 0 < len(ranked) < len(early)
     assert all(one.ranked and one.ranked.probability == told[one.id] for one in ranked)
+
+
+def test_a_ranker_may_run(tmp_path: Path) -> None:
+    """It is handed out like a detector, but for one over other features than this program makes of anomalies."""
+    store, terms = Store(str(tmp_path)), Terms(signals=(), budget_ms=1000.0, max_bytes=1 << 20)
+    manifest, data = ranker()
+    assert package.unpack(admit(store, NAME, store.add(manifest, data), terms), "test")[0] == manifest
+    other = manifest.model_copy(update={"features": manifest.features.model_copy(update={"version": 9})})
+    with pytest.raises(ModelError, match="other features of anomalies than this program makes"):
+        admit(store, NAME, store.add(other, data), terms)
 
 
 def test_a_snapshot_changes_nothing() -> None:
