@@ -98,6 +98,22 @@ def test_injected_anomalies_are_where_the_labels_say() -> None:
     assert starts.tolist() == [9, 9, 9]
 
 
+def test_what_is_apart_stays_in_its_range() -> None:
+    """Its signals have values that they had at another time; spikes, shifts and trends of the same size leave it."""
+    rng = np.random.default_rng(7)
+    values = (5 + np.sin(np.arange(3000) / 90)[:, None, None] * rng.uniform(1, 3, 4)) + rng.normal(0, 0.1, (3000, 2, 4))
+    found = inject(values, 12, np.random.default_rng(2))
+    low, high = values.min(axis=0), values.max(axis=0)
+    outside = {}
+    for one in found.anomalies:
+        part, columns = found.values[one.first : one.after, one.service], list(one.signals)
+        beyond = (part < low[one.service]) | (part > high[one.service])
+        outside.setdefault(one.kind, []).append(beyond[:, columns].any())
+    assert {kind: len(each) for kind, each in outside.items()} == dict.fromkeys(("spike", "apart", "shift", "trend"), 6)
+    assert not any(outside["apart"])
+    assert all(any(outside[kind]) for kind in ("spike", "shift", "trend"))
+
+
 def test_the_interval_tells_better_from_equal() -> None:
     """Better in every block: the interval lies above 0. Equal: it is 0. By chance: it holds 0."""
     rng = np.random.default_rng(0)

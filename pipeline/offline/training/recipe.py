@@ -60,7 +60,7 @@ class Recipe(BaseModel):
     calibrate_share: Share = Field(default=0.2, description="Share after it, for the threshold; the rest evaluates")
     gap_s: Annotated[float, Field(ge=0, description="Between the parts: seconds that nobody uses")] = 3600.0
     false_alarm_budget: Annotated[float, Field(gt=0, description="False alarms per service and day")] = 0.5
-    injected: Annotated[int, Field(ge=3, le=1000, description="Anomalies put into each service to evaluate")] = 9
+    injected: Annotated[int, Field(ge=3, le=1000, description="Anomalies put into each service to evaluate")] = 12
     max_rows: Annotated[int, Field(ge=1000, description="Rows to fit on; more are thinned out evenly")] = 200_000
 
     def candidates(self, seed: int) -> Iterator[tuple[dict[str, Any], Any]]:
