@@ -156,13 +156,18 @@ class Features:
         factor = np.clip((said.sum(axis=1, keepdims=True) - said) / others, -CLIP, CLIP)
         return factor, learned
 
+    @staticmethod
+    def keeps(state: Mapping[str, object]) -> bool:
+        """Whether a snapshot is of this version of the features: else one begins anew."""
+        return set(state) == set(_STATE)
+
     def snapshot(self) -> dict[str, npt.NDArray[np.float64]]:
         """Copy of the whole state."""
         return {name: getattr(self, f"_{name}").copy() for name in _STATE}
 
     def restore(self, state: Mapping[str, npt.NDArray[np.float64]]) -> None:
         """Become what gave this snapshot. Raises ValueError where it does not fit."""
-        if set(state) != set(_STATE) or state["mean"].shape != self._shape:
+        if not self.keeps(state) or state["mean"].shape != self._shape:
             raise ValueError("the snapshot is of other services, signals or another version of the features")
         for name in _STATE:
             setattr(self, f"_{name}", np.array(state[name]))

@@ -294,7 +294,8 @@ class TrainedModels:
             signals = tuple(joined.split("/"))
             track = self._new_track(signals)
             track.features.grow(len(features["frames"]))
-            track.features.restore(features)  # type: ignore[arg-type]  # all of them are float64
+            if track.features.keeps(features):
+                track.features.restore(features)  # type: ignore[arg-type]  # all of them are float64
             self._tracks[signals] = track
         for model, kept in _grouped(part_of(state, "tallies")).items():
             if self._seating.models[model].shadow is not None:

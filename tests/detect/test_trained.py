@@ -287,6 +287,18 @@ def test_a_move_that_is_repeated_fills_what_is_missing() -> None:
     assert answer["accepted"]
 
 
+def test_a_snapshot_of_other_features_begins_cold() -> None:
+    """What an older program kept of its own features says nothing here; the partition goes on without it."""
+    before, after = detect_stage(), detect_stage()
+    before.step(numbered([pieces(model()), [told(move(1, live=model()))], hour(Service(), 0.2)]))
+    state = before.snapshot()
+    kept = {name: part for name, part in state.items() if not name.endswith(("|shared", "|driven"))}
+    assert len(kept) == len(state) - 2
+    after.restore(kept)
+    service = Service(start=START + 12 * FRAME_MS)
+    assert all("trained" not in one for one in frames(after.step(numbered([hour(service, 0.2)]))))
+
+
 def test_a_snapshot_from_before_there_were_models() -> None:
     """Restored as it was, without any."""
     before, after = detect_stage(), detect_stage()
