@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ESTIMATORS = {
-    "forest": lambda seed: IsolationForest(n_estimators=100, max_samples=512, random_state=seed),
+    "forest": lambda seed: IsolationForest(n_estimators=200, max_samples=512, random_state=seed),
     "pca": lambda _: PCA(n_components=0.9),
 }
 
 
 def model(kind: str, signals: Sequence[str], seed: int = 0) -> tuple[ModelManifest, bytes]:
     """A version over these signals that hardly ever raises an alarm."""
-    rows = np.random.default_rng(seed).normal(size=(5_000, 2 * len(signals)))
+    rows = np.random.default_rng(seed).normal(scale=features.USUAL, size=(5_000, len(signals)))
     estimator = ESTIMATORS[kind](seed).fit(rows)
     data = artefact.dump(estimator)
     manifest = ModelManifest(

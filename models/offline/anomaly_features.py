@@ -97,6 +97,20 @@ class AnomalyFeatures:
         others.append(one.at)
         return row
 
+    def snapshot(self) -> list[tuple[str, str, list[int]]]:
+        """Service, signal, and when they had one in the week before the newest; a copy."""
+        newest = max((times[-1] for times in self._same.values() if times), default=0)
+        kept = ((key, [at for at in times if at >= newest - _KEPT]) for key, times in sorted(self._same.items()))
+        return [(*key, times) for key, times in kept if times]
+
+    def restore(self, state: Iterable[tuple[str, str, list[int]]]) -> None:
+        """Become what gave this snapshot."""
+        self._same.clear()
+        self._service.clear()
+        for service, signal, times in state:
+            self._same[service, signal] = list(times)
+            self._service[service] = sorted([*self._service[service], *times])
+
 
 def of_anomalies(anomalies: Iterable[AnomalyFacts]) -> npt.NDArray[np.float64]:
     """Features float64[n, len(NAMES)] of anomalies in the order in which they open."""

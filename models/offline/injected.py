@@ -1,4 +1,9 @@
-"""Anomalies put into real signals, of stated kind and size: for evaluation where nobody has labelled anything."""
+"""Anomalies put into real signals, of stated kind and size: for evaluation where nobody has labelled anything.
+
+A spike, a shift and a trend leave the usual range of a signal. What is `apart` stays in it: for so long the signals
+take the values that they had at another time, while the rest of their service stays as it is. That shows in several
+signals together only.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +14,13 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-KINDS: Final = ("spike", "shift", "trend")
+KINDS: Final = ("spike", "apart", "shift", "trend")
 SIZES: Final = (2.0, 4.0, 8.0)
-"""In mean absolute deviations of the signal over the period."""
-_FRAMES: Final = {"spike": (1, 4), "shift": (15, 60), "trend": (30, 90)}
+"""In mean absolute deviations of the signal over the period; of what is apart, the other time is that of some tries
+which is nearest to so far away.
+"""
+_TRIES: Final = 20
+_FRAMES: Final = {"spike": (1, 4), "apart": (15, 60), "shift": (15, 60), "trend": (30, 90)}
 _SHARE_OF_SIGNALS: Final = 0.25
 
 
@@ -54,12 +62,28 @@ def inject(values: npt.NDArray[np.float64], per_service: int, rng: np.random.Gen
             begin = number * part + part // 2 + int(rng.integers(0, max(part // 2 - length, 1)))
             count = max(1, round(len(live) * _SHARE_OF_SIGNALS))
             signals = rng.choice(live, size=count, replace=False)
-            shape = np.linspace(0.2, 1.0, length) if kind == "trend" else np.ones(length)
-            sign = rng.choice((-1.0, 1.0), size=count)
-            changed[begin : begin + length, service, signals] += size * shape[:, None] * (scale[signals] * sign)
+            where = slice(begin, begin + length)
+            if kind == "apart":
+                changed[where, service, signals] = _another_time(values[:, service, signals], where, size, rng)
+            else:
+                shape = np.linspace(0.2, 1.0, length) if kind == "trend" else np.ones(length)
+                sign = rng.choice((-1.0, 1.0), size=count)
+                changed[where, service, signals] += size * shape[:, None] * (scale[signals] * sign)
             labels[begin : begin + length, service] = True
             anomalies.append(Anomaly(service, begin, begin + length, tuple(sorted(signals.tolist())), kind, size))
     return Injected(changed, labels, tuple(anomalies))
+
+
+def _another_time(
+    values: npt.NDArray[np.float64], here: slice, size: float, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Values float64[length, signals] of a time at which these signals are about `size` deviations from here."""
+    length, scale = here.stop - here.start, np.maximum(_deviations(values), 1e-12)
+    starts = rng.integers(0, max(len(values) - length, 1), size=_TRIES)
+    # Where there is no value there is no distance.
+    apart = [np.nan_to_num(np.abs(values[at : at + length] - values[here]) / scale) for at in starts.tolist()]
+    at = int(starts[np.argmin([abs(one.mean() - size) for one in apart])])
+    return values[at : at + length]
 
 
 def _deviations(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -29,6 +29,12 @@ def abnormality(estimator: Any, features: npt.NDArray[np.float64]) -> npt.NDArra
     return score
 
 
+def likelihood(classifier: Any, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """How likely each row is of the second class, float64[n]: that an anomaly matters, for a ranker."""
+    with _ONE_AT_A_TIME, _threads().limit(limits=1):
+        return np.asarray(classifier.predict_proba(rows)[:, 1], dtype=np.float64)
+
+
 def _scored(estimator: Any, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     # By name: to ask for the class would import scikit-learn, which takes a worker a second.
     if type(estimator).__name__ == "IsolationForest" and estimator.max_features == 1.0:

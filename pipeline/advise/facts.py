@@ -89,8 +89,8 @@ class Facts:
 
 
 def qualifying(anomalies: Iterable[OpenAnomaly]) -> list[OpenAnomaly]:
-    """Those that make an incident. Info alone never does: it is what is learned of a raw series."""
-    return [anomaly for anomaly in anomalies if anomaly.severity is not Severity.INFO]
+    """Those that make an incident. Info alone never does: it is what is learned of a raw series; nor what is quiet."""
+    return [anomaly for anomaly in anomalies if anomaly.severity is not Severity.INFO and not anomaly.quiet]
 
 
 def symptoms(anomalies: Iterable[OpenAnomaly]) -> tuple[bool, bool]:

@@ -44,6 +44,8 @@ class OpenAnomaly(msgspec.Struct):
     observed: float | None
     expected: float | None
     contributions: dict[str, float] = {}
+    quiet: bool = False
+    """A ranker says that it hardly matters to people."""
 
 
 class Source(msgspec.Struct, gc=False):

@@ -132,7 +132,7 @@ def gate(mover: Mover, version: str) -> tuple[str, ...]:
     live = mover.log.pointers().live
     candidate = mover.store.manifest(mover.model, version)
     current = mover.store.manifest(mover.model, live) if live else None
-    return objections(candidate, current, mover.shadow_metrics(version))
+    return objections(candidate, current, mover.shadow_metrics(version), mover.margin)
 
 
 def _move(

@@ -54,6 +54,11 @@ class Mover:
         # 1 reach
         self._said = Said() if wait_s is None else asyncio.run(said_of(settings, model))
 
+    @property
+    def margin(self) -> float:
+        """F1 by which a version may be worse than the live one."""
+        return self._settings.models.margin
+
     def shadow_report(self, version: str) -> ShadowReport | None:
         """What the version has done in the shadow; None where nothing is known of it."""
         tallies = self._said.of(version)

@@ -143,7 +143,8 @@ class _Run:
         if any(move.version == version for move in self._mover.log.moves()):
             reason = "no training since, and it has had its time in the shadow"
             return Result(Outcome.UNCHANGED, version, (reason,))
-        against = unfit(self._manifest(version), None if live is None else self._manifest(live))
+        current = None if live is None else self._manifest(live)
+        against = unfit(self._manifest(version), current, self._settings.models.margin)
         if against:
             return Result(Outcome.REFUSED, version, against)
         # 5 shadow

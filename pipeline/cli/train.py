@@ -14,7 +14,8 @@ from pipeline.offline.dataset.labels import read_windows
 from pipeline.offline.training.blocks import Learners
 from pipeline.offline.training.recipe import load_recipe
 from pipeline.offline.training.train import train as run_training
-from pipeline.registry.gate import objections
+from pipeline.offline.training.train_band import COVERAGE
+from pipeline.registry.gate import F1, objections
 from pipeline.registry.pointers import PointerLog
 from pipeline.registry.store import Store
 from pipeline.registry.tracking import track
@@ -80,11 +81,13 @@ def train(
     track_as_configured(settings, store, trained.manifest.name, trained.version)
     manifest = trained.manifest
     live = PointerLog(store, manifest.name).pointers().live
-    against = objections(manifest, store.manifest(manifest.name, live) if live else None, {})
+    against = objections(manifest, store.manifest(manifest.name, live) if live else None, {}, settings.models.margin)
     if as_json:
         plain = {"name": manifest.name, "version": trained.version, "card": trained.card, "metrics": manifest.metrics}
         typer.echo(json.dumps({**plain, "gate": list(against)}))
         return
-    typer.echo(f"{manifest.name} {trained.version}: F1 {manifest.metrics['f1']:.2f}; card: {trained.card}")
+    headline = next(name for name in (F1, COVERAGE) if name in manifest.metrics)
+    worth = f"{headline.replace('f1', 'F1')} {manifest.metrics[headline]:.2f}"
+    typer.echo(f"{manifest.name} {trained.version}: {worth}; card: {trained.card}")
     for reason in against:
         typer.echo(f"  the gate: {reason}")

@@ -24,7 +24,6 @@ from pipeline.detect.recent import RecentValues
 from pipeline.detect.regression import RegressionRules
 from pipeline.detect.static import StaticRules
 from pipeline.detect.together import BAR, SignalsTogether
-from pipeline.detect.trained import TrainedModels
 from pipeline.records import Detector, Provenance
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from pipeline.detect.configuration import DetectConfiguration
     from pipeline.detect.registry import SeriesRegistry
+    from pipeline.detect.trained import TrainedModels
     from pipeline.records import Anomaly
     from pipeline.signals.calls import CallRate
     from pipeline.signals.plan import FrameValues
@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 class FrameCloser:
     """Closes frames in order. Keeps the detectors' state by service row."""
 
-    def __init__(self, configuration: DetectConfiguration, registry: SeriesRegistry, anomalies: Anomalies) -> None:
+    def __init__(
+        self, configuration: DetectConfiguration, registry: SeriesRegistry, anomalies: Anomalies, trained: TrainedModels
+    ) -> None:
         definitions = configuration.definitions
         settings = configuration.settings
         signals = list(definitions.signals)
@@ -75,7 +77,7 @@ class FrameCloser:
             self._together = SignalsTogether(definitions.signals, self._learned, configuration.multivariate)
             self._parts["multivariate"] = self._together
         # Last: how a version in the shadow does is counted against what all others say.
-        self.trained = self._parts["trained"] = TrainedModels(definitions.signals, configuration.frame_ms)
+        self._trained = self._parts["trained"] = trained
 
     def close(self, start: int, end: int, source: Source) -> Iterator[Anomaly | Output]:
         """Close the frame [start, end) ms: anomalies' state changes, then a frame for each service."""
@@ -98,7 +100,7 @@ class FrameCloser:
         for part in self._parts.values():
             for flag in part.judge(frame):
                 flags.setdefault(flag.row, {}).setdefault(flag.column, []).append(flag)
-        self.trained.compare(end, lambda row: self._others_see(row, flags.get(row, {})))
+        self._trained.compare(end, lambda row: self._others_see(row, flags.get(row, {})))
         for service, row in services.by_name():
             yield from self._live(service, row, frame, flags.get(row, {}), source)
             # A service of raw series alone has a frame only while something is wrong with it.
@@ -174,7 +176,7 @@ class FrameCloser:
     def _oddness(self, row: int) -> float:
         """The highest score of what judges all signals together; NaN where nothing does."""
         together = float("nan") if self._together is None else float(self._together.score[row])
-        return float(np.fmax(together, self.trained.highest[row]))
+        return float(np.fmax(together, self._trained.highest[row]))
 
     def _about(self, row: int, column: int, end: int, source: Source) -> About:
         provenance = Provenance(topic=source.topic, partition=source.partition, offset=source.offset)
@@ -196,16 +198,16 @@ class FrameCloser:
             anomalies=self._anomalies.of(service),
             together=None if self._together is None else float(self._together.score[row]),
             calls=calls,
-            trained=self.trained.scores(row),
+            trained=self._trained.scores(row),
         )
 
     def statistics(self) -> dict[str, float]:
         """Trained models and their scores; models that failed, by error."""
-        failures = Counter(self.trained.failures)
+        failures = Counter(self._trained.failures)
         if self._together is not None:
             failures.update(self._together.failures)
         counts = {f'model_failures_total{{error="{error}"}}': float(count) for error, count in failures.items()}
-        return {**self.trained.statistics(), **counts}
+        return {**self._trained.statistics(), **counts}
 
     def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
         """Copy of the detectors' state."""

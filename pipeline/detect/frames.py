@@ -135,7 +135,7 @@ def _open_entry(anomaly: Open) -> dict[str, object]:
         "expected": or_none(anomaly.expected),
         "lead_s": anomaly.lead_s,
     }
-    return entry | ({"contributions": shares} if shares else {})
+    return entry | ({"contributions": shares} if shares else {}) | ({"quiet": True} if anomaly.quiet else {})
 
 
 @functools.lru_cache(maxsize=64)  # all services of a frame have its times

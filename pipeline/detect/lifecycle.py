@@ -21,12 +21,13 @@ from pipeline.records import (
     AnomalyState,
     ClosedBecause,
     Provenance,
+    Ranked,
     Severity,
     content_id,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pipeline.detect.frame import Flag
 
@@ -69,8 +70,15 @@ class LifecycleSettings:
 class Anomalies:
     """All open anomalies of one partition."""
 
-    def __init__(self, settings: LifecycleSettings, model_version: str) -> None:
+    def __init__(
+        self,
+        settings: LifecycleSettings,
+        model_version: str,
+        rank: Callable[[Anomaly], Ranked | None] = lambda _: None,
+    ) -> None:
+        """`rank` is asked once of each anomaly, with the record with which it opens."""
         self._settings = settings
+        self._rank = rank
         self._model_version = model_version
         self._open: dict[Key, Open] = {}
         self._by_service: dict[str, dict[Key, Open]] = {}
@@ -104,7 +112,9 @@ class Anomalies:
                 self.refused += 1
                 return None
             now = self._begin(key, flags, observation, about)
-            return self._report(now, AnomalyState.OPENED, observation.at)
+            record = self._report(now, AnomalyState.OPENED, observation.at)
+            now.ranked = self._rank(record)
+            return record.model_copy(update={"ranked": now.ranked})
         self._continue(now, flags, observation)
         if all(flag.settled for flag in flags):
             return self._close(now, observation.at, because="new_normal")
@@ -262,7 +272,7 @@ def _why_closed(now: Open) -> ClosedBecause:
 
 
 def _encode_hook(value: object) -> object:
-    if isinstance(value, Provenance):
+    if isinstance(value, Provenance | Ranked):
         return value.model_dump()
     raise NotImplementedError(f"snapshots do not hold {type(value).__name__}")
 
@@ -270,4 +280,6 @@ def _encode_hook(value: object) -> object:
 def _decode_hook(wanted: type, value: object) -> object:
     if wanted is Provenance:
         return Provenance.model_validate(value)
+    if wanted is Ranked:
+        return Ranked.model_validate(value)
     raise NotImplementedError(f"snapshots do not hold {wanted.__name__}")

@@ -15,6 +15,7 @@ from pipeline.records import (
     Direction,
     Firing,
     Provenance,
+    Ranked,
     Severity,
     from_ms,
 )
@@ -71,6 +72,12 @@ class Open(msgspec.Struct):
     contributors: list[Contributing] = []
     contributed: float = 0.0
     """Score at which they were noted."""
+    ranked: Ranked | None = None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it hardly matters; what is critical always does."""
+        return self.ranked is not None and self.ranked.quiet and self.severity is not Severity.CRITICAL
 
     @property
     def score(self) -> float:
@@ -152,6 +159,7 @@ def anomaly_record(
             for one in now.contributors
         ],
         recent=[or_none(value) for value in now.recent],
+        ranked=now.ranked,
         model_version=model_version,
         provenance=now.provenance,
     )

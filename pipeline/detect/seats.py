@@ -17,7 +17,7 @@ from models.offline.scoring import abnormality
 from models.offline.stability import BINS
 from pipeline.errors import ModelError
 from pipeline.records import to_ms
-from pipeline.registry.admission import probe, signals_of
+from pipeline.registry.admission import RANKER, probe, signals_of
 from pipeline.registry.package import unpack
 
 if TYPE_CHECKING:
@@ -38,7 +38,10 @@ _PROBED: Final = 256
 
 
 class Scorer(NamedTuple):
-    """A version that can score: its estimator, alarm threshold, and how far scores of ordinary features lie apart."""
+    """A version that can score: its estimator, alarm threshold, and how far scores of ordinary features lie apart.
+
+    A ranker, which scores anomalies and not services, has no signals.
+    """
 
     version: str
     signals: tuple[str, ...]
@@ -68,9 +71,11 @@ def scorer_of(packed: bytes, place: str, signals: Collection[str]) -> Scorer:
     if unknown or manifest.threshold is None:
         lacking = f"the signals {', '.join(unknown)} are not defined here" if unknown else "it has no threshold"
         raise ModelError(f"{place}: {lacking}; run all workers with the same configuration, or train it again")
+    names = manifest.features.names
+    if manifest.kind == RANKER:
+        return Scorer(manifest.version, (), estimator, manifest.threshold, 1.0, names, None, packed)
     spread = float(np.std(abnormality(estimator, probe(len(manifest.features.names), _PROBED))))
     spread = spread if np.isfinite(spread) and spread > 0 else 1.0
-    names = manifest.features.names
     return Scorer(
         manifest.version, expected, estimator, manifest.threshold, spread, names, _usual(manifest, place), packed
     )
@@ -116,6 +121,17 @@ class Seating:
     models: dict[str, Seats] = field(default_factory=dict)
     _pieces: dict[tuple[str, str], dict[int, bytes]] = field(default_factory=dict)
     _counts: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def detectors(self) -> dict[str, Seats]:
+        """The models that score services, by name."""
+        return {name: one for name, one in self.models.items() if all(held.signals for _, held in one.held())}
+
+    def ranker(self) -> tuple[str, Scorer] | None:
+        """The live version of the ranker, and its name; of several the first by name. None where there is none."""
+        for name, seats in sorted(self.models.items()):
+            if seats.live is not None and not seats.live.signals:
+                return name, seats.live
+        return None
 
     def bring(self, part: ModelPart) -> None:
         """A piece of a version; more versions than may wait push out the oldest."""

@@ -21,6 +21,7 @@ from pipeline.detect.moves import ModelDesk
 from pipeline.detect.raw import RawAnomalies, key_of
 from pipeline.detect.registry import SeriesRegistry
 from pipeline.detect.reports import anomaly_output
+from pipeline.detect.trained import TrainedModels
 from pipeline.detect.watermark import SourceClocks
 from pipeline.errors import StateError
 from pipeline.records import (
@@ -75,10 +76,11 @@ class DetectStage:
         self._lateness_ms = round(settings.lateness_s * 1000)
         self._tick_hold_ms = round(settings.tick_hold_s * 1000)
         self._max_waiting = settings.max_waiting_samples
-        self._anomalies = Anomalies(configuration.lifecycle, MODEL_VERSION)
+        trained = TrainedModels(configuration.definitions.signals, configuration.frame_ms)
+        self._anomalies = Anomalies(configuration.lifecycle, MODEL_VERSION, trained.ranking.rank)
         self._registry = SeriesRegistry(configuration)
-        self._closer = FrameCloser(configuration, self._registry, self._anomalies)
-        self._desk = ModelDesk(self._closer.trained, partition)
+        self._closer = FrameCloser(configuration, self._registry, self._anomalies, trained)
+        self._desk = ModelDesk(trained, partition)
         self._raw = RawAnomalies(self._registry, self._anomalies)
         self._clocks = SourceClocks(sources)
         self._intake = Intake(configuration.frame_ms)

@@ -16,6 +16,7 @@ from models.offline.features import Features
 from pipeline.detect.cells import part_of, prefixed
 from pipeline.detect.drift import Drift
 from pipeline.detect.frame import TOGETHER, ClosedFrame, Contributor, Flag
+from pipeline.detect.ranking import Ranking
 from pipeline.detect.seats import Seating
 from pipeline.detect.shadow import Beside, Tally
 from pipeline.records import Detector, Severity
@@ -66,6 +67,7 @@ class TrainedModels:
         self._worse = [signal.worse for signal in signals.values()]
         self._frame_ms = frame_ms
         self._seating = Seating(self._names)
+        self.ranking = Ranking(self._seating)
         self._tracks: dict[tuple[str, ...], _Track] = {}
         self._tallies: dict[str, Tally] = {}
         self._drifts: dict[str, Drift] = {}
@@ -90,7 +92,7 @@ class TrainedModels:
         seats = self._seating.models.get(move.model)
         if taken.shadow_changed:
             self._tallies.pop(move.model, None)
-            if seats is not None and seats.shadow is not None:
+            if seats is not None and seats.shadow is not None and seats.shadow.signals:
                 self._tallies[move.model] = self._new_tally()
         self._keep_drift(move.model, None if seats is None else seats.live)
         self._keep_tracks()
@@ -98,7 +100,7 @@ class TrainedModels:
 
     def _keep_drift(self, model: str, live: Scorer | None) -> None:
         """Each version is watched anew from when it is live."""
-        if live is None:
+        if live is None or not live.signals:
             self._drifts.pop(model, None)
         elif model not in self._drifts or self._drifts[model].version != live.version:
             self._drifts[model] = Drift(live, self._frame_ms)
@@ -108,7 +110,7 @@ class TrainedModels:
 
     def _keep_tracks(self) -> None:
         """Features of what is seated, and of what was of late: who comes back is warm."""
-        wanted = {scorer.signals for seats in self._seating.models.values() for _, scorer in seats.held()}
+        wanted = {scorer.signals for seats in self._seating.detectors().values() for _, scorer in seats.held()}
         for signals in sorted(wanted - self._tracks.keys()):
             self._tracks[signals] = self._new_track(signals)
         idle = [signals for signals in self._tracks if signals not in wanted]
@@ -151,7 +153,7 @@ class TrainedModels:
             signals: track.features.advance(frame.values[:, track.columns]) for signals, track in self._tracks.items()
         }
         self._shadows: dict[str, Floats] = {}
-        for name, seats in sorted(self._seating.models.items()):
+        for name, seats in sorted(self._seating.detectors().items()):
             if seats.shadow is not None:
                 self._shadows[name] = self._score(name, seats.shadow, features[seats.shadow.signals])
             if seats.live is not None:
@@ -245,7 +247,9 @@ class TrainedModels:
 
     def statistics(self) -> dict[str, float]:
         """Versions that run, services scored, alarms compared, failures of models."""
-        found: dict[str, float] = {}
+        found = {
+            f'ranker_failures_total{{error="{error}"}}': float(count) for error, count in self.ranking.failures.items()
+        }
         for name, seats in self._seating.models.items():
             for seat, scorer in seats.held():
                 found[f'trained_models{{model="{name}",version="{scorer.version}",seat="{seat}"}}'] = 1.0
@@ -267,6 +271,7 @@ class TrainedModels:
         tracks = {"/".join(signals): track.features.snapshot() for signals, track in self._tracks.items()}
         return prefixed(
             seating=self._seating.snapshot(),
+            ranking=self.ranking.snapshot(),
             features={f"{signals}|{name}": part for signals, state in tracks.items() for name, part in state.items()},
             tallies={
                 f"{model}|{name}": part
@@ -283,12 +288,14 @@ class TrainedModels:
     def restore(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Become what gave this snapshot; without models where it knows of none. Raises ValueError."""
         self.unusable = self._seating.restore(part_of(state, "seating"))
+        self.ranking.restore(part_of(state, "ranking"))
         self._tracks, self._tallies, self._drifts = {}, {}, {}
         for joined, features in _grouped(part_of(state, "features")).items():
             signals = tuple(joined.split("/"))
             track = self._new_track(signals)
             track.features.grow(len(features["frames"]))
-            track.features.restore(features)  # type: ignore[arg-type]  # all of them are float64
+            if track.features.keeps(features):
+                track.features.restore(features)  # type: ignore[arg-type]  # all of them are float64
             self._tracks[signals] = track
         for model, kept in _grouped(part_of(state, "tallies")).items():
             if self._seating.models[model].shadow is not None:

@@ -14,6 +14,7 @@ from pipeline.records.anomalies import (
     Detector,
     Firing,
     Provenance,
+    Ranked,
 )
 from pipeline.records.base import (
     JSON_CONTENT_TYPE,
@@ -110,6 +111,7 @@ __all__ = [
     "OpenAnomaly",
     "Outcome",
     "Provenance",
+    "Ranked",
     "Recommendation",
     "RecommendationProvenance",
     "RecommendationState",

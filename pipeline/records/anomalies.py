@@ -30,6 +30,10 @@ class AnomalyState(enum.StrEnum):
     CLOSED = "closed"
 
 
+def _none(value: object) -> bool:
+    return value is None
+
+
 def _nothing(value: object) -> bool:
     return not value
 
@@ -76,6 +80,17 @@ class Provenance(Record):
     offset: int
 
 
+class Ranked(Record):
+    """What a trained ranker said of an anomaly when it opened."""
+
+    kind_name: ClassVar[str] = "ranked"
+
+    model: str
+    version: str
+    probability: Share = Field(description="That it matters to people")
+    quiet: bool = Field(description="Below the ranker's threshold: published, but no reason for advice unless critical")
+
+
 class Anomaly(Record):
     """A signal or raw series of one service deviates; one record each time its state changes."""
 
@@ -109,6 +124,9 @@ class Anomaly(Record):
         default_factory=list,
         exclude_if=_nothing,
         description="Which signals are odd together, the most contributing first; absent where it is about one signal",
+    )
+    ranked: Ranked | None = Field(
+        default=None, exclude_if=_none, description="Whether it matters, where a ranker is live; absent otherwise"
     )
     recent: list[float | None] = Field(default_factory=list, max_length=60, description="Recent values, newest last")
     model_version: str = ""

@@ -14,6 +14,10 @@ def _nothing(value: object) -> bool:
     return not value
 
 
+def _false(value: object) -> bool:
+    return value is False
+
+
 def _none(value: object) -> bool:
     return value is None
 
@@ -51,6 +55,9 @@ class OpenAnomaly(Record):
         default_factory=dict,
         exclude_if=_nothing,
         description="Share of each signal, where the anomaly is about several together",
+    )
+    quiet: bool = Field(
+        default=False, exclude_if=_false, description="A ranker says that it hardly matters; absent otherwise"
     )
 
 

@@ -1,7 +1,8 @@
 """Who may run: what a version must be before it is handed to a worker.
 
 Its files are whole and its own (`pipeline.registry.artefact`), it is a detector over features that this program makes
-of signals that this configuration has, it has an alarm threshold, and it scores finite numbers within the budget.
+of signals that this configuration has, or a ranker over those that it makes of anomalies, it has a threshold, and it
+scores finite numbers within the budget.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from models.offline import features
-from models.offline.scoring import abnormality
+from models.offline import anomaly_features, features
+from models.offline.scoring import abnormality, likelihood
 from pipeline.errors import ModelError
 from pipeline.registry.artefact import load
+from pipeline.registry.manifest import FeatureSchema
 from pipeline.registry.package import pack
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pipeline.registry.store import Store
 
 DETECTOR: Final = "detector"
+RANKER: Final = "ranker"
 _SERVICES: Final = 1000
 _ROUNDS: Final = 5
 
@@ -44,7 +47,7 @@ def admit(store: Store, name: str, version: str, terms: Terms) -> bytes:
     place = f"{store.location}: {name} {version}"
     manifest, model = examine(store, name, version, terms)
     estimator = load(model, manifest, place)
-    _check_scoring(place, estimator, len(manifest.features.names), terms.budget_ms)
+    _check_scoring(place, manifest, estimator, terms.budget_ms)
     packed = pack(manifest, model)
     if len(packed) > terms.max_bytes:
         raise ModelError(
@@ -63,25 +66,35 @@ def examine(store: Store, name: str, version: str, terms: Terms) -> tuple[ModelM
 
 
 def signals_of(manifest: ModelManifest) -> tuple[str, ...]:
-    """The signals whose features a version expects. Raises ModelError for features that this program does not make."""
+    """The signals whose features a version expects, none for a ranker.
+
+    Raises ModelError for features that this program does not make.
+    """
     expected = manifest.features
+    if manifest.kind == RANKER:
+        if expected != FeatureSchema(version=anomaly_features.VERSION, names=anomaly_features.NAMES):
+            raise ModelError(
+                f"{manifest.name} {manifest.version}: expects other features of anomalies than this program makes; "
+                "train it again"
+            )
+        return ()
     if expected.version != features.VERSION:
         raise ModelError(
             f"{manifest.name} {manifest.version}: expects features of version {expected.version}, this program makes "
             f"version {features.VERSION}; train it again"
         )
-    signals = expected.names[: len(expected.names) // 2]
+    signals = features.signals_of(expected.names)
     if not signals or features.names_of(signals) != expected.names:
         raise ModelError(
-            f"{manifest.name} {manifest.version}: its features are not those that this program makes of signals, "
-            "or in another order; train it again"
+            f"{manifest.name} {manifest.version}: its features are not those that this program makes of signals; "
+            "train it again"
         )
     return signals
 
 
 def _check_shape(place: str, manifest: ModelManifest, terms: Terms) -> None:
-    if manifest.kind != DETECTOR:
-        raise ModelError(f"{place}: is a {manifest.kind}; detect runs models of the kind {DETECTOR}")
+    if manifest.kind not in (DETECTOR, RANKER):
+        raise ModelError(f"{place}: is a {manifest.kind}; detect runs models of the kinds {DETECTOR} and {RANKER}")
     unknown = sorted(set(signals_of(manifest)) - set(terms.signals))
     if unknown:
         raise ModelError(
@@ -91,13 +104,14 @@ def _check_shape(place: str, manifest: ModelManifest, terms: Terms) -> None:
         raise ModelError(f"{place}: has no alarm threshold; train it again")
 
 
-def _check_scoring(place: str, estimator: Any, width: int, budget_ms: float) -> None:
+def _check_scoring(place: str, manifest: ModelManifest, estimator: Any, budget_ms: float) -> None:
+    width, score_of = len(manifest.features.names), likelihood if manifest.kind == RANKER else abnormality
     rows = probe(width, _SERVICES)
     seconds = []
     try:
         for _ in range(_ROUNDS):
             started = time.perf_counter()
-            score = abnormality(estimator, rows)
+            score = score_of(estimator, rows)
             seconds.append(time.perf_counter() - started)
     except Exception as error:  # an estimator raises whatever it stumbles over
         raise ModelError(f"{place}: cannot score {width} features ({error!r}); train it again") from error
@@ -114,5 +128,7 @@ def _check_scoring(place: str, estimator: Any, width: int, budget_ms: float) -> 
 
 def probe(width: int, rows: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Ordinary features, float64[rows, width]: always the same."""
-    found: np.ndarray[Any, np.dtype[np.float64]] = np.random.default_rng(0).normal(size=(rows, width))
+    found: np.ndarray[Any, np.dtype[np.float64]] = np.random.default_rng(0).normal(
+        scale=features.USUAL, size=(rows, width)
+    )
     return found

@@ -214,7 +214,7 @@ def test_schema_refuses_what_the_record_refuses(name, change):
 def test_outputs_promise_every_field():
     """Who subscribes may rely on fields that have a default, but for those said to be absent; who publishes may not."""
     anomaly = json_schema("anomaly")
-    assert anomaly["properties"].keys() - anomaly["required"] == {"contributions"}
+    assert anomaly["properties"].keys() - anomaly["required"] == {"contributions", "ranked"}
     validator("change").validate({"id": "c1", "at": "2026-01-05T12:00:00Z", "service": "duri_core"})
 
 

@@ -46,7 +46,7 @@ def values(frames: int, seed: int, wild: int | None = None) -> np.ndarray:
 @cache
 def model() -> tuple[ModelManifest, bytes]:
     """Trained while there was nothing but noise; its threshold is out of reach."""
-    features = of_cube(values(300, 1)).reshape(-1, 2 * len(SIGNALS))
+    features = of_cube(values(300, 1)).reshape(-1, len(SIGNALS))
     return detector(threshold=5.0, usual=shares(counted(features)))
 
 
@@ -114,7 +114,7 @@ def agreeing(drift: Drift, day: int, shared: bool, alarms: int = 12) -> dict[str
         end = START + (day * DAY + frame + 1) * 60_000 * 10
         alarm = np.zeros(SERVICES, dtype=bool)
         alarm[frame % SERVICES] = frame < alarms
-        drift.note(np.zeros((SERVICES, 2 * len(SIGNALS))), alarm, end, lambda _: shared)
+        drift.note(np.zeros((SERVICES, len(SIGNALS))), alarm, end, lambda _: shared)
         said = [*said, drift.due()]
     return next((one for one in said if one is not None), None)
 

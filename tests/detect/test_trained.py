@@ -227,7 +227,7 @@ def refusals() -> Iterator[tuple[str, list[LogRecord], str]]:
     other = detector(7)
     altered = (other[0], other[1][:-1] + b"!")
     strange = detector(7, features=other[0].features.model_copy(update={"version": 99}))
-    reordered = detector(7, features=other[0].features.model_copy(update={"names": other[0].features.names[::-1]}))
+    unknown = detector(7, features=other[0].features.model_copy(update={"names": SIGNALS}))
     # One of the pieces says that there are two.
     part = package.parts(NAME, version(other), b"half")[0]._replace(of=2)
     half = LogRecord("duri.samples", 0, 0, START, None, part.content, part.headers())
@@ -235,7 +235,7 @@ def refusals() -> Iterator[tuple[str, list[LogRecord], str]]:
     yield "half", [half], "did not come along whole"
     yield "altered", pieces(altered), "its SHA-256 is not the manifest's: altered"
     yield "schema", pieces(strange), "expects features of version 99"
-    yield "order", pieces(reordered), "or in another order"
+    yield "names", pieces(unknown), "not those that this program makes"
 
 
 @pytest.mark.parametrize(("what", "came", "reason"), list(refusals()), ids=[one[0] for one in refusals()])
@@ -285,6 +285,18 @@ def test_a_move_that_is_repeated_fills_what_is_missing() -> None:
     assert not answer["accepted"]
     [answer] = kinds(lost.step(numbered([again])), "accepted")
     assert answer["accepted"]
+
+
+def test_a_snapshot_of_other_features_begins_cold() -> None:
+    """What an older program kept of its own features says nothing here; the partition goes on without it."""
+    before, after = detect_stage(), detect_stage()
+    before.step(numbered([pieces(model()), [told(move(1, live=model()))], hour(Service(), 0.2)]))
+    state = before.snapshot()
+    kept = {name: part for name, part in state.items() if not name.endswith(("|shared", "|driven"))}
+    assert len(kept) == len(state) - 2
+    after.restore(kept)
+    service = Service(start=START + 12 * FRAME_MS)
+    assert all("trained" not in one for one in frames(after.step(numbered([hour(service, 0.2)]))))
 
 
 def test_a_snapshot_from_before_there_were_models() -> None:

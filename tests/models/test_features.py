@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.offline.bootstrap import f1_difference
-from models.offline.features import WARMUP, Features, names_of, of_cube
+from models.offline.features import WARMUP, Features, names_of, of_cube, signals_of
 from models.offline.injected import inject
 
 
@@ -40,8 +40,27 @@ def test_features_are_finite_once_warm(seed: int) -> None:
     found = of_cube(values)
     assert np.isnan(found[:WARMUP]).all()
     assert np.isnan(found[150, 2]).all()
-    found[150, 2] = 0.0
-    assert np.isfinite(found[-50:]).all()
+    late = slice(WARMUP + 5, None)
+    assert np.array_equal(np.isfinite(found[late]).all(axis=2), np.isfinite(values[late]).any(axis=2))
+
+
+def test_what_moves_together_is_as_usual_until_it_does_not() -> None:
+    """Four signals follow one load by other powers: half the load is nothing, one signal alone at half is.
+
+    Each is within what it always does: only together they tell. Whichever it is, it is the one that is apart.
+    """
+    rng = np.random.default_rng(6)
+    load = np.exp(0.5 * np.sin(np.arange(3000) / 37) + 0.1 * rng.standard_normal(3000))
+    values = load[:, None] ** np.array([0.5, 1.0, 1.5, -0.7]) * np.exp(0.03 * rng.standard_normal((3000, 4)))
+    one = values.copy()
+    one[1920:1940, 1] *= 0.5
+    every = values.copy()
+    every[1920:1940] *= 0.5 ** np.array([0.5, 1.0, 1.5, -0.7])
+    assert (values.min(axis=0) < one[1920:1940].min(axis=0)).all()
+    usual, apart, together = (np.abs(of_cube(each[:, None])[1920:1940, 0]) for each in (values, one, every))
+    assert apart[-10:, 1].min() > 4 * usual.max()
+    assert (apart[-10:].argmax(axis=1) == 1).all()
+    assert together[:, 1].max() < 0.5 * apart[:, 1].max()
 
 
 def test_a_frame_is_judged_before_it_is_learned() -> None:
@@ -63,7 +82,8 @@ def test_features_of_another_shape_are_refused() -> None:
         Features(2, 3).advance(np.zeros((2, 4)))
     with pytest.raises(ValueError, match="snapshot"):
         Features(2, 3).restore(Features(1, 3).snapshot())
-    assert names_of(["a", "b"]) == ("a", "b", "a:change", "b:change")
+    assert names_of(["a", "b"]) == ("a:apart", "b:apart")
+    assert signals_of(names_of(["a", "b"])) == ("a", "b")
 
 
 def test_injected_anomalies_are_where_the_labels_say() -> None:
@@ -76,6 +96,22 @@ def test_injected_anomalies_are_where_the_labels_say() -> None:
     assert np.array_equal(changed, found.labels)
     starts = (np.diff(found.labels.astype(int), axis=0, prepend=0) == 1).sum(axis=0)
     assert starts.tolist() == [9, 9, 9]
+
+
+def test_what_is_apart_stays_in_its_range() -> None:
+    """Its signals have values that they had at another time; spikes, shifts and trends of the same size leave it."""
+    rng = np.random.default_rng(7)
+    values = (5 + np.sin(np.arange(3000) / 90)[:, None, None] * rng.uniform(1, 3, 4)) + rng.normal(0, 0.1, (3000, 2, 4))
+    found = inject(values, 12, np.random.default_rng(2))
+    low, high = values.min(axis=0), values.max(axis=0)
+    outside = {}
+    for one in found.anomalies:
+        part, columns = found.values[one.first : one.after, one.service], list(one.signals)
+        beyond = (part < low[one.service]) | (part > high[one.service])
+        outside.setdefault(one.kind, []).append(beyond[:, columns].any())
+    assert {kind: len(each) for kind, each in outside.items()} == dict.fromkeys(("spike", "apart", "shift", "trend"), 6)
+    assert not any(outside["apart"])
+    assert all(any(outside[kind]) for kind in ("spike", "shift", "trend"))
 
 
 def test_the_interval_tells_better_from_equal() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import IsolationForest
 
-from models.offline.features import names_of
+from models.offline.features import VERSION, names_of
 from pipeline.ingest.control import ControlStage
 from pipeline.records import ModelMove, cloudevent_headers, to_ms
 from pipeline.registry import artefact, package
@@ -64,17 +64,17 @@ def test_a_move_comes_behind_its_models_to_every_partition(tmp_path: Path) -> No
 
 
 def other_features(*names: str) -> FeatureSchema:
-    return FeatureSchema(version=1, names=names)
+    return FeatureSchema(version=VERSION, names=names)
 
 
 def refused_models() -> list[tuple[str, dict[str, Any], Terms, str]]:
     return [
-        ("kind", {"kind": "band"}, TERMS, "is a band; detect runs models of the kind detector"),
+        ("kind", {"kind": "band"}, TERMS, "is a band; detect runs models of the kinds detector and ranker"),
         ("schema", {"features": FeatureSchema(version=9, names=names_of(SIGNALS))}, TERMS, "features of version 9"),
-        ("order", {"features": other_features(*reversed(names_of(SIGNALS)))}, TERMS, "in another order"),
+        ("names", {"features": other_features(*SIGNALS)}, TERMS, "not those that this program makes"),
         ("signals", {}, Terms(frozenset({"http.rps"}), 1000, 1 << 20), "expects the signals container.memory.bytes"),
         ("threshold", {"threshold": None}, TERMS, "has no alarm threshold"),
-        ("width", {"features": other_features(*names_of(SIGNALS[:2]))}, TERMS, "cannot score 4 features"),
+        ("width", {"features": other_features(*names_of(SIGNALS[:2]))}, TERMS, "cannot score 2 features"),
         ("slow", {}, Terms(TERMS.signals, 0.001, 1 << 20), "models.budget_ms allows 0.001"),
         ("large", {}, Terms(TERMS.signals, 1000, 1000), "models.max_bytes allows 1,000"),
     ]

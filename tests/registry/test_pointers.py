@@ -13,11 +13,13 @@ from pipeline.errors import LifecycleError, ModelError
 from pipeline.registry.gate import objections
 from pipeline.registry.pointers import Author, Move, PointerLog, Pointers
 from pipeline.registry.store import Store
+from pipeline.settings import ModelSettings
 from tests.registry.trained import GOOD, SHADOWED, trained
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+MARGIN = ModelSettings().margin
 ADA = Author(who="ada", when=datetime(2026, 1, 1, tzinfo=UTC), why="better recall")
 
 
@@ -129,7 +131,13 @@ def test_a_log_with_a_hole_is_refused(tmp_path: Path) -> None:
         (GOOD, SHADOWED, None),
         ({}, SHADOWED, "it was not evaluated"),
         (GOOD | {"false_alarms_per_service_day": 0.3}, SHADOWED, "0.3 false alarms per service-day, the budget is 0.2"),
-        (GOOD | {"f1_over_live_low": -0.02}, SHADOWED, "may be worse than the live model: .* begins at -0.02"),
+        (GOOD | {"f1_over_live_low": -0.05}, SHADOWED, None),
+        (
+            GOOD | {"f1_over_live_low": -0.06},
+            SHADOWED,
+            "worse than the live model by more than 0.05 .* begins at -0.06",
+        ),
+        (GOOD | {"f1_over_none_low": 0.0}, SHADOWED, "no better than no trained model: .* begins at 0"),
         (GOOD, {}, "0 h in the shadow, 24 h are wanted"),
         (GOOD, SHADOWED | {"shadow_hours": 23.9}, "23.9 h in the shadow"),
         (GOOD, SHADOWED | {"shadow_false_alarms_per_service_day": 9.0}, "9 alarms per service-day in the shadow"),
@@ -138,10 +146,12 @@ def test_a_log_with_a_hole_is_refused(tmp_path: Path) -> None:
 def test_the_gate_says_what_is_against_a_version(
     metrics: dict[str, float], shadow: dict[str, float], says: str | None
 ) -> None:
-    """Not evaluated, over its budget, perhaps worse than the live model, or not long enough in the shadow."""
+    """Not evaluated, over its budget, worse than the live model by more than the margin, no better than none, or not
+    long enough in the shadow. Better than none it must be whatever is live, so that many small losses do not add up.
+    """
     live, _ = trained(1)
     candidate, _ = trained(2, metrics=metrics)
-    found = objections(candidate, live, shadow)
+    found = objections(candidate, live, shadow, MARGIN)
     if says is None:
         assert found == ()
     else:
@@ -152,11 +162,18 @@ def test_the_gate_says_what_is_against_a_version(
 def test_the_first_version_is_compared_with_no_model() -> None:
     """And one without a threshold, or of another kind than the live one, does not pass either."""
     candidate, _ = trained(2, metrics={name: GOOD[name] for name in GOOD if name != "f1_over_live_low"})
-    assert objections(candidate, None, SHADOWED) == ()
-    assert any("not evaluated" in one for one in objections(candidate, trained(1)[0], SHADOWED))
-    assert objections(trained(2, threshold=None)[0], None, SHADOWED) == ("it has no alarm threshold",)
+    assert objections(candidate, None, SHADOWED, MARGIN) == ()
+    assert any("not evaluated" in one for one in objections(candidate, trained(1)[0], SHADOWED, MARGIN))
+    assert objections(trained(2, threshold=None)[0], None, SHADOWED, MARGIN) == ("it has no alarm threshold",)
     other = trained(1, kind="band")[0]
-    assert objections(trained(2)[0], other, SHADOWED) == ("it is a detector, the live model is a band",)
+    assert objections(trained(2)[0], other, SHADOWED, MARGIN) == ("it is a detector, the live model is a band",)
+
+
+def test_a_ranker_needs_no_time_in_the_shadow() -> None:
+    """It raises nothing that could be counted there; what its answers said of it counts like that of any model."""
+    assert objections(trained(2, kind="ranker")[0], None, {}, MARGIN) == ()
+    [reason] = objections(trained(2, kind="ranker", metrics=GOOD | {"f1_over_none_low": -0.1})[0], None, {}, MARGIN)
+    assert "no better than no trained model" in reason
 
 
 def test_force_overrides_the_gate_and_is_recorded(store: Store) -> None:

@@ -34,7 +34,7 @@ def test_a_version_is_found_again(store: Store) -> None:
     assert version == manifest.version
     assert store.names() == ["services"]
     assert store.manifest("services", version) == manifest
-    x = np.random.default_rng(9).normal(size=(20, 2))
+    x = np.random.default_rng(9).normal(size=(20, 1))
     expected = artefact.load(data, manifest, "here").score_samples(x)
     assert np.array_equal(store.estimator("services", version).score_samples(x), expected)
     assert store.verify("services", version) is None

@@ -10,7 +10,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import RobustScaler
 
-from models.offline.features import names_of
+from models.offline.features import USUAL, VERSION, names_of
 from pipeline.registry import artefact
 from pipeline.registry.manifest import FeatureSchema, ModelManifest, Training
 from tests.builders import START
@@ -29,12 +29,12 @@ def trained(seed: int = 1, name: str = "services", **changes: Any) -> tuple[Mode
     """A forest over two features, and its manifest."""
     rng = np.random.default_rng(seed)
     forest = IsolationForest(n_estimators=3, random_state=seed)
-    data = artefact.dump(make_pipeline(RobustScaler(), forest).fit(rng.normal(size=(64, 2))))
+    data = artefact.dump(make_pipeline(RobustScaler(), forest).fit(rng.normal(size=(64, 1))))
     fields = {
         "name": name,
         "kind": "detector",
         "training": Training(recipe={"trees": 3}, seed=seed, dataset="d" * 64, start=START, end=START + seed),
-        "features": FeatureSchema(version=1, names=names_of(("http.rps",))),
+        "features": FeatureSchema(version=VERSION, names=names_of(("http.rps",))),
         "libraries": artefact.libraries(),
         "metrics": GOOD,
         "threshold": 0.5,
@@ -51,11 +51,11 @@ def detector(seed: int = 1, threshold: float = 0.6, **changes: Any) -> tuple[Mod
     """A forest that a worker runs, over three signals of a service; scores from about 0.65 on are far away."""
     rng = np.random.default_rng(seed)
     forest = IsolationForest(n_estimators=20, random_state=seed)
-    data = artefact.dump(forest.fit(rng.normal(size=(256, 2 * len(SIGNALS)))))
+    data = artefact.dump(forest.fit(rng.normal(scale=USUAL, size=(256, len(SIGNALS)))))
     return trained(
         seed,
         **{
-            "features": FeatureSchema(version=1, names=names_of(SIGNALS)),
+            "features": FeatureSchema(version=VERSION, names=names_of(SIGNALS)),
             "sha256": hashlib.sha256(data).hexdigest(),
             "size": len(data),
             "threshold": threshold,

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     Bools = npt.NDArray[np.bool_]
 
+_AFTER_MS: Final = 1_800_000
+"""After trouble and maintenance, until means and queues have forgotten it: nothing to learn from, nobody's alarm."""
 _SERVICES: Final = 16
 """Services in memory at once …"""
 _VALUES: Final = 28_000_000
@@ -61,7 +63,8 @@ class Block:
     clean, dirty   float64[t, s, features]  as they were; with anomalies put in
     injected       bool[t, s]               where these are
     trouble        bool[t, s]               labelled as mattering to people
-    abnormal       bool[t, s]               labelled so, or within a maintenance window: not to learn from
+    abnormal       bool[t, s]               labelled so or within a maintenance window, or half an hour after:
+                                            not to learn from
     sought         what an evaluation seeks in `judged`, which is one of the two
     bank, static   bool[t, s]               any signal in alarm by online learners, by static rules; None: not asked for
     """
@@ -93,8 +96,15 @@ class Blocks:
     """All blocks of a dataset, as often as they are wanted: the same each time. Raises FileError without frames."""
 
     def __init__(
-        self, dataset: Dataset, signals: Sequence[str], injected: int, seed: int, seek: Sought | None = None
+        self,
+        dataset: Dataset,
+        signals: Sequence[str],
+        injected: int,
+        seed: int,
+        seek: Sought | None = None,
+        windows: Sequence[LabelledWindow] = (),
     ) -> None:
+        """`windows` are labelled beyond what the dataset has, whether they are sought or not."""
         self._dataset = dataset
         self._seek = seek or Sought(Source.INJECTED)
         self.signals = tuple(signals or dataset.signals())
@@ -105,12 +115,16 @@ class Blocks:
             )
         self._injected = injected
         self._seed = seed
-        given = self._seek.windows if self._seek.source is Source.WINDOWS else ()
-        self._windows = [*dataset.windows(), *given]
+        self._windows = [*dataset.windows(), *windows]
         self._maintenance = _maintenance(dataset)
 
     def __iter__(self) -> Iterator[Block]:
         return self.read()
+
+    def abnormal(self, cube: Cube) -> Bools:
+        """bool[t, s]: what is not to be learned from, as `Block.abnormal`."""
+        trouble = _marked(cube, [window for window in self._windows if window.matters])
+        return _and_after(trouble | _silenced(cube, self._maintenance), cube.step_ms)
 
     def read(self, learners: Learners | None = None) -> Iterator[Block]:
         """Block by block; with learners, also what they and the static rules say of what is judged."""
@@ -131,7 +145,7 @@ class Blocks:
                 dirty=dirty,
                 injected=changed.labels,
                 trouble=trouble,
-                abnormal=trouble | _silenced(cube, self._maintenance),
+                abnormal=self.abnormal(cube),
                 judged=dirty if put_in else clean,
                 sought=self._seek.events(cube, changed.anomalies),
                 bank=None if learners is None else _bank_alarms(cube, values, learners),
@@ -165,6 +179,14 @@ def _silenced(cube: Cube, windows: Sequence[tuple[int, int, set[str]]]) -> Bools
         first, after = np.searchsorted(cube.start, (start - cube.step_ms + 1, end))
         meant = [not services or service in services for service in cube.services]
         found[first:after, meant] = True
+    return found
+
+
+def _and_after(marked: Bools, step_ms: int) -> Bools:
+    """bool[t, s]: these frames, and those that begin within `_AFTER_MS` after them."""
+    found = marked.copy()
+    for frames in range(1, min(_AFTER_MS // step_ms + 1, len(marked))):
+        found[frames:] |= marked[:-frames]
     return found
 
 

@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.model_selection import TimeSeriesSplit
 
 from models.evaluation import runs
+from models.offline.budget import beyond, most_alarms
 from models.offline.scoring import abnormality
 from pipeline.errors import FileError, ModelError
 from pipeline.offline.dataset.times import split
@@ -116,9 +117,10 @@ def _precision(estimator: Any, rows: Rows) -> float:
 
 
 def calibrate(estimator: Any, blocks: Iterable[Block], span: Span, budget: float) -> float:
-    """The lowest threshold that keeps to so many false alarms per service and day, on normal data of the span.
+    """The lowest threshold with which a next period as long will keep to so many false alarms per service and day.
 
-    Raises FileError where there is none to calibrate on, ModelError for scores that are all the same, or no numbers.
+    It is set on normal data of the span; `models.offline.budget` says how sure that is. Raises FileError where there is
+    none to calibrate on, ModelError for scores that are all the same, or no numbers.
     """
     scores = [score for block in blocks for score in _service_scores(estimator, block, span)]
     days = sum(length for _, length in scores)
@@ -127,13 +129,23 @@ def calibrate(estimator: Any, blocks: Iterable[Block], span: Span, budget: float
         raise FileError(f"{span}: no normal data is left to calibrate the alarm threshold on; export a longer range")
     if rated.min() == rated.max():
         raise ModelError(f"the model gives {rated[0]:g} to every frame of {span}; look at what it was fitted on")
+    most, whole = most_alarms(budget * days), [np.nan_to_num(score, nan=-np.inf) for score, _ in scores]
+    if most < 0:
+        return beyond(np.concatenate([_peaks(score) for score in whole]), budget * days)
     threshold = float(np.nextafter(rated.max(), np.inf))
     for level in np.unique(np.quantile(rated, 1 - np.geomspace(1e-6, 0.2, 200)))[::-1]:
-        alarms = sum(len(list(runs(np.nan_to_num(score, nan=-np.inf) >= level, EPISODE_GAP))) for score, _ in scores)
-        if alarms > budget * days:
+        if sum(len(list(runs(score >= level, EPISODE_GAP))) for score in whole) > most:
             break
         threshold = float(level)
     return threshold
+
+
+def _peaks(score: Floats) -> Floats:
+    """The highest score of each stretch as long as what counts as one alarm, where there is any."""
+    parts = np.array_split(score, max(len(score) // EPISODE_GAP, 1))
+    highest = np.array([part.max(initial=-np.inf) for part in parts])
+    found: Floats = highest[np.isfinite(highest)]
+    return found
 
 
 def _service_scores(estimator: Any, block: Block, span: Span) -> Iterator[tuple[Floats, float]]:

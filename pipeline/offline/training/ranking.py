@@ -14,6 +14,8 @@ from sklearn.metrics import average_precision_score
 from sklearn.model_selection import TimeSeriesSplit
 
 from models.offline.anomaly_features import AnomalyFacts, of_anomalies
+from models.offline.budget import most_alarms
+from models.offline.scoring import likelihood
 from pipeline.errors import FileError
 from pipeline.offline.dataset.tables import Table
 
@@ -125,16 +127,15 @@ def _precision(estimator: Any, known: Answered) -> float:
 
 def rank(estimator: Any, features: Floats) -> Floats:
     """How likely each anomaly matters, float64[n] for features float64[n, f]."""
-    found: Floats = estimator.predict_proba(features)[:, 1]
-    return found
+    return likelihood(estimator, features)
 
 
 def calibrate(estimator: Any, known: Answered, span: Span, budget: float) -> float:
-    """The lowest rank from which on at most so many anomalies that do not matter come by service and day."""
+    """The lowest rank with which a next period as long shows at most so many that do not matter by service and day."""
     days = max(len(set(known.service)), 1) * (span.end - span.start) / _DAY_MS
     ranks = rank(estimator, known.features) if len(known.at) else np.zeros(0)
     wrong = np.sort(ranks[~known.matters])[::-1]
-    allowed = int(budget * days)
+    allowed = max(most_alarms(budget * days), 0)
     return float(np.nextafter(wrong[allowed], np.inf)) if allowed < len(wrong) else 0.0
 
 

@@ -29,10 +29,15 @@ class Kind(enum.StrEnum):
 
     DETECTOR = "detector"
     RANKER = "ranker"
+    BAND = "band"
 
 
-_NEEDS: Final = {Kind.DETECTOR: "score_samples", Kind.RANKER: "predict_proba"}
-_EXAMPLES: Final = {Kind.DETECTOR: "IsolationForest and PCA", Kind.RANKER: "HistGradientBoostingClassifier"}
+_NEEDS: Final = {Kind.DETECTOR: "score_samples", Kind.RANKER: "predict_proba", Kind.BAND: "predict"}
+_EXAMPLES: Final = {
+    Kind.DETECTOR: "IsolationForest and PCA",
+    Kind.RANKER: "HistGradientBoostingClassifier",
+    Kind.BAND: "HistGradientBoostingRegressor",
+}
 
 
 class Recipe(BaseModel):
@@ -55,7 +60,7 @@ class Recipe(BaseModel):
     calibrate_share: Share = Field(default=0.2, description="Share after it, for the threshold; the rest evaluates")
     gap_s: Annotated[float, Field(ge=0, description="Between the parts: seconds that nobody uses")] = 3600.0
     false_alarm_budget: Annotated[float, Field(gt=0, description="False alarms per service and day")] = 0.5
-    injected: Annotated[int, Field(ge=3, le=1000, description="Anomalies put into each service to evaluate")] = 9
+    injected: Annotated[int, Field(ge=3, le=1000, description="Anomalies put into each service to evaluate")] = 12
     max_rows: Annotated[int, Field(ge=1000, description="Rows to fit on; of more as many are drawn")] = 200_000
 
     def candidates(self, seed: int) -> Iterator[tuple[dict[str, Any], Any]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
+from models.offline.features import signals_of
 from pipeline.errors import FileError, ModelError
 from pipeline.offline.dataset.reading import Dataset
 from pipeline.offline.dataset.times import Span, moment
@@ -73,9 +74,9 @@ def evaluate(
     recipe = _recipe(manifest)
     span = _span(dataset, manifest, recipe, question)
     seek = sought(dataset, span, question.source, question.windows)
-    signals = manifest.features.names[: len(manifest.features.names) // 2]
+    signals = signals_of(manifest.features.names)
     injected = round(recipe.injected * dataset.span.days / span.days)
-    blocks = Blocks(dataset, signals, injected, question.seed, seek)
+    blocks = Blocks(dataset, signals, injected, question.seed, seek, question.windows)
     scorers = {
         NEW: Scorer(store.estimator(question.name, question.version), manifest.threshold),
         **live_scorer(store, question.name, manifest.features),

@@ -21,6 +21,7 @@ from pipeline.offline.training.fitting import calibrate, collect, fit, split_of
 from pipeline.offline.training.recipe import Kind
 from pipeline.offline.training.registering import Origin, Trained, manifest_of, register
 from pipeline.offline.training.sought import sought
+from pipeline.offline.training.train_band import train_band
 from pipeline.offline.training.train_ranker import train_ranker
 from pipeline.offline.training.worth import live_scorer, schema_of, worth
 from pipeline.registry import artefact
@@ -56,9 +57,11 @@ def train(
     recipe.check()
     if recipe.kind is Kind.RANKER:
         return train_ranker(dataset, recipe, store, seed, report)
+    if recipe.kind is Kind.BAND:
+        return train_band(dataset, recipe, store, seed, windows, report)
     spans = split_of(dataset.span, recipe)
     seek = sought(dataset, spans["evaluate"], windows=windows)
-    blocks = Blocks(dataset, recipe.signals, recipe.injected * len(spans), seed, seek)
+    blocks = Blocks(dataset, recipe.signals, recipe.injected * len(spans), seed, seek, windows)
     schema = schema_of(blocks.signals)
     report(f"fitting on {spans['fit']}")
     rows = collect(blocks, spans["fit"], recipe.max_rows)

@@ -64,9 +64,9 @@ def trained(dataset: Dataset, store: Store) -> Trained:
 def test_what_is_put_in_is_told_in_full() -> None:
     """Each anomaly's frames, signals, kind and size are where the values differ, and nowhere else."""
     values = np.random.default_rng(0).normal(size=(2000, 2, 4))
-    found = inject(values, 9, np.random.default_rng(1))
+    found = inject(values, 12, np.random.default_rng(1))
     assert {(one.kind, one.size) for one in found.anomalies} == {
-        (kind, size) for kind in ("spike", "shift", "trend") for size in (2.0, 4.0, 8.0)
+        (kind, size) for kind in ("spike", "apart", "shift", "trend") for size in (2.0, 4.0, 8.0)
     }
     differs = np.zeros(values.shape, dtype=bool)
     for one in found.anomalies:

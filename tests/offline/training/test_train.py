@@ -11,6 +11,7 @@ from models.offline.scoring import abnormality
 from pipeline.configfile import shipped_config
 from pipeline.errors import FileError, SettingsError
 from pipeline.offline import Dataset, train
+from pipeline.offline.dataset.labels import LabelledWindow
 from pipeline.offline.training import blocks as blocks_module
 from pipeline.offline.training.blocks import Blocks
 from pipeline.offline.training.fitting import collect
@@ -124,6 +125,14 @@ def test_maintenance_windows_leave_nothing_to_learn_from(tmp_path: Path) -> None
     assert Store(str(tmp_path / "registry")).names() == []
 
 
+def test_labelled_windows_leave_nothing_to_learn_from(dataset: Dataset, tmp_path: Path) -> None:
+    """Trouble that a file tells of is not normal in any part, wherever the evaluation looks for it."""
+    whole = (START, START + FRAMES * 60_000)
+    windows = [LabelledWindow(*whole, service, "", matters=True, source="file") for service in SERVICES]
+    with pytest.raises(FileError, match=r"only 0 frames of normal data are left"):
+        train(dataset, recipe(), Store(str(tmp_path / "registry")), windows=windows)
+
+
 def test_a_dataset_without_frames(tmp_path: Path) -> None:
     """Samples alone do not do: the message says what writes frames."""
     (tmp_path / "a.csv").write_text(f"timestamp,value\n{START},1\n{START + 86_400_000},2\n", encoding="utf-8")
@@ -160,9 +169,11 @@ def test_a_recipe_that_cannot_be(dataset: Dataset, tmp_path: Path, text: str, sa
 
 def test_shipped_recipes_are_found_by_name() -> None:
     """Every one can be made into estimators; a wrong name is answered with those there are."""
-    for name in ("isolation_forest", "pca", "ranker"):
+    for name in ("band", "isolation_forest", "pca", "ranker"):
         assert list(load_recipe(name, shipped_config()).candidates(0))
-    with pytest.raises(SettingsError, match="no recipe is called 'forest'; there are isolation_forest, pca, ranker"):
+    with pytest.raises(
+        SettingsError, match="no recipe is called 'forest'; there are band, isolation_forest, pca, ranker"
+    ):
         load_recipe("forest", shipped_config())
 
 

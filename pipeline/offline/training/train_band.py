@@ -1,0 +1,195 @@
+"""From frames to a registered band: what each signal is expected to be, by gradient-boosted quantiles.
+
+Three regressors with quantile loss (Koenker & Bassett, Econometrica 46, 1978), lower, middle and upper end, are one
+estimator that predicts all three. They are fitted on the first part of the time and judged on the last: how
+much of the normal values lies within (coverage), and the pinball loss beside that of the quantiles of each signal's
+hours in the first part, which is a band without a model.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.multioutput import MultiOutputRegressor
+
+from models.offline import band_features
+from pipeline.errors import FileError
+from pipeline.offline.dataset.times import Span
+from pipeline.offline.training.blocks import Blocks
+from pipeline.offline.training.fitting import split_of
+from pipeline.offline.training.registering import Origin, Trained, manifest_of, register
+from pipeline.registry import artefact
+from pipeline.registry.manifest import FeatureSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from pipeline.offline.dataset.labels import LabelledWindow
+    from pipeline.offline.dataset.reading import Dataset
+    from pipeline.offline.training.recipe import Recipe
+    from pipeline.registry.manifest import ModelManifest
+    from pipeline.registry.store import Store
+
+    Floats = npt.NDArray[np.float64]
+
+QUANTILES: Final = {"lower": 0.01, "middle": 0.5, "upper": 0.99}
+COVERAGE: Final = "coverage"
+_FEWEST_ROWS: Final = 500
+
+
+class Rows(NamedTuple):
+    """n values of signals, thinned evenly: at int64[n] ms, what float64[n], from_what float64[n, features]."""
+
+    at: npt.NDArray[np.int64]
+    what: Floats
+    from_what: Floats
+
+
+def train_band(
+    dataset: Dataset,
+    recipe: Recipe,
+    store: Store,
+    seed: int,
+    windows: Sequence[LabelledWindow] = (),
+    report: Callable[[str], None] = lambda _: None,
+) -> Trained:
+    """Train the recipe on the dataset's frames and register the band with its card.
+
+    Raises FileError where there is too little normal data, SettingsError where the recipe does not fit.
+    """
+    blocks = Blocks(dataset, recipe.signals, 0, seed, windows=windows)
+    spans = split_of(dataset.span, recipe)
+    report(f"fitting on {spans['fit']}")
+    rows = _rows(dataset, blocks, spans["fit"], recipe.max_rows)
+    candidates = list(recipe.candidates(seed))
+    later = _rows(dataset, blocks, spans["calibrate"], recipe.max_rows)
+    tried = [(chosen, float(sum(_losses(_fitted(one, rows), later).values()))) for chosen, one in candidates]
+    best = int(np.argmin([loss for _, loss in tried]))
+    estimator = _fitted(candidates[best][1], rows)
+    report(f"evaluating on {spans['evaluate']}")
+    judged = _rows(dataset, blocks, spans["evaluate"], recipe.max_rows)
+    metrics = _worth(estimator, rows, judged)
+    data = artefact.dump(estimator)
+    names = tuple(f"{signal}:band" for signal in blocks.signals)
+    schema = FeatureSchema(version=band_features.VERSION, names=names)
+    origin = Origin(recipe, tried[best][0], seed, dataset, Span(spans["fit"].start, spans["evaluate"].end))
+    manifest = manifest_of(origin, data, schema, metrics, None)
+    return register(store, manifest, data, _card(manifest, spans, tried))
+
+
+def band(estimator: Any, from_what: Floats) -> Floats:
+    """Lower end, middle and upper end, float64[n, 3], in the scale of `models.offline.band_features`; in order."""
+    return np.sort(np.asarray(estimator.predict(from_what), dtype=np.float64), axis=1)
+
+
+def _fitted(regressor: Any, rows: Rows) -> Any:
+    # What no row knows, such as a week ago in five days of data, cannot be binned: nothing is learned from it.
+    unknown = np.isnan(rows.from_what).all(axis=0)
+    from_what = np.where(unknown, 0.0, rows.from_what)
+    found = MultiOutputRegressor(regressor)
+    found.estimators_ = [_end(regressor, quantile).fit(from_what, rows.what) for quantile in QUANTILES.values()]
+    return found
+
+
+def _end(regressor: Any, quantile: float) -> Any:
+    return clone(regressor).set_params(loss="quantile", quantile=quantile)
+
+
+def _rows(dataset: Dataset, blocks: Blocks, span: Span, limit: int) -> Rows:
+    """Normal values of the span, at most `limit`. Raises FileError where too few are left."""
+    parts = [_of_service(dataset, blocks, service, span) for service in blocks.services]
+    rows = Rows(
+        np.concatenate([part.at for part in parts]),
+        np.concatenate([part.what for part in parts]),
+        np.concatenate([part.from_what for part in parts]),
+    )
+    if len(rows.at) < _FEWEST_ROWS:
+        raise FileError(
+            f"{span}: only {len(rows.at)} normal values are left after labelled trouble and maintenance windows; "
+            f"{_FEWEST_ROWS} are needed: export a longer range"
+        )
+    kept = np.unique(np.linspace(0, len(rows.at) - 1, min(limit, len(rows.at))).astype(np.int64))
+    return Rows(rows.at[kept], rows.what[kept], rows.from_what[kept])
+
+
+def _of_service(dataset: Dataset, blocks: Blocks, service: str, span: Span) -> Rows:
+    cube = dataset.cube([service], blocks.signals)
+    what, from_what = band_features.of_service(cube.value[:, 0], cube.start, cube.step_ms)
+    inside = (cube.start >= span.start) & (cube.start < span.end) & ~blocks.abnormal(cube)[:, 0]
+    frame, signal = np.nonzero(inside[:, None] & np.isfinite(what))
+    return Rows(cube.start[frame], what[frame, signal], from_what[frame, signal])
+
+
+def _pinball(what: Floats, said: Floats, quantile: float) -> float:
+    away = what - said
+    return float(np.maximum(quantile * away, (quantile - 1) * away).mean())
+
+
+def _losses(estimator: Any, rows: Rows) -> dict[str, float]:
+    ends = band(estimator, rows.from_what)
+    return {name: _pinball(rows.what, ends[:, at], quantile) for at, (name, quantile) in enumerate(QUANTILES.items())}
+
+
+def _worth(estimator: Any, fitted_on: Rows, judged: Rows) -> dict[str, float]:
+    ends, losses = band(estimator, judged.from_what), _losses(estimator, judged)
+    plain = _by_hour(fitted_on, judged)
+    without = sum(_pinball(judged.what, plain[:, at], quantile) for at, quantile in enumerate(QUANTILES.values()))
+    return {
+        COVERAGE: float(((judged.what >= ends[:, 0]) & (judged.what <= ends[:, 2])).mean()),
+        "coverage_wanted": QUANTILES["upper"] - QUANTILES["lower"],
+        "width": float((ends[:, 2] - ends[:, 0]).mean()),
+        "width_by_hour": float((plain[:, 2] - plain[:, 0]).mean()),
+        **{f"pinball_{name}": loss for name, loss in losses.items()},
+        "pinball": sum(losses.values()),
+        "pinball_by_hour": without,
+    }
+
+
+def _by_hour(fitted_on: Rows, judged: Rows) -> Floats:
+    """The band without a model: quantiles of each signal's hours of the day, float64[n, 3]."""
+    whole = np.quantile(fitted_on.what, [*QUANTILES.values()])
+    found = np.tile(whole, (len(judged.at), 1))
+    mine, theirs = _cell(fitted_on), _cell(judged)
+    for cell in np.unique(theirs):
+        seen = fitted_on.what[mine == cell]
+        if len(seen) >= 1 / QUANTILES["lower"]:
+            found[theirs == cell] = np.quantile(seen, [*QUANTILES.values()])
+    return found
+
+
+def _cell(rows: Rows) -> npt.NDArray[np.int64]:
+    signal = rows.from_what[:, band_features.NAMES.index("signal")].astype(np.int64)
+    return 24 * signal + rows.at // 3_600_000 % 24
+
+
+def _card(
+    manifest: ModelManifest, spans: Mapping[str, Span], tried: list[tuple[dict[str, Any], float]]
+) -> dict[str, bytes]:
+    plain = {
+        "model": manifest.model_dump(mode="json"),
+        "version": manifest.version,
+        "spans": {name: str(span) for name, span in spans.items()},
+        "search": [{"parameters": parameters, "pinball": loss} for parameters, loss in tried],
+    }
+    text = "\n".join(_markdown(manifest, spans)) + "\n"
+    return {"card.md": text.encode(), "card.json": (json.dumps(plain, indent=1) + "\n").encode()}
+
+
+def _markdown(manifest: ModelManifest, spans: Mapping[str, Span]) -> Iterator[str]:
+    training, metrics = manifest.training, manifest.metrics
+    yield from (f"# {manifest.name} {manifest.version}", "")
+    yield (
+        f"`{training.recipe['estimator']}` with {training.recipe['chosen']}, seed {training.seed}, on dataset "
+        f"`{training.dataset[:16]}`."
+    )
+    yield from ("", "| part | time (UTC) |", "|---|---|")
+    yield from (f"| {name} | {span} |" for name, span in spans.items())
+    yield from ("", "## Worth", "", "| | this band | quantiles of each hour |", "|---|---|---|")
+    yield f"| pinball loss, three quantiles together | {metrics['pinball']:.4f} | {metrics['pinball_by_hour']:.4f} |"
+    yield f"| width, in deviations | {metrics['width']:.2f} | {metrics['width_by_hour']:.2f} |"
+    yield f"| normal values within ({metrics['coverage_wanted']:.0%} wanted) | {metrics[COVERAGE]:.1%} | |"
