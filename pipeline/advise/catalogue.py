@@ -82,7 +82,8 @@ class Catalogue:
 
     def verified_signals(self) -> tuple[str, ...]:
         """Signals that verifications compare before and after; sorted."""
-        named = {entry.rule.verification.signal for entry in self.rules} | {*GUARDS}
+        checks = [entry.rule.verification for entry in self.rules]
+        named = {name for check in checks for name in (check.signal, check.signal_if_failing) if name} | {*GUARDS}
         return tuple(sorted(name for name in named if name in self.signals))
 
     def history_signals(self) -> tuple[str, ...]:
@@ -263,9 +264,15 @@ def _unknown_names(rule: Rule, catalogue: Catalogue, _: Evaluator) -> Iterator[M
     for index, name in enumerate(rule.evidence):
         if name not in catalogue.signals and name not in catalogue.settings:
             yield ("evidence", index), f"unknown signal or settings gauge {name!r}"
-    for part, name in (("effect", rule.effect.signal), ("verification", rule.verification.signal)):
+    check = rule.verification
+    places = (
+        (("effect", "signal"), rule.effect.signal),
+        (("verification", "signal"), check.signal),
+        (("verification", "signal_if_failing"), check.signal_if_failing or check.signal),
+    )
+    for place, name in places:
         if name not in catalogue.signals:
-            yield (part, "signal"), _no_signal(name, catalogue)
+            yield place, _no_signal(name, catalogue)
 
 
 def _unknown(place: Place, text: str, catalogue: Catalogue) -> Iterator[Mistake]:

@@ -1,7 +1,8 @@
 """Every deploy is judged like an applied recommendation: windows before and after it.
 
 1. A deploy event opens a trial of its service. The next one of that service takes its place.
-2. Errors or latency worse `decide_after_frames` intervals in a row: the deploy regressed. From then on, as long as it
+2. Errors or latency worse `decide_after_frames` intervals in a row: the deploy regressed; the larger the change, the
+   sooner (harm.py). Compared is with what was just before it, so that older trouble neither hides nor excuses it. From then on, as long as it
    is, that counts as an anomaly of the service, found by the detector `deploy`: so it makes an incident even where
    nothing else flags it, and the rule that rolls back speaks.
 3. `deploy_watch_s` without: fine.
@@ -15,7 +16,7 @@ import msgspec
 
 from pipeline.advise.catalogue import GUARDS
 from pipeline.advise.frames import OpenAnomaly, milliseconds
-from pipeline.advise.harm import harmed_by
+from pipeline.advise.harm import LATENCY_MS, harmed_by
 from pipeline.advise.windows import MAX_INTERVALS, MIN_INTERVALS, Trial
 from pipeline.records import Direction, Outcome, Severity, content_id, from_ms
 
@@ -76,6 +77,12 @@ class Deploys:
         if known is None and len(self.trials) >= self._limit:
             return
         self.trials[change.service] = DeployTrial(change=change.id, at=change.at)
+
+    def undecided(self, service: str, now: int) -> bool:
+        """Whether a deploy is so recent that what is wrong with the service may yet turn out to be its doing."""
+        deploy = self.trials.get(service)
+        soon = LATENCY_MS + self._patience * self._frame_ms
+        return deploy is not None and not deploy.regressed and 0 <= now - deploy.at < soon
 
     def follow(self, frames: Mapping[str, Frame], now: int, write: Callable[[int, Outcome], None]) -> None:
         """Look at each with the frames of the interval that ends now; what regressed is added to their anomalies."""

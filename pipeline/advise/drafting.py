@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeline.advise.facts import symptoms
 from pipeline.advise.rules import fill
 from pipeline.detect.stage import MODEL_VERSION
 from pipeline.records import (
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pipeline.advise.catalogue import Catalogue
     from pipeline.advise.incident import OpenIncident
     from pipeline.advise.judge import Match
-    from pipeline.advise.rules import CommandTemplate, Rule
+    from pipeline.advise.rules import CommandTemplate
 
 
 class Moment(NamedTuple):
@@ -65,7 +66,7 @@ def draft(match: Match, incident: OpenIncident, catalogue: Catalogue, moment: Mo
         risk=rule.risk,
         risk_note=fill(rule.risk_note, match.values),
         undo=_commands(rule.undo, match.values),
-        verification=_verification(rule),
+        verification=_verification(match),
         provenance=provenance(match),
         links=list(rule.links),
     )
@@ -143,10 +144,11 @@ def _commands(templates: Iterable[CommandTemplate], values: Mapping[str, str]) -
     return [Command(via=template.via, run=fill(template.run, values)) for template in templates]
 
 
-def _verification(rule: Rule) -> Verification:
-    check = rule.verification
+def _verification(match: Match) -> Verification:
+    check = match.entry.rule.verification
+    _, failing = symptoms(match.facts.frame.anomalies)
     return Verification(
-        signal=check.signal,
+        signal=(check.signal_if_failing if failing else None) or check.signal,
         condition=check.condition,
         after_s=check.after_s,
         settle_s=check.settle_s,

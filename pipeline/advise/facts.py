@@ -96,12 +96,16 @@ def qualifying(anomalies: Iterable[OpenAnomaly]) -> list[OpenAnomaly]:
 def symptoms(anomalies: Iterable[OpenAnomaly]) -> tuple[bool, bool]:
     """Whether requests are slower, and whether more of them fail, than they should."""
     slow = failing = False
-    for anomaly in qualifying(anomalies):
-        up = anomaly.direction is Direction.UP
-        slow |= up and anomaly.signal in _LATENCY
-        failing |= up and anomaly.signal == "http.error_ratio"
-        failing |= anomaly.direction is Direction.DOWN and anomaly.signal == "http.availability"
+    for anomaly in complaints(anomalies):
+        slow |= anomaly.signal in _LATENCY
+        failing |= anomaly.signal not in _LATENCY
     return slow, failing
+
+
+def complaints(anomalies: Iterable[OpenAnomaly]) -> list[OpenAnomaly]:
+    """Those that users feel: requests that take longer, or fail more."""
+    felt = {**dict.fromkeys([*_LATENCY, "http.error_ratio"], Direction.UP), "http.availability": Direction.DOWN}
+    return [anomaly for anomaly in qualifying(anomalies) if felt.get(anomaly.signal) is anomaly.direction]
 
 
 def values_of(frame: Frame) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -12,14 +13,20 @@ from pipeline.advise.facts import BUSIER
 from pipeline.advise.windows import MIN_INTERVALS
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from pipeline.advise.windows import Trial, Windows
+
+    Float64s = npt.NDArray[np.float64]
 
 _ERRORS: Final = "http.error_ratio"
 _RATE: Final = "http.rps"
 _LATENCIES: Final = ("http.latency.mean", "http.latency.p95")
 _POINT: Final = 0.01
-_LATENCY_MS: Final = 120_000
-"""Neighbouring intervals are alike: fewer than two minutes of them are one observation, however many they are."""
+LATENCY_MS: Final = 120_000
+"""Neighbouring intervals are alike: latency that is barely worse is judged after two minutes of them."""
+_LEAST: Final = 3
+"""Intervals without which no latency is judged: fewer cannot be significant by rank."""
 
 
 class Harmed(NamedTuple):
@@ -45,11 +52,26 @@ def harmed_by(windows: Windows, trial: Trial, frame_ms: int) -> Harmed | None:
             return Harmed(_ERRORS, text, f'signals["{_ERRORS}"] < usual["{_ERRORS}"] + {_POINT}')
     if rates_before and len(rates) and np.median(rates) > BUSIER * np.median(rates_before):
         return None
-    least = max(MIN_INTERVALS, round(_LATENCY_MS / frame_ms))
     for signal in _LATENCIES:
         earlier = trial.before.get(signal, [])
         after = windows.after(trial, signal, trial.at)
-        if len(after) >= least and windows.verdict(signal, earlier, after, None) is Verdict.WORSE:
+        if _enough(earlier, after, frame_ms) and windows.verdict(signal, earlier, after, None) is Verdict.WORSE:
             text = f"{signal} rose from {np.median(earlier):.3g} to {np.median(after):.3g} s"
             return Harmed(signal, text, f'signals["{signal}"] <= 1.3 * usual["{signal}"]')
     return None
+
+
+def _enough(before: list[float], after: Float64s, frame_ms: int) -> bool:
+    """Whether so many intervals tell at this size of effect: the window grows until they do.
+
+    As a cumulative sum of log ratios would (Page 1954), with the median in place of the mean, since one bad interval
+    proves nothing: what is `NOTABLE_RATIO` times as slow takes the two minutes, 2.5 times as slow a third of that.
+    What is already returning, as after a start with cold caches, waits for the whole window.
+    """
+    whole = max(MIN_INTERVALS, round(LATENCY_MS / frame_ms))
+    if len(after) >= whole or not before:
+        return len(after) >= whole
+    usual = float(np.median(before))
+    if len(after) < _LEAST or usual <= 0.0 or after[-1] < NOTABLE_RATIO * usual:
+        return False
+    return len(after) * math.log(float(np.median(after)) / usual) >= whole * math.log(NOTABLE_RATIO)

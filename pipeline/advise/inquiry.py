@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.advise.deploys import RULE as DEPLOY
-from pipeline.advise.facts import Facts, symptoms, with_defaults
+from pipeline.advise.facts import Facts, complaints, symptoms, with_defaults
 from pipeline.advise.frames import milliseconds
 from pipeline.advise.judge import Place
+from pipeline.advise.rules import Tier
 from pipeline.advise.silence import of_backends_down
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipeline.advise.deploys import Deploys
     from pipeline.advise.forecasts import Forecasts
     from pipeline.advise.frames import Frame
     from pipeline.advise.history import History
@@ -33,6 +35,7 @@ class Inquiry:
         topology: Topology,
         forecasts: Forecasts,
         silence: Silence,
+        deploys: Deploys,
         change_window_ms: int,
     ) -> None:
         self._judge = judge
@@ -40,6 +43,7 @@ class Inquiry:
         self._topology = topology
         self._forecasts = forecasts
         self._silence = silence
+        self._deploys = deploys
         self._change_window_ms = change_window_ms
         self._catalogue = judge.catalogue
         self._trending = judge.catalogue.trend_signals()
@@ -70,7 +74,9 @@ class Inquiry:
                     self._judge.matches(self._facts(incident, frame, frames), place), frame
                 )
                 incident.name_reasons(reasons)
-                matches += found
+                # What looks unexplained so soon after a deploy may be the deploy's doing; its windows will tell.
+                undecided = self._deploys.undecided(service, end_ms)
+                matches += [match for match in found if not (undecided and match.entry.rule.tier is Tier.GENERIC)]
         return matches if heard else None
 
     def _facts(self, incident: OpenIncident, frame: Frame, frames: Mapping[str, Frame]) -> Facts:
@@ -98,8 +104,10 @@ class Inquiry:
 def _onset_of(incident: OpenIncident, frame: Frame) -> int:
     """When the service's own trouble began (ms): one that joins an incident late may have a cause of its own.
 
-    What got worse since a deploy began with it, whatever else was wrong before.
+    What users feel tells, where they do: a disk that has been filling for a day says nothing of requests that are slow
+    since a minute. What got worse since a deploy began with it, whatever else was wrong before.
     """
-    began = min((milliseconds(anomaly.opened_at) for anomaly in frame.anomalies), default=incident.opened)
+    told = complaints(frame.anomalies) or frame.anomalies
+    began = min((milliseconds(anomaly.opened_at) for anomaly in told), default=incident.opened)
     since_deploy = [milliseconds(anomaly.opened_at) for anomaly in frame.anomalies if DEPLOY in anomaly.detectors]
     return max(began, incident.opened, *since_deploy)

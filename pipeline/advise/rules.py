@@ -133,6 +133,9 @@ class Check(Part):
     """How to see whether it worked. Conditions are CEL; `before` has the signals as they were at the change."""
 
     signal: Text
+    signal_if_failing: Text | None = Field(
+        default=None, description="The signal that must move where requests fail: what was the symptom is what is verified"
+    )
     condition: Expression
     after_s: Annotated[float, Field(gt=0, le=604_800)]
     settle_s: Annotated[float, Field(ge=0, le=86_400)] = Field(

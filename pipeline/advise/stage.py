@@ -117,7 +117,13 @@ class AdviseStage:
         self._deploys = Deploys(settings, windows, catalogue.signals, frame_ms, self._disturbs_deploy)
         self._forecasts = Forecasts(self._history, catalogue)
         self._inquiry = Inquiry(
-            self._judge, self._incidents, self._topology, self._forecasts, self._silence, self._change_window_ms
+            self._judge,
+            self._incidents,
+            self._topology,
+            self._forecasts,
+            self._silence,
+            self._deploys,
+            self._change_window_ms,
         )
         self._answers = Answers(settings, self._judge, self._board, self._control, frame_ms)
         self._reporter = Reporter(f"/duri/advise/{input_topic}/{partition}")

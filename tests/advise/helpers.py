@@ -53,6 +53,7 @@ HEALTHY: dict[str, float] = {
     "pg.deadlocks.rate": 0.0,
     "pg.locks.waiting": 0.0,
     "pg.transaction.age": 0.1,
+    "pg.idle_in_transaction.age": 0.0,
     "pg.dead_tuples": 500.0,
     "redis.hit_ratio": 0.95,
     "redis.memory.utilisation": 0.6,

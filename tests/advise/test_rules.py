@@ -84,6 +84,26 @@ def test_pool_or_lock() -> None:
     assert "app-pool-size" not in rules(advise_on(Fault({**SLOW, **POOL, **LOCKS}, rising=[P95])))
 
 
+def test_pool_or_young_lock() -> None:
+    """The queue for a lock explains the pool from its first interval on, however young the transaction is."""
+    young = {"pg.locks.waiting": 9.0, "pg.transaction.age": 6.0, "pg.idle_in_transaction.age": 6.0}
+    assert rules(advise_on(Fault({**SLOW, **POOL, **young}, rising=[P95, "app.pool.utilisation"]))) == [
+        "pg-idle-in-transaction"
+    ]
+
+
+def test_a_full_redis_gets_room_as_well_as_a_policy() -> None:
+    """With 2 MB it would evict as fast as it is filled; the undo gives both back."""
+    full = Fault(
+        {"redis.oom_errors.rate": 107.0, "http.error_ratio": 0.15, "http.availability": 0.85},
+        {"redis.policy_noeviction": 1.0, "redis.maxmemory": 2.0 * 1024**2},
+        rising=["http.error_ratio"],
+    )
+    first = advise_on(full)[0]
+    assert "maxmemory 512mb" in first["how"]["commands"][0]["run"]
+    assert "maxmemory 2mb" in first["undo"][0]["run"]
+
+
 def test_pool_or_downstream() -> None:
     """A pool that is full because a callee is slow is not too small; the callee is the cause."""
     story = Story(("duri_core", "duri_brain")).healthy(40)
