@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +104,19 @@ class Postgres:
             command += ["-c", f"{name}={value}"] if name not in _TUNABLE else []
         with (data / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.writelines(f"{name} = '{settings[name]}'\n" for name in _TUNABLE)
-        log = folder / "postgres.log"
-        self._process = spawn(command, log, **options)
-        wait_for(self.port, self._process, log)
+        self._start = partial(self._started, command, folder / "postgres.log", options)
+        self._process = self._start()
+
+    def _started(self, command: list[str], log: Path, options: dict[str, Any]) -> subprocess.Popen[bytes]:
+        process = spawn(command, log, **options)
+        wait_for(self.port, process, log)
+        return process
+
+    def restart(self) -> None:
+        """Stop it as an operator would, and start it with the settings that it has now."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait()
+        self._process = self._start()
 
     @property
     def pid(self) -> int:

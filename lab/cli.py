@@ -16,7 +16,7 @@ from lab import limits
 from lab.backends import LabError
 from lab.faults import FAULTS
 from lab.load import NORMAL_USERS, Load
-from lab.prove import Pace, Proof, prove
+from lab.prove import Answer, Pace, Proof, prove
 from lab.report import plot, summary, table
 from lab.system import Lab
 from pipeline.errors import FileError
@@ -61,9 +61,13 @@ def prove_faults(
     record: Annotated[Path | None, typer.Option(help="Folder for the samples, a Parquet file a fault.")] = None,
     plots: Annotated[Path | None, typer.Option(help="PNG file for a page of plots.")] = None,
     results: Annotated[Path | None, typer.Option(help="File to which a JSON line a fault is appended.")] = None,
+    answer: Annotated[
+        Answer, typer.Option(help="What is done with the advice; `nothing` and `harm` are said to be it.")
+    ] = (Answer.OWN),
     speed: Annotated[float, typer.Option(min=1, max=10, help="How much faster the lab's clock runs.")] = _NORMAL.speed,
-    healthy: Annotated[float, typer.Option(min=60, help="Healthy phase, s of the lab's clock.")] = _NORMAL.healthy_s,
-    after: Annotated[float, typer.Option(min=0, help="Wait for the outcome at most so long.")] = _NORMAL.after_s,
+    after: Annotated[
+        float, typer.Option(min=0, help="Wait for the outcome at most so long, s of the lab's clock.")
+    ] = _NORMAL.after_s,
 ) -> None:
     """Break it, wait for the advice, apply its own commands, wait for the outcome (two minutes a fault).
 
@@ -75,7 +79,7 @@ def prove_faults(
         require_plots()
     if record is not None:
         record.mkdir(parents=True, exist_ok=True)
-    pace = Pace(speed=speed, healthy_s=healthy, after_s=after)
+    pace = Pace(speed=speed, after_s=after, answer=answer)
     console = Console(stderr=True)
     proofs: list[Proof] = []
     try:
@@ -83,7 +87,7 @@ def prove_faults(
             proofs.append(_prove(name, record, pace, console, f"{number}/{len(named)} "))
             if results is not None:
                 with results.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(asdict(proofs[-1])) + "\n")
+                    file.write(json.dumps(asdict(proofs[-1]), allow_nan=False) + "\n")
     finally:  # a fault that breaks the lab itself, or Ctrl-C, takes nothing from those before it
         if proofs:
             _show(proofs, plots)
@@ -96,10 +100,10 @@ def show_results(
     results: Annotated[Path, typer.Argument(help="What `prove --results` wrote.")],
     plots: Annotated[Path | None, typer.Option(help="PNG file for a page of plots.")] = None,
 ) -> None:
-    """Print the table of earlier runs again; the last one of each fault counts."""
+    """Print the table of earlier runs again; the last one of each fault and answer counts."""
     try:
         lines = results.read_text(encoding="utf-8").splitlines()
-        proofs = list({one.fault: one for one in (Proof(**json.loads(line)) for line in lines)}.values())
+        proofs = list({(one.fault, one.answer): one for one in (Proof(**json.loads(line)) for line in lines)}.values())
     except (OSError, ValueError, TypeError) as error:
         raise FileError(f"{results} is not what `duri lab prove --results` writes: {error}") from error
     _show(proofs, plots)
@@ -125,10 +129,12 @@ def _prove(name: str, record: Path | None, pace: Pace, console: Console, place: 
 
 async def _up(users: int, fault: str) -> None:
     async with Lab() as system:
-        for service in system.services.values():
-            typer.echo(f"{service.name:16} {service.url}")
+        for name, replicas in system.services.items():
+            typer.echo(f"{name:16} {' '.join(one.url for one in replicas)}")
         typer.echo(f"{'postgres':16} {system.postgres.admin_url}\n{'redis':16} {system.redis.url}")
-        load = Load({name: service.url for name, service in system.services.items()}, users)
+        if fault:
+            await FAULTS[fault].prepare(system)
+        load = Load(system.balancers, users)
         try:
             if fault:
                 await FAULTS[fault].inject(system)

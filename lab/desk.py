@@ -61,6 +61,10 @@ class Desk:
         """Tell of a deploy."""
         return await self._ask("deployed", service, at)
 
+    async def maintenance(self, start: int, end: int) -> Seen:
+        """Tell of a maintenance window."""
+        return await self._ask("maintenance", start, end)
+
     async def applied(self, recommendation: str, at: int) -> Seen:
         """Tell that a recommendation was applied."""
         return await self._ask("applied", recommendation, at)

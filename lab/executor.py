@@ -7,59 +7,107 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from lab.system import Lab
 
-_DOCKER_CPUS = re.compile(r"docker update --cpus (\S+) (\S+)")
-_DOCKER_MEMORY = re.compile(r"docker update --memory (\d+)m .* (\S+)")
-_CHANGING = ("pg_terminate_backend", "pg_cancel_backend", "pg_reload_conf")
-_ROLLBACK = re.compile(r"kubectl rollout undo deployment/(\S+)")
+_CHANGING = ("pg_terminate_backend", "pg_cancel_backend", "pg_reload_conf", "ALTER SYSTEM")
+_NEEDS_RESTART = ("shared_buffers", "max_connections")
+# What lasts minutes of the lab's clock. Those of work_mem and the like are no durations.
+_DURATION = re.compile(r"(interval '|_timeout = '|CONFIG SET timeout )(\d+)( seconds| minutes|s|\b)")
 
 
-async def execute(lab: Lab, service: str, commands: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Run those that can be run as they stand, in their order; returns them. Others say the same for other tools."""
+async def execute(lab: Lab, service: str, commands: Sequence[Mapping[str, Any]], speed: float = 1.0) -> list[str]:
+    """Run those that can be run as they stand, in their order; returns them. Others say the same for other tools.
+
+    Durations in them are divided by `speed`, as they are in the lab's time.
+    """
     done = []
     for command in commands:
         via, run = str(command["via"]), str(command["run"])
-        if await _run(lab, service, via, run):
+        if await _run(lab, service, via, sped_up(run, speed)):
             done.append(run)
     return done
+
+
+def sped_up(run: str, speed: float) -> str:
+    """A command whose durations are shorter by this factor: whole seconds, one at least."""
+
+    def shorter(found: re.Match[str]) -> str:
+        seconds = float(found[2]) * (60.0 if found[3] == " minutes" else 1.0)
+        unit = " seconds" if found[3] == " minutes" else found[3]
+        return f"{found[1]}{max(1, round(seconds / speed))}{unit}"
+
+    return _DURATION.sub(shorter, run)
 
 
 async def _run(lab: Lab, service: str, via: str, run: str) -> bool:
     if via == "env" and re.fullmatch(r"[A-Z_]+=\S*", run):
         name, _, value = run.partition("=")
-        await lab.turn(service, **{name: value})
+        await lab.turn(service, None, **{name: value})
         return True
-    if via == "sql" and _only_looks(run):
-        return False
-    if via == "sql" and "<" not in re.sub(r"< now\(\)", "", run) and "..." not in run:
-        await lab.sql(run)
-        return True
+    if via == "sql":
+        return await _sql(lab, run)
     if via == "redis-cli" and "|" not in run:
         for part in run.split("&&"):
             lab.redis_cli(*shlex.split(part)[1:])
         return True
-    return await _container(lab, via, run)
-
-
-def _only_looks(statement: str) -> bool:
-    return statement.startswith("SELECT") and not any(name in statement for name in _CHANGING)
-
-
-async def _container(lab: Lab, via: str, run: str) -> bool:
-    if via == "docker" and (cpus := _DOCKER_CPUS.fullmatch(run)):
-        limits = lab.services[cpus[2]].limits
-        if limits is not None:
-            limits.set_cores(float(cpus[1]))
-        return limits is not None
-    if via == "docker" and (memory := _DOCKER_MEMORY.fullmatch(run)):
-        limits = lab.services[memory[2]].limits
-        if limits is not None:
-            limits.set_memory(int(memory[1]) << 20)
-        return limits is not None
-    if via == "kubernetes" and (rollback := _ROLLBACK.fullmatch(run)):
-        await lab.turn(rollback[1], VERSION_DELAY_S="0", VERSION_ERRORS="0")
-        return True
+    for tool, shape, action in _TOOLS:
+        if via == tool and (found := shape.match(run)):
+            return await action(lab, found)
     return False
+
+
+async def _sql(lab: Lab, run: str) -> bool:
+    placeholder = "<" in re.sub(r"< now\(\)", "", run) or "..." in run
+    only_looks = run.startswith("SELECT") and not any(name in run for name in _CHANGING)
+    if placeholder or only_looks:
+        return False
+    await lab.sql(run)
+    if "ALTER SYSTEM" in run and any(name in run for name in _NEEDS_RESTART):
+        await lab.restart_postgres()
+    return True
+
+
+async def _cores(lab: Lab, found: re.Match[str]) -> bool:
+    limited = [one.limits for one in lab.services[found[2]] if one.limits is not None]
+    for limits in limited:
+        limits.set_cores(float(found[1]))
+    return bool(limited)
+
+
+async def _memory(lab: Lab, found: re.Match[str]) -> bool:
+    limited = [one.limits for one in lab.services[found[2]] if one.limits is not None]
+    for limits in limited:
+        limits.set_memory(int(found[1]) << 20)
+    return bool(limited)
+
+
+async def _roll_back(lab: Lab, found: re.Match[str]) -> bool:
+    await lab.turn(found[1], VERSION_DELAY_S="0", VERSION_ERRORS="0")
+    return True
+
+
+async def _scale(lab: Lab, found: re.Match[str]) -> bool:
+    await lab.scale(found[1], int(found[2]))
+    return True
+
+
+async def _restart(lab: Lab, found: re.Match[str]) -> bool:
+    await lab.restart(found[1])
+    return True
+
+
+async def _balance(lab: Lab, found: re.Match[str]) -> bool:
+    lab.balancers[found[1]].least_connections = "least_conn" in found[2]
+    return True
+
+
+_TOOLS: Sequence[tuple[str, re.Pattern[str], Callable[[Lab, re.Match[str]], Awaitable[bool]]]] = (
+    ("docker", re.compile(r"docker update --cpus (\S+) (\S+)$"), _cores),
+    ("docker", re.compile(r"docker update --memory (\d+)m .* (\S+)$"), _memory),
+    ("kubernetes", re.compile(r"kubectl rollout undo deployment/(\S+)"), _roll_back),
+    ("kubernetes", re.compile(r"kubectl scale deployment/(\S+) --replicas=(\d+)$"), _scale),
+    ("compose", re.compile(r"docker compose restart (\S+)$"), _restart),
+    ("nginx", re.compile(r"upstream (\S+) \{(.*)\}"), _balance),
+)

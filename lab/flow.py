@@ -10,7 +10,7 @@ from lab.configuration import scaled_config
 from lab.samples import history, to_recording
 from pipeline.offline.flow import LocalFlow
 from pipeline.offline.recording_backtest import message
-from pipeline.records import ChangeEvent, Feedback, cloudevent_headers, content_id, from_ms
+from pipeline.records import ChangeEvent, Feedback, MaintenanceWindow, cloudevent_headers, content_id, from_ms
 from pipeline.settings import load_settings
 from pipeline.stage import Output, Topic
 
@@ -49,6 +49,10 @@ class Advice:
         """Recommendations that came after the healthy phase; those of the phase itself are false alarms."""
         return [one for key, one in self.recommendations.items() if key not in self.early]
 
+    def outcome(self, recommendation: str) -> dict[str, Any] | None:
+        """What came of a recommendation, once that is known."""
+        return next((one for one in self.outcomes if one["recommendation"] == recommendation), None)
+
     def standing(self) -> int:
         """First choices that are open at the moment, whatever became of earlier ones."""
         open_ones = ("proposed", "acknowledged", "applied")
@@ -66,6 +70,17 @@ class Advice:
         )
         self._say(change, at)
 
+    def maintenance(self, start: int, end: int) -> None:
+        """Tell of a maintenance window of all services (ms)."""
+        window = MaintenanceWindow(
+            id=content_id("lab", "window", start),
+            at=from_ms(start),
+            start=from_ms(start),
+            end=from_ms(end),
+            reason="a load test",
+        )
+        self._say(window, start)
+
     def applied(self, recommendation: str, at: int) -> None:
         """Tell that a recommendation was applied at that moment (ms)."""
         said = Feedback(
@@ -77,7 +92,7 @@ class Advice:
         )
         self._say(said, at)
 
-    def _say(self, record: ChangeEvent | Feedback, at: int) -> None:
+    def _say(self, record: ChangeEvent | Feedback | MaintenanceWindow, at: int) -> None:
         headers = tuple(cloudevent_headers(record.event_type(), "/duri/lab", record.id, at))
         value = record.model_dump_json().encode()
         self._keep(self._flow.publish([Output(topic=Topic.CONTROL, value=value, timestamp=at, headers=headers)]))

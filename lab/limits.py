@@ -48,6 +48,15 @@ class Scope:
                 for controller in _CONTROLLERS:
                     (_ROOT / controller / self.name / "cgroup.procs").write_text(str(process.pid), encoding="ascii")
 
+    def slow_disk(self, pid: int, folder: Path, writes_per_s: int) -> None:
+        """Let a process write to the disk below `folder` so often at most; 0 lifts it. Raises OSError."""
+        device = folder.stat().st_dev
+        group = _ROOT / "blkio" / self.name
+        group.mkdir(exist_ok=True)
+        rule = f"{os.major(device)}:{os.minor(device)} {writes_per_s}"
+        (group / "blkio.throttle.write_iops_device").write_text(rule, encoding="ascii")
+        (group / "cgroup.procs").write_text(str(pid), encoding="ascii")
+
     def metrics(self) -> Iterator[tuple[str, dict[str, str], float]]:
         """(name, labels, value) of the CPU as node_exporter names them: idle is what the lab did not use."""
         usage = int((_ROOT / "cpuacct" / self.name / "cpuacct.usage").read_text(encoding="ascii")) / 1e9
@@ -57,8 +66,10 @@ class Scope:
 
     def remove(self) -> None:
         """Take the group away, once its processes have ended."""
-        for controller in _CONTROLLERS:
-            (_ROOT / controller / self.name).rmdir()
+        for controller in (*_CONTROLLERS, "blkio"):
+            group = _ROOT / controller / self.name
+            if group.exists():
+                group.rmdir()
 
 
 class Limits:
@@ -84,6 +95,10 @@ class Limits:
         self.memory = memory
         self._write("memory", "memory.limit_in_bytes", memory)
 
+    def memory_used(self) -> int:
+        """Bytes that the process and its part of the page cache take."""
+        return int(self._read("memory", "memory.usage_in_bytes"))
+
     def metrics(self) -> Iterator[tuple[str, float]]:
         """(name, value) as cAdvisor names them."""
         stat = dict(line.split() for line in self._read("cpu", "cpu.stat").splitlines())
@@ -91,7 +106,7 @@ class Limits:
         yield "container_cpu_cfs_periods_total", float(stat["nr_periods"])
         yield "container_cpu_cfs_throttled_periods_total", float(stat["nr_throttled"])
         yield "container_spec_cpu_quota", self.cores * _PERIOD_US
-        yield "container_memory_usage_bytes", float(self._read("memory", "memory.usage_in_bytes"))
+        yield "container_memory_usage_bytes", float(self.memory_used())
         yield "container_spec_memory_limit_bytes", float(self.memory)
 
     def remove(self) -> None:

@@ -6,10 +6,13 @@ Everything is started anew for each fault, because faults leave state behind.
 from __future__ import annotations
 
 import asyncio
+import enum
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import httpx
 
 from lab import limits
 from lab.clock import SCRAPE_S, Clock
@@ -29,16 +32,31 @@ if TYPE_CHECKING:
     from lab.samples import Row
 
 _WARM_S = 10.0
+_SLACK_S = 75.0
+"""What a verification takes beyond its own time: the interval that it ends with, and those that were disturbed."""
+
+
+class Answer(enum.StrEnum):
+    """What is done with the first choice before it is said to be applied."""
+
+    OWN = "own"
+    """Its own commands: the outcome is to be `verified` where they help."""
+    NOTHING = "nothing"
+    """Wrong advice of the one kind, which changes nothing: the outcome is to be `no_effect`."""
+    HARM = "harm"
+    """Wrong advice of the other kind: the service gets slower by 600 ms a request, and it is to be `regressed`."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Lengths of the phases in the lab's time (s), and how much faster it runs than the wall's."""
+    """Lengths of the phases in the lab's time (s), how much faster it runs than the wall's, and the answer."""
 
     speed: float = 5.0
     healthy_s: float = 200.0
     fault_s: float = 180.0
-    after_s: float = 450.0
+    after_s: float = 1200.0
+    """At most: a verification says how long it takes."""
+    answer: Answer = Answer.OWN
 
 
 @dataclass
@@ -46,6 +64,7 @@ class Proof:
     """What came of one fault. `seconds` from injection to advice in the lab's time; p95 in s, as users saw it."""
 
     fault: str
+    answer: str = Answer.OWN
     finding: str | None = None
     kind: str | None = None
     service: str | None = None
@@ -60,11 +79,12 @@ class Proof:
     ran: list[str] = field(default_factory=list)
     by_hand: bool = False
     outcome: str | None = None
+    """What the verification came to."""
     note: str = ""
     skipped: str | None = None
     applied_at: float | None = None
     """s since injection in the wall's time."""
-    trace: list[tuple[float, float]] = field(default_factory=list)
+    trace: list[tuple[float, float | None]] = field(default_factory=list)
     """(s since injection in the wall's time, p95 of the second) of the fault's service."""
 
 
@@ -74,17 +94,20 @@ class Run:
     def __init__(self, fault: Fault, lab: Lab, desk: Desk, pace: Pace, say: Callable[[str], None]) -> None:
         self.rows: list[Row] = []
         self.injected_at = 0
+        self.applied_at: int | None = None
         self._fault, self._lab, self._desk, self._pace, self._say = fault, lab, desk, pace, say
         self._clock = Clock(pace.speed)
         self._scraper = Scraper(lab)
-        self._load = Load({name: service.url for name, service in lab.services.items()})
+        self._load = Load(lab.balancers)
         self._next = 0.0
+        self._fault_phase = False
         self._seen: Seen | None = None
 
     async def go(self) -> Proof:
         """All phases. The fault is undone whatever happens."""
-        proof = Proof(self._fault.name)
+        proof = Proof(self._fault.name, self._pace.answer)
         try:
+            await self._fault.prepare(self._lab)
             await asyncio.sleep(_WARM_S)
             began = time.time()
             await self._phase("healthy", self._pace.healthy_s, lambda _: False)
@@ -100,7 +123,7 @@ class Run:
             first = self._seen.first
             if first is not None:
                 identity = str(first["id"])
-                await self._phase("after", self._pace.after_s, lambda seen: seen.outcome(identity) is not None)
+                await self._phase("after", self._needed_s(first), lambda seen: seen.outcome(identity) is not None)
                 outcome = self._seen.outcome(identity)
                 proof.outcome, proof.note = (outcome["result"], outcome["note"]) if outcome else (None, "")
             proof.standing = max(proof.standing, self._seen.standing)
@@ -110,18 +133,26 @@ class Run:
             proof.p95_after = self._p95(applied + (time.time() - applied) / 2, time.time())
             proof.trace = self._trace(began, injected)
         finally:
-            with suppress(OSError):
+            self._fault_phase = False
+            with suppress(OSError, httpx.HTTPError):
                 await self._fault.undo(self._lab)
             await self._load.stop()
             await self._scraper.close()
         return proof
 
+    def _needed_s(self, recommendation: dict[str, Any]) -> float:
+        check = recommendation["verification"]
+        return min(self._pace.after_s, float(check["settle_s"]) + float(check["after_s"]) + _SLACK_S)
+
     async def _inject(self) -> float:
         self.injected_at = self._clock.now_ms()
+        if self._fault.maintenance:
+            end = self.injected_at + round((self._pace.fault_s + _SLACK_S) * 1000)
+            await self._desk.maintenance(self.injected_at, end)
         if self._fault.deploy:
             await self._desk.deployed(self._fault.service, self.injected_at)
         await self._fault.inject(self._lab)
-        self._load.set_users(round(NORMAL_USERS * self._fault.load))
+        self._fault_phase = True
         return time.time()
 
     async def _phase(self, name: str, length_s: float, over: Callable[[Seen], bool]) -> None:
@@ -129,6 +160,10 @@ class Run:
         while (now := self._clock.now_ms()) < until:
             self._next = max(self._next + SCRAPE_S / self._pace.speed, time.time())
             await asyncio.sleep(max(0.0, self._next - time.time()))
+            if self._fault_phase:
+                since = (self._clock.now_ms() - self.injected_at) / 1000
+                await self._fault.go_on(self._lab)
+                self._load.set_users(round(NORMAL_USERS * self._fault.load_at(since)))
             rows = stretched(await self._scraper.scrape(self._clock.now_ms()), self._pace.speed)
             self.rows += rows
             self._say(f"{self._fault.name}: {name}, {(until - now) / 1000 / self._pace.speed:.0f} s at most to go")
@@ -157,17 +192,27 @@ class Run:
         first = None if self._seen is None else self._seen.first
         if first is None:
             return
-        proof.ran = await execute(self._lab, first["target"]["service"], first["how"]["commands"])
-        if not proof.ran and proof.right:
-            proof.by_hand = True
-            await self._fault.undo(self._lab)
+        if self._pace.answer is not Answer.OWN:
+            proof.ran = [self._pace.answer]
+            if self._pace.answer is Answer.HARM:
+                await self._lab.turn(first["target"]["service"], VERSION_DELAY_S="0.6")
+        else:
+            proof.ran = await execute(
+                self._lab, first["target"]["service"], first["how"]["commands"], self._clock.speed
+            )
+            if (not proof.ran or self._fault.by_hand) and proof.right:
+                proof.by_hand = True
+                self._fault_phase = False
+                await self._fault.undo(self._lab)
         if proof.ran or proof.by_hand:
-            self._seen = await self._desk.applied(first["id"], self._clock.now_ms())
+            self.applied_at = self._clock.now_ms()
+            self._seen = await self._desk.applied(first["id"], self.applied_at)
 
-    def _p95(self, since: float, until: float) -> float:
-        return round(self._load.p95(self._fault.service, since, until), 4)
+    def _p95(self, since: float, until: float) -> float | None:
+        found = self._load.p95(self._fault.service, since, until)
+        return None if found is None else round(found, 4)
 
-    def _trace(self, began: float, injected: float) -> list[tuple[float, float]]:
+    def _trace(self, began: float, injected: float) -> list[tuple[float, float | None]]:
         seconds = range(int(time.time() - began))
         return [(round(began + n - injected, 1), self._p95(began + n, began + n + 1)) for n in seconds]
 
@@ -187,5 +232,10 @@ async def prove(fault: Fault, folder: Path | None, pace: Pace, say: Callable[[st
             run = Run(fault, lab, desk, pace, say)
             proof = await run.go()
     if folder is not None:
-        record(folder / f"{fault.name}.parquet", Story(fault.name, run.injected_at), run.rows)
+        suffix = "" if pace.answer is Answer.OWN else f"-{pace.answer}"
+        record(
+            folder / f"{fault.name}{suffix}.parquet",
+            Story(fault.name, run.injected_at, run.applied_at, pace.answer),
+            run.rows,
+        )
     return proof

@@ -24,10 +24,12 @@ _KEY = b"duri-lab"
 
 @dataclass(frozen=True)
 class Story:
-    """Which fault, and when it was injected (ms)."""
+    """Which fault, when it was injected (ms), and when which answer to the advice was given, where one was."""
 
     fault: str
     injected_at: int
+    applied_at: int | None = None
+    answer: str = "own"
 
 
 def record(path: Path, story: Story, rows: Sequence[Row]) -> None:
@@ -41,14 +43,24 @@ def story_of(path: Path) -> Story:
 
 
 def replay(path: Path) -> Advice:
-    """The run again, scrape by scrape, until there is advice or the recording ends."""
+    """The run again, scrape by scrape, until there is advice, or an outcome where it was applied, or the end."""
     story, rows = story_of(path), read(path)
     fault = FAULTS[story.fault]
     advice = Advice([one for one in rows if one.ts < story.injected_at])
     if fault.deploy:
         advice.deployed(fault.service, story.injected_at)
-    for _, scrape in groupby((one for one in rows if one.ts >= story.injected_at), key=lambda one: one.ts):
+    if fault.maintenance:
+        advice.maintenance(story.injected_at, rows[-1].ts + 1)
+    applied: str | None = None
+    for ts, scrape in groupby((one for one in rows if one.ts >= story.injected_at), key=lambda one: one.ts):
+        first = advice.first()
+        if applied is None and first is not None:
+            if story.applied_at is None:
+                break
+            if ts > story.applied_at:
+                applied = str(first["id"])
+                advice.applied(applied, story.applied_at)
         advice.take(list(scrape))
-        if advice.first() is not None:
+        if applied is not None and advice.outcome(applied) is not None:
             break
     return advice

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from math import isnan
+from math import nan
 from statistics import median
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from lab.faults import FAULTS
+from lab.prove import Answer
 from pipeline.views.plots import require_plots
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _BACK = 1.2
 _COLUMNS = 3
+_TRUTH: dict[str, str] = {Answer.OWN: "verified", Answer.NOTHING: "no_effect", Answer.HARM: "regressed"}
 
 
 def table(proofs: Sequence[Proof]) -> Table:
@@ -32,23 +34,24 @@ def table(proofs: Sequence[Proof]) -> Table:
         applied = "by hand" if one.by_hand else "; ".join(one.ran)
         seconds = "" if one.seconds is None else f"{one.seconds:.0f}"
         first = f"{one.finding} {one.kind}" if one.finding else "none"
-        shown.add_row(one.fault, first, "yes" if one.right else "no", seconds, p95, applied, one.outcome or "")
+        shown.add_row(_name(one), first, "yes" if one.right else "no", seconds, p95, applied, one.outcome or "")
     return shown
 
 
 def summary(proofs: Sequence[Proof]) -> str:
     """The figures that are asked of the advisor, a line each."""
     ran = [one for one in proofs if one.skipped is None]
-    faults = [one for one in ran if not FAULTS[one.fault].control]
+    answered = [one for one in ran if not FAULTS[one.fault].control]
+    faults = [one for one in answered if one.answer == Answer.OWN]
     controls = [one for one in ran if FAULTS[one.fault].control]
-    judged = [one for one in faults if one.right and one.outcome is not None]
+    judged = [one for one in answered if one.right and one.outcome is not None]
     seconds = [one.seconds for one in faults if one.right and one.seconds is not None]
     said = [one for one in controls if one.finding or one.early]
     lines = [
         f"first choice right: {_share(sum(one.right for one in faults), len(faults))}",
         f"in the top three: {_share(sum(one.in_top_3 for one in faults), len(faults))}",
         f"p95 back within 20 % once the right advice was applied: {_share(*_helped(faults))}",
-        f"verdict equals the truth: {_share(sum(one.outcome == 'verified' for one in judged), len(judged))}",
+        f"verdict equals the truth: {_share(sum(one.outcome == _TRUTH[one.answer] for one in judged), len(judged))}",
         f"controls with advice: {_share(len(said), len(controls))}",
         f"runs with advice in the healthy phase: {_share(sum(one.early > 0 for one in ran), len(ran))}",
         f"first choices open at a time, at most: {max((one.standing for one in faults), default=0)}",
@@ -75,12 +78,14 @@ def plot(path: Path, proofs: Sequence[Proof]) -> None:
     axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
     for one, axis in zip(shown, axes, strict=False):
         times = [at for at, _ in one.trace]
-        axis.plot(times, [1000 * value for _, value in one.trace], color="#34495e", linewidth=1)
+        axis.plot(
+            times, [nan if value is None else 1000 * value for _, value in one.trace], color="#34495e", linewidth=1
+        )
         axis.axvline(0, color="#cf3f4f", linewidth=1)
         if one.applied_at is not None:
             axis.axvline(one.applied_at, color="#1b8a6b", linewidth=1)
         right = "right" if one.right else "wrong"
-        axis.set_title(f"{one.fault}: {one.finding or 'no advice'} ({right})", fontsize=9)
+        axis.set_title(f"{_name(one)}: {one.finding or 'no advice'} ({right})", fontsize=9)
         axis.set_ylabel("p95, ms", fontsize=8)
         outcome = one.outcome or "no outcome"
         axis.set_xlabel(f"{outcome} · s since the injection (red); green: applied", fontsize=8)
@@ -91,9 +96,13 @@ def plot(path: Path, proofs: Sequence[Proof]) -> None:
     figure.savefig(path, dpi=100)
 
 
+def _name(proof: Proof) -> str:
+    return proof.fault if proof.answer == Answer.OWN else f"{proof.fault}, {proof.answer} applied"
+
+
 def _share(part: int, of: int) -> str:
     return f"{part} of {of}" if of else "nothing to tell"
 
 
 def _ms(seconds: float | None) -> str:
-    return "-" if seconds is None or isnan(seconds) else f"{1000 * seconds:.0f}"
+    return "-" if seconds is None else f"{1000 * seconds:.0f}"

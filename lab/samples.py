@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HISTORY_S = 1800.0
+_AGES = ("pg_stat_activity_max_tx_duration",)
 
 
 class Row(NamedTuple):
@@ -52,8 +53,11 @@ def to_recording(rows: Sequence[Row]) -> Recording:
 
 
 def stretched(rows: Sequence[Row], speed: float) -> list[Row]:
-    """Rows whose time runs `speed` times faster: counters grow by as much more, so that rates stay what they were."""
-    return [one._replace(value=one.value * speed) if _counts(one) else one for one in rows]
+    """Rows whose time runs `speed` times faster: counters grow by as much more, so that rates stay what they were.
+
+    The age of what lasts over scrapes grows with the same clock.
+    """
+    return [one._replace(value=one.value * speed) if one.name in _AGES or _counts(one) else one for one in rows]
 
 
 def _counts(one: Row) -> bool:

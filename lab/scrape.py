@@ -22,9 +22,9 @@ from redis.exceptions import RedisError
 from lab.samples import Row, row
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
-    from lab.system import Lab
+    from lab.system import Lab, Replica
 
 _TIMEOUT_S = 2.0
 _KEPT = ("http_", "db_pool_", "cache_", "event_loop_", "downstream_")
@@ -33,7 +33,6 @@ _BYTES = {"work_mem": 1024, "shared_buffers": 8192, "effective_cache_size": 8192
 Found = list[tuple[str, dict[str, str], float]]
 
 _POSTGRES = {
-    "pg_stat_activity_count": "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'",
     "pg_stat_database_tup_returned": "SELECT tup_returned FROM pg_stat_database WHERE datname = 'postgres'",
     "pg_stat_database_tup_fetched": "SELECT tup_fetched FROM pg_stat_database WHERE datname = 'postgres'",
     "pg_stat_database_temp_bytes": "SELECT temp_bytes FROM pg_stat_database WHERE datname = 'postgres'",
@@ -43,11 +42,13 @@ _POSTGRES = {
     "pg_stat_user_tables_seq_tup_read": "SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_user_tables",
     "pg_stat_user_tables_n_dead_tup": "SELECT coalesce(sum(n_dead_tup), 0) FROM pg_stat_user_tables",
     "pg_locks_waiting_count": "SELECT count(*) FROM pg_locks WHERE NOT granted",
-    "pg_stat_activity_max_tx_duration": (
-        "SELECT coalesce(max(extract(epoch FROM now() - xact_start)), 0) FROM pg_stat_activity "
-        "WHERE pid <> pg_backend_pid()"
-    ),
 }
+
+_BY_STATE = """
+SELECT state, count(*), coalesce(max(extract(epoch FROM now() - xact_start)), 0)
+FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND state IS NOT NULL GROUP BY 1
+"""
+_STATES = ("active", "idle", "idle in transaction", "idle in transaction (aborted)")
 
 
 class Scraper:
@@ -67,11 +68,14 @@ class Scraper:
 
     async def scrape(self, ts: int) -> list[Row]:
         """All samples of this moment (ms)."""
-        pages = [self._guarded(partial(self._service, name)) for name in self._lab.services]
+        replicas = [(name, one) for name, running in self._lab.services.items() for one in running]
+        pages = [self._guarded(partial(self._page, replica)) for _, replica in replicas]
         shared, *own = await asyncio.gather(self._shared(), *pages)
         rows: list[Row] = []
-        for name, page in zip(self._lab.services, own, strict=True):
-            rows += [row(ts, name, *one) for one in (*page, *self._container(name), *shared)]
+        for (name, replica), page in zip(replicas, own, strict=True):
+            rows += [row(ts, name, *one) for one in (*page, *_container(name, replica))]
+        for name, running in self._lab.services.items():
+            rows += [row(ts, name, *one) for one in (("container_replicas", {}, float(len(running))), *shared)]
         return rows
 
     async def close(self) -> None:
@@ -82,15 +86,23 @@ class Scraper:
             self._postgres.terminate()
 
     async def _shared(self) -> Found:
-        postgres, cache = await asyncio.gather(self._guarded(self._of_postgres), self._guarded(self._of_redis))
+        postgres, cache = await asyncio.gather(
+            self._exporter("postgres", "pg_up", self._of_postgres), self._exporter("redis", "redis_up", self._of_redis)
+        )
         return [
             *postgres,
-            ("pg_up", {}, float(bool(postgres))),
             *cache,
-            ("redis_up", {}, float(bool(cache))),
-            *_node(),
+            *_memory(),
+            *self._lab.disk.metrics(),
             *(self._lab.scope.metrics() if self._lab.scope is not None else ()),
         ]
+
+    async def _exporter(self, name: str, up: str, source: Callable[[], Awaitable[Found]]) -> Found:
+        """What an exporter says, and whether its server answers it; nothing where it is the exporter that stopped."""
+        if name in self._lab.silent:
+            return []
+        found = await self._guarded(source)
+        return [*found, (up, {}, float(bool(found)))]
 
     async def _guarded(self, source: Callable[[], Awaitable[Found]]) -> Found:
         try:
@@ -98,24 +110,25 @@ class Scraper:
         except (TimeoutError, OSError, httpx.HTTPError, RedisError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return []
 
-    async def _service(self, name: str) -> Found:
-        page = await self._http.get(f"{self._lab.services[name].url}/metrics")
+    async def _page(self, replica: Replica) -> Found:
+        page = await self._http.get(f"{replica.url}/metrics")
         families = text_string_to_metric_families(page.text)
         return [
-            (sample.name, dict(sample.labels), sample.value)
+            (sample.name, {**sample.labels, "replica": str(replica.number)}, sample.value)
             for family in families
             for sample in family.samples
             if sample.name.startswith(_KEPT) and not sample.name.endswith("_created")
         ]
 
-    def _container(self, name: str) -> Iterable[tuple[str, dict[str, str], float]]:
-        limits = self._lab.services[name].limits
-        return [] if limits is None else [(metric, {}, value) for metric, value in limits.metrics()]
-
     async def _of_postgres(self) -> Found:
         if self._postgres is None or self._postgres.is_closed():
             self._postgres = await asyncpg.connect(self._lab.postgres.admin_url, timeout=_TIMEOUT_S)
         found: Found = [(name, {}, float(await self._postgres.fetchval(query))) for name, query in _POSTGRES.items()]
+        states = {str(state): (float(count), float(age)) for state, count, age in await self._postgres.fetch(_BY_STATE)}
+        for state in _STATES:
+            count, age = states.get(state, (0.0, 0.0))
+            found.append(("pg_stat_activity_count", {"state": state}, count))
+            found.append(("pg_stat_activity_max_tx_duration", {"state": state}, age))
         names = [*_BYTES, "max_connections"]
         for setting in await self._postgres.fetch(
             "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])", names
@@ -139,6 +152,7 @@ class Scraper:
             ("redis_rejected_connections_total", {}, float(info["rejected_connections"])),
             ("redis_config_maxclients", {}, float(config["maxclients"])),
             ("redis_config_timeout", {}, float(config["timeout"])),
+            ("redis_aof_delayed_fsync_total", {}, float(info.get("aof_delayed_fsync", 0))),
             ("redis_config_tcp_keepalive", {}, float(config["tcp-keepalive"])),
         ]
         known = ("noeviction", "allkeys-lru")
@@ -150,11 +164,15 @@ class Scraper:
         return found
 
 
-def _node() -> Found:
-    memory, disk = psutil.virtual_memory(), psutil.disk_usage("/")
+def _memory() -> Found:
+    memory = psutil.virtual_memory()
     return [
         ("node_memory_MemAvailable_bytes", {}, float(memory.available)),
         ("node_memory_MemTotal_bytes", {}, float(memory.total)),
-        ("node_filesystem_avail_bytes", {}, float(disk.free)),
-        ("node_filesystem_size_bytes", {}, float(disk.total)),
     ]
+
+
+def _container(name: str, replica: Replica) -> Found:
+    if replica.limits is None:
+        return []
+    return [(metric, {"name": f"{name}-{replica.number}"}, value) for metric, value in replica.limits.metrics()]

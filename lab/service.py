@@ -32,6 +32,12 @@ _BUCKETS = [0.001 * 1.35**step for step in range(32)]
 _TTL_S = 300
 _LAG_EVERY_S = 0.05
 _LAG_WINDOW = 20
+_LEAK_EVERY_S = 0.5
+_RANKED = """
+SELECT max(place) FROM (
+    SELECT row_number() OVER (ORDER BY note) AS place FROM events WHERE owner BETWEEN :owner AND :last
+) AS ranked
+"""
 _BLOCKS = 0.2  # share of requests that meet the blocking call
 
 LATENCY = Histogram("http_request_duration_seconds", "Time of a request", ["endpoint"], buckets=_BUCKETS)
@@ -72,6 +78,7 @@ class Service:
             pool_size=int(self.knobs.get("DB_POOL_SIZE", "10")),
             max_overflow=int(self.knobs.get("DB_MAX_OVERFLOW", "0")),
             pool_timeout=5.0,
+            pool_pre_ping=True,
         )
 
     def _publish(self) -> None:
@@ -112,6 +119,34 @@ class Service:
             await self.cache.set(key, payload, ex=_TTL_S)
         return payload
 
+    async def note(self, number: int) -> None:
+        """Write down who asked, where that is switched on: a write to Redis by each request."""
+        if self.knobs.get("NOTES", "0") == "1":
+            await self.cache.set(f"seen:{self.knobs['SERVICE']}:{number}", time.time())
+
+    async def events(self, owner: int) -> int:
+        """How many events an owner has; with a span of owners, the last place among them by note: that sorts them."""
+        span = int(self.knobs.get("SPAN", "0"))
+        if not span:
+            return len(await self.query("SELECT id FROM events WHERE owner = :owner", owner=owner))
+        rows = await self.query(_RANKED, owner=owner, last=owner + span)
+        return int(rows[0][0] or 0)
+
+    def work(self) -> None:
+        """What a handler computes by itself: nothing, but for a replica that is worse than the others."""
+        until = time.thread_time() + float(self.knobs.get("BURN_S", "0"))
+        while time.thread_time() < until:
+            pass
+
+    async def leak(self) -> None:
+        """Keep some memory that nobody needs, each second."""
+        kept: list[bytes] = []
+        while True:
+            await asyncio.sleep(_LEAK_EVERY_S)
+            mib = float(self.knobs.get("LEAK_MIB_S", "0")) * _LEAK_EVERY_S
+            if mib:
+                kept.append(os.urandom(round(mib * (1 << 20))))  # zeros would take no memory
+
     async def version(self) -> None:
         """What a bad version does to each request: takes longer, or fails."""
         await asyncio.sleep(float(self.knobs.get("VERSION_DELAY_S", "0")))
@@ -136,9 +171,10 @@ class Service:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service = app.state.service = Service()
-    watch = asyncio.create_task(service.watch_loop())
+    tasks = [asyncio.create_task(one) for one in (service.watch_loop(), service.leak())]
     yield
-    watch.cancel()
+    for task in tasks:
+        task.cancel()
     await service.http.aclose()
     await service.engine.dispose()
 
@@ -172,7 +208,10 @@ async def health(request: Request) -> dict[str, str]:
     if delay and random.random() < _BLOCKS:  # noqa: S311
         time.sleep(delay)  # noqa: ASYNC251  the fault: a blocking call in an asynchronous handler
     await service.version()
-    await service.item(random.randrange(ITEMS))  # noqa: S311
+    service.work()
+    number = random.randrange(ITEMS)  # noqa: S311
+    await service.item(number)
+    await service.note(number)
     return {"status": "ok"}
 
 
@@ -181,13 +220,14 @@ async def status(request: Request) -> dict[str, int]:
     """An owner's events from the database, noted as seen, and what the callees say."""
     service: Service = request.app.state.service
     await service.version()
+    service.work()
     owner = random.randrange(OWNERS)  # noqa: S311
     await service.downstream()
-    rows = await service.query("SELECT id FROM events WHERE owner = :owner", owner=owner)
+    events = await service.events(owner)
     if service.callees:
         answer = await service.http.get(f"{random.choice(service.callees)}/health")  # noqa: S311
         answer.raise_for_status()
-    return {"events": len(rows)}
+    return {"events": events}
 
 
 @app.post("/lab/warm")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sys
@@ -15,9 +16,13 @@ import httpx
 
 from lab import limits
 from lab.backends import Postgres, Redis, free_port, spawn, stop, wait_for
+from lab.disk import Disk
+from lab.load import Balancer
 
 if TYPE_CHECKING:
     import subprocess
+
+    from asyncpg import Connection
 
 CALLS = {
     "duri_brain": (),
@@ -41,10 +46,10 @@ ANALYZE;
 
 
 @dataclass
-class Running:
-    """A service's process and limits."""
+class Replica:
+    """A service's process and limits; `number` counts from 0."""
 
-    name: str
+    number: int
     url: str
     process: subprocess.Popen[bytes]
     limits: limits.Limits | None
@@ -53,16 +58,25 @@ class Running:
 class Lab:
     """Started by `async with`; all of it goes with the folder at the end. Raises LabError where it cannot start."""
 
-    services: dict[str, Running]
+    services: dict[str, list[Replica]]
+    balancers: dict[str, Balancer]
+    """Where users' requests to a service go. Services call the first replica of one another."""
     postgres: Postgres
     redis: Redis
+    disk: Disk
     scope: limits.Scope | None = None
+    silent: set[str]
+    """Exporters that have stopped: postgres, redis."""
+    held: list[Connection[Any]]
+    """Sessions that a fault keeps open."""
 
     async def __aenter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="duri-lab-"))
         self._folder.chmod(0o755)
-        self.services = {}
+        self.services, self.balancers, self.silent = {}, {}, set()
+        self.held = []
         try:
+            self.disk = Disk(self._folder / "disk")
             if limits.why_not() is None:
                 self.scope = limits.Scope(self._folder.name)
             self.postgres = Postgres(self._folder)
@@ -71,73 +85,114 @@ class Lab:
                 self.scope.take(self.postgres.pid)
                 self.scope.take(self.redis.pid)
             await self.sql(_SCHEMA)
-            for name in CALLS:
-                self._start(name)
             self._http = httpx.AsyncClient(timeout=10.0)
-            for service in self.services.values():
-                (await self._http.post(f"{service.url}/lab/warm")).raise_for_status()
+            for name in CALLS:
+                self.services[name], self.balancers[name] = [], Balancer()
+                await self.scale(name, 1)
         except BaseException:
             self._stop()
             raise
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        self.let_go()
         await self._http.aclose()
         self._stop()
 
-    def _start(self, name: str) -> None:
-        port, log = free_port(), self._folder / f"{name}.log"
+    async def scale(self, service: str, replicas: int) -> None:
+        """Have so many replicas of a service, the new ones with a warm cache."""
+        running, urls = self.services[service], self.balancers[service].urls
+        while len(running) > replicas:
+            urls.pop()
+            await asyncio.to_thread(_end, running.pop())
+        while len(running) < replicas:
+            replica = await asyncio.to_thread(self._start, service, len(running))
+            (await self._http.post(f"{replica.url}/lab/warm")).raise_for_status()
+            running.append(replica)
+            urls.append(replica.url)
+
+    async def restart(self, service: str) -> None:
+        """Start a service's processes again, with the environment that they had first."""
+        for number, old in enumerate(self.services[service]):
+            port = int(old.url.rpartition(":")[2])
+            await asyncio.to_thread(stop, old.process)
+            self.services[service][number] = await asyncio.to_thread(self._start, service, number, port)
+
+    async def restart_postgres(self) -> None:
+        """Start PostgreSQL again."""
+        await asyncio.to_thread(self.postgres.restart)
+        if self.scope is not None:
+            self.scope.take(self.postgres.pid)
+
+    def _start(self, name: str, number: int, port: int | None = None) -> Replica:
+        port = port or free_port()
+        log = self._folder / f"{name}-{number}.log"
         url = f"http://127.0.0.1:{port}"
         environment = {
             **os.environ,
             "SERVICE": name,
             "DATABASE_URL": self.postgres.url,
             "REDIS_URL": self.redis.url,
-            "CALLEES": ",".join(self.services[callee].url for callee in CALLS[name]),
+            "CALLEES": ",".join(self.services[callee][0].url for callee in CALLS[name]),
         }
         command = [sys.executable, "-m", "uvicorn", "lab.service:app", "--port", str(port), "--log-level", "warning"]
         process = spawn(command, log, env=environment, cwd=Path(__file__).parent.parent)
         limited = None
         if self.scope is not None:
-            limited = limits.Limits(f"{self.scope.name}/{name}", process.pid, CORES, MEMORY)
-        self.services[name] = Running(name, url, process, limited)
+            group = f"{self.scope.name}/{name}-{number}"
+            limited = limits.Limits(group, process.pid, CORES, MEMORY)
         wait_for(port, process, log)
+        return Replica(number, url, process, limited)
 
     def _stop(self) -> None:
-        for service in self.services.values():
-            stop(service.process)
-            if service.limits is not None:
-                service.limits.remove()
-        for backend in ("redis", "postgres"):
-            if hasattr(self, backend):
-                getattr(self, backend).stop()
+        for replica in [one for replicas in self.services.values() for one in replicas]:
+            _end(replica)
+        for part in ("redis", "postgres", "disk"):
+            if hasattr(self, part):
+                getattr(self, part).stop()
         if self.scope is not None:
             self.scope.remove()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def turn(self, service: str, **knobs: str) -> None:
-        """Set environment variables of a service while it runs."""
-        (await self._http.post(f"{self.services[service].url}/lab/knobs", json=knobs)).raise_for_status()
+    async def turn(self, service: str, replica: int | None = None, **knobs: str) -> None:
+        """Set environment variables of a service's replicas, or one of them, while they run."""
+        for one in self.services[service]:
+            if replica in (None, one.number):
+                (await self._http.post(f"{one.url}/lab/knobs", json=knobs)).raise_for_status()
 
     async def sql(self, statements: str) -> None:
         """Run statements as the superuser, each in its own transaction."""
-        connection: asyncpg.Connection[Any] = await asyncpg.connect(self.postgres.admin_url, timeout=5.0)
+        connection: Connection[Any] = await asyncpg.connect(self.postgres.admin_url, timeout=5.0)
         try:
             for statement in filter(str.strip, statements.split(";")):
                 await connection.execute(statement)
         finally:
             await connection.close()
 
-    async def hold(self, statement: str) -> None:
-        """Run a statement in a transaction that stays open."""
-        self._held: asyncpg.Connection[Any] = await asyncpg.connect(self.postgres.admin_url, timeout=5.0)
-        await self._held.execute("BEGIN")
-        await self._held.execute(statement)
+    async def hold(self, *statements: str) -> None:
+        """Open a session that runs these and then stays as it is."""
+        session: Connection[Any] = await asyncpg.connect(self.postgres.url.replace("+asyncpg", ""), timeout=5.0)
+        self.held.append(session)
+        for statement in statements:
+            await session.execute(statement)
 
-    async def let_go(self) -> None:
-        """End that transaction, where nobody else did."""
-        self._held.terminate()
+    def let_go(self) -> None:
+        """End those sessions, where nobody else did."""
+        for session in self.held:
+            session.terminate()
+        self.held.clear()
+
+    def slow_redis_disk(self, writes_per_s: int) -> None:
+        """Let Redis write to its disk so often at most; 0 lifts it."""
+        if self.scope is not None:
+            self.scope.slow_disk(self.redis.pid, self._folder, writes_per_s)
 
     def redis_cli(self, *arguments: str) -> None:
         """Run one command of Redis."""
         self.redis.command(*arguments)
+
+
+def _end(replica: Replica) -> None:
+    stop(replica.process)
+    if replica.limits is not None:
+        replica.limits.remove()

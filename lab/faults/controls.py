@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from lab.faults.fault import Fault
@@ -34,3 +35,32 @@ class Quieter(Healthy):
 
     name = "quieter"
     load = 0.75
+
+
+class DailySwing(Healthy):
+    """The users of half a day in three minutes: half as many more, and back."""
+
+    name = "daily-swing"
+
+    def load_at(self, seconds: float) -> float:
+        return 1.0 + 0.5 * math.sin(math.pi * min(1.0, seconds / 180.0))
+
+
+class PlannedLoadTest(Healthy):
+    """Three times the users within a maintenance window that was announced."""
+
+    name = "planned-load-test"
+    load = 3.0
+    maintenance = True
+
+
+class ExporterStops(Healthy):
+    """The exporter of PostgreSQL says nothing more; PostgreSQL is well."""
+
+    name = "exporter-stops"
+
+    async def inject(self, lab: Lab) -> None:
+        lab.silent.add("postgres")
+
+    async def undo(self, lab: Lab) -> None:
+        lab.silent.discard("postgres")

@@ -23,6 +23,6 @@ class CpuLimit(Fault):
         self._set(lab, 2.0)
 
     def _set(self, lab: Lab, cores: float) -> None:
-        limits = lab.services[self.service].limits
-        if limits is not None:
-            limits.set_cores(cores)
+        for replica in lab.services[self.service]:
+            if replica.limits is not None:
+                replica.limits.set_cores(cores)

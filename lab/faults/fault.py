@@ -22,6 +22,23 @@ class Fault:
     load: ClassVar[float] = 1.0
     """How many times as many users there are while it lasts."""
 
+    maintenance: ClassVar[bool] = False
+    """A maintenance window is announced as it is injected."""
+
+    by_hand: ClassVar[bool] = False
+    """What the advice's commands do is not all of it: the rest is a person's, and the lab does it by `undo`."""
+
+    def load_at(self, seconds: float) -> float:
+        """The load so many seconds (of the lab's clock) after the injection."""
+        del seconds
+        return self.load
+
+    async def prepare(self, lab: Lab) -> None:
+        """Make it what the fault needs to be one, before anything is measured: a workload, replicas."""
+
+    async def go_on(self, lab: Lab) -> None:
+        """Go on breaking it, once each scrape while it lasts."""
+
     @property
     def control(self) -> bool:
         """True where nothing is wrong, so that nothing is to be said."""

@@ -16,7 +16,7 @@ class IdleInTransaction(Fault):
     name, finding, kind = "idle-in-transaction", "PG_LOCK_WAIT", "postgresql.idle_in_transaction_timeout"
 
     async def inject(self, lab: Lab) -> None:
-        await lab.hold("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+        await lab.hold("BEGIN", "LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
 
     async def undo(self, lab: Lab) -> None:
-        await lab.let_go()
+        lab.let_go()

@@ -2,9 +2,9 @@
 
 1. A deploy event opens a trial of its service. The next one of that service takes its place.
 2. Errors or latency worse `decide_after_frames` intervals in a row: the deploy regressed; the larger the change, the
-   sooner (harm.py). Compared is with what was just before it, so that older trouble neither hides nor excuses it. From then on, as long as it
-   is, that counts as an anomaly of the service, found by the detector `deploy`: so it makes an incident even where
-   nothing else flags it, and the rule that rolls back speaks.
+   sooner (harm.py). It is compared with what was just before, so that older trouble neither hides nor excuses it. From
+   then on, as long as it is, that counts as an anomaly of the service, found by the detector `deploy`: so it makes an
+   incident even where nothing else flags it, and the rule that rolls back speaks.
 3. `deploy_watch_s` without: fine.
 """
 

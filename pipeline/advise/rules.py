@@ -134,7 +134,8 @@ class Check(Part):
 
     signal: Text
     signal_if_failing: Text | None = Field(
-        default=None, description="The signal that must move where requests fail: what was the symptom is what is verified"
+        default=None,
+        description="The signal that must move where requests fail: what was the symptom is what is verified",
     )
     condition: Expression
     after_s: Annotated[float, Field(gt=0, le=604_800)]

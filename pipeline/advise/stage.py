@@ -280,9 +280,12 @@ class AdviseStage:
             if incident.decided:
                 self._advisor.advise(incident, steady, end_ms)
 
-    def _disturbs_deploy(self, trial: Trial, frames: Mapping[str, Frame], end_ms: int) -> bool:
+    def _disturbs_deploy(
+        self, trial: Trial, frames: Mapping[str, Frame], end_ms: int, *, by_callees: bool = True
+    ) -> bool:
         """A callee's trouble is no excuse for a deploy whose service does the harm itself."""
-        return self._silence.disturbed(trial, frames, end_ms, by_callees=not self._incidents.own(trial.service))
+        by_callees = by_callees and not self._incidents.own(trial.service)
+        return self._silence.disturbed(trial, frames, end_ms, by_callees=by_callees)
 
     def _onset(self, incident: OpenIncident) -> int:
         """From when on (ms) a change may be the incident's cause."""

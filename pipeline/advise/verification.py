@@ -11,13 +11,13 @@ For each interval that began after the change, and that nothing else disturbed:
    its window before, or is back at what was healthy): verified. The target got worse: regressed. Else: no_effect.
 4. No data that could tell, until twice `after_s` and five intervals more: no_effect, and the note says why.
 
-Disturbed: maintenance, another change to the service, a callee whose own trouble began after the change.
+Disturbed: maintenance, another change to the service, a callee whose own trouble began after the change where the
+condition does not hold: where it does, it held in spite of that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -33,14 +33,22 @@ from pipeline.advise.windows import MIN_INTERVALS, Trial
 from pipeline.records import RecommendationState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipeline.advise.catalogue import Catalogue
     from pipeline.advise.expressions import Evaluator, Program
     from pipeline.advise.frames import Frame
     from pipeline.advise.standing import Board, Standing
     from pipeline.advise.windows import Windows
 
-Disturbed = Callable[[Trial, Mapping[str, "Frame"], int], bool]
-"""Whether something else was going on in the interval that ends then."""
+
+class Disturbed(Protocol):
+    """Whether something else was going on in the interval that ends then; callees' trouble only where it is asked."""
+
+    def __call__(self, trial: Trial, frames: Mapping[str, Frame], end_ms: int, *, by_callees: bool = True) -> bool:
+        """See the class."""
+
+
 _MAX_ANSWERS: Final = 30
 
 
@@ -89,7 +97,7 @@ class Verifier:
             standing.trial = self._windows.open(service, applied, known, began, standing.onset)
         trial = standing.trial
         if frame is not None and now - self._frame_ms >= applied:
-            if self._disturbed(trial, frames, now):
+            if self._disturbed(trial, frames, now, by_callees=not self._holds(standing, frame)):
                 trial.disturb(now)
             elif self._judged(standing, trial, frame, now):
                 return
@@ -97,6 +105,11 @@ class Verifier:
         patience = 1000.0 * (check.settle_s + 2 * check.after_s) + MIN_INTERVALS * self._frame_ms
         if now - applied >= patience:
             self._end_untold(standing, trial, now)
+
+    def _holds(self, standing: Standing, frame: Frame) -> bool:
+        """Whether what the change was to bring about is there: then no callee's trouble has undone it."""
+        self._load(standing, frame)
+        return self._evaluator.holds(self._program(standing.record.verification.condition))
 
     def _judged(self, standing: Standing, trial: Trial, frame: Frame, now: int) -> bool:
         """Take one undisturbed interval; whether it ended the verification."""

@@ -145,6 +145,15 @@ def test_trouble_of_a_callee_is_not_the_changes_fault() -> None:
     assert [each["result"] for each in told] == ["verified"]
 
 
+def test_mended_in_spite_of_a_callees_trouble_is_verified() -> None:
+    """A callee is slow from the change on; what holds nevertheless is not left out."""
+    story, stage = Story(("duri_core", "duri_brain")), make_stage()
+    found = advice(stage.step(story.healthy(40).troubled(8, {"duri_core": POOL}).take()))
+    stage.step(story.feedback(found[0]["id"], "applied").healthy(1).take())
+    told = outcomes(story.troubled(8, {"duri_brain": Fault(SLOW, rising=[P95])}), stage)
+    assert [each["result"] for each in told if each["recommendation"] == found[0]["id"]] == ["verified"]
+
+
 # --- deploys ------------------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from lab.executor import execute
+from lab.executor import execute, sped_up
 
 
 class Knobs:
@@ -14,7 +14,8 @@ class Knobs:
     def __init__(self) -> None:
         self.turned: list[tuple[Any, ...]] = []
 
-    async def turn(self, service: str, **knobs: str) -> None:
+    async def turn(self, service: str, replica: int | None = None, **knobs: str) -> None:
+        assert replica is None
         self.turned.append((service, knobs))
 
     async def sql(self, statements: str) -> None:
@@ -54,3 +55,15 @@ def test_prose_is_not_run() -> None:
 
 def test_statements_that_only_look_change_nothing_and_so_are_not_applied() -> None:
     assert run(("sql", "SELECT state, count(*) FROM pg_stat_activity GROUP BY 1")) == []
+
+
+def test_durations_are_those_of_the_labs_clock() -> None:
+    """Five minutes of its time are one of the wall's; sizes are no durations."""
+    leak = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state_change < now() - interval '5 minutes'"
+    assert sped_up(leak, 5.0).endswith("interval '60 seconds'")
+    assert sped_up("ALTER SYSTEM SET idle_session_timeout = '300s'", 5.0).endswith("= '60s'")
+    assert sped_up("redis-cli CONFIG SET timeout 300 && redis-cli CONFIG REWRITE", 5.0).startswith(
+        "redis-cli CONFIG SET timeout 60 &&"
+    )
+    sizes = "ALTER SYSTEM SET work_mem = '16384kB'"
+    assert sped_up(sizes, 5.0) == sizes

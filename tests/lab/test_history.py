@@ -36,3 +36,8 @@ def test_faster_time_keeps_rates_and_gauges() -> None:
     counter = Row(0, "duri_core", "http_requests_total", "{}", 7.0)
     gauge = Row(0, "duri_core", "db_pool_size", "{}", 7.0)
     assert [one.value for one in stretched([counter, gauge], 5.0)] == [35.0, 7.0]
+
+
+def test_the_age_of_a_transaction_grows_with_the_clock() -> None:
+    age = Row(0, "duri_core", "pg_stat_activity_max_tx_duration", "{}", 2.0)
+    assert [one.value for one in stretched([age], 5.0)] == [10.0]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
+from lab.load import Load
 from lab.prove import Proof
 from lab.report import summary
 
@@ -54,3 +56,18 @@ def test_advice_on_a_control_or_before_the_fault_is_told() -> None:
 
 def test_what_could_not_run_counts_nowhere() -> None:
     assert "first choice right: nothing to tell" in summary([Proof("cpu-limit", skipped="no cgroup")])
+
+
+def test_wrong_advice_is_right_where_its_verdict_says_so() -> None:
+    """Both kinds of it count among the verdicts, and not among the first choices."""
+    nothing = replace(GOOD, answer="nothing", outcome="no_effect")
+    harm = replace(GOOD, answer="harm", outcome="verified")
+    told = summary([GOOD, nothing, harm])
+    assert "verdict equals the truth: 2 of 3" in told
+    assert "first choice right: 1 of 1" in told
+
+
+def test_results_are_json_although_nobody_came() -> None:
+    """A phase without a request has no 95th percentile: null, which every reader of JSON takes."""
+    load = Load({}, users=0)
+    assert json.loads(json.dumps({"p95": load.p95("duri_core", 0.0, 1.0)}, allow_nan=False)) == {"p95": None}
