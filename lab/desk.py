@@ -53,6 +53,10 @@ class Desk:
         """Start from a healthy phase."""
         return await self._ask("begin", healthy)
 
+    async def end_healthy(self) -> Seen:
+        """What was said so far were false alarms."""
+        return await self._ask("end_healthy")
+
     async def take(self, rows: Sequence[Row]) -> Seen:
         """Samples in order of time."""
         return await self._ask("take", rows)

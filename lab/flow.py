@@ -33,6 +33,10 @@ class Advice:
         self.outcomes: list[dict[str, Any]] = []
         self.early: frozenset[str] = frozenset()
         self.take([*history(healthy, round(SCRAPE_S * 1000)), *healthy])
+        self.end_healthy()
+
+    def end_healthy(self) -> None:
+        """What was recommended so far were false alarms."""
         self.early = frozenset(self.recommendations)
 
     def take(self, rows: Sequence[Row]) -> None:

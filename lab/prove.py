@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from lab.samples import Row
 
 _WARM_S = 10.0
+_READING_S = 120.0
+"""Reading the history takes no longer, in the wall's time."""
 _SLACK_S = 75.0
 """What a verification takes beyond its own time: the interval that it ends with, and those that were disturbed."""
 
@@ -110,23 +112,23 @@ class Run:
             await self._fault.prepare(self._lab)
             await asyncio.sleep(_WARM_S)
             began = time.time()
-            await self._phase("healthy", self._pace.healthy_s, lambda _: False)
-            self._seen = await self._desk.begin(list(self.rows))
+            await self._phase("healthy", self._pace.healthy_s, lambda: False)
+            await self._begin()
             injected = await self._inject()
             # Right or wrong, what was said first is judged.
-            await self._phase("fault", self._pace.fault_s, lambda seen: seen.first is not None)
+            await self._phase("fault", self._pace.fault_s, lambda: self._first is not None)
             mended = time.time()
             self._judge(proof)
             await self._mend(proof)
             applied = time.time()
             proof.applied_at = round(applied - injected, 1) if proof.ran or proof.by_hand else None
-            first = self._seen.first
+            first = self._first
             if first is not None:
                 identity = str(first["id"])
-                await self._phase("after", self._needed_s(first), lambda seen: seen.outcome(identity) is not None)
-                outcome = self._seen.outcome(identity)
+                await self._phase("after", self._needed_s(first), lambda: self._outcome(identity) is not None)
+                outcome = self._outcome(identity)
                 proof.outcome, proof.note = (outcome["result"], outcome["note"]) if outcome else (None, "")
-            proof.standing = max(proof.standing, self._seen.standing)
+            proof.standing = max(proof.standing, self._seen.standing if self._seen else 0)
             proof.p95_before = self._p95(began, injected)
             # The first seconds of a fault are half healthy.
             proof.p95_during = self._p95(injected + SCRAPE_S / self._pace.speed, mended)
@@ -155,7 +157,23 @@ class Run:
         self._fault_phase = True
         return time.time()
 
-    async def _phase(self, name: str, length_s: float, over: Callable[[Seen], bool]) -> None:
+    @property
+    def _first(self) -> dict[str, Any] | None:
+        return None if self._seen is None else self._seen.first
+
+    def _outcome(self, recommendation: str) -> dict[str, Any] | None:
+        return None if self._seen is None else self._seen.outcome(recommendation)
+
+    async def _begin(self) -> None:
+        """Have the stages read the history; the healthy phase goes on meanwhile, else a gap would precede the fault."""
+        known = len(self.rows)
+        reading = asyncio.create_task(self._desk.begin(self.rows[:known]))
+        await self._phase("healthy", _READING_S * self._pace.speed, reading.done)
+        await reading
+        await self._desk.take(self.rows[known:])
+        self._seen = await self._desk.end_healthy()
+
+    async def _phase(self, name: str, length_s: float, over: Callable[[], bool]) -> None:
         until = self._clock.now_ms() + length_s * 1000
         while (now := self._clock.now_ms()) < until:
             self._next = max(self._next + SCRAPE_S / self._pace.speed, time.time())
@@ -169,8 +187,8 @@ class Run:
             self._say(f"{self._fault.name}: {name}, {(until - now) / 1000 / self._pace.speed:.0f} s at most to go")
             if self._seen is not None:
                 self._seen = await self._desk.take(rows)
-                if over(self._seen):
-                    return
+            if over():
+                return
 
     def _judge(self, proof: Proof) -> None:
         seen = self._seen
@@ -189,7 +207,7 @@ class Run:
 
     async def _mend(self, proof: Proof) -> None:
         """Run the advice's own commands; where it is right and has none that runs, do what a person would."""
-        first = None if self._seen is None else self._seen.first
+        first = self._first
         if first is None:
             return
         if self._pace.answer is not Answer.OWN:
