@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _BACK = 1.2
 _COLUMNS = 3
-_TRUTH: dict[str, str] = {Answer.OWN: "verified", Answer.NOTHING: "no_effect", Answer.HARM: "regressed"}
+TRUTH: dict[str, str] = {Answer.OWN: "verified", Answer.NOTHING: "no_effect", Answer.HARM: "regressed"}
+"""The outcome that is right for an answer to right advice."""
 
 
 def table(proofs: Sequence[Proof]) -> Table:
@@ -51,7 +52,7 @@ def summary(proofs: Sequence[Proof]) -> str:
         f"first choice right: {_share(sum(one.right for one in faults), len(faults))}",
         f"in the top three: {_share(sum(one.in_top_3 for one in faults), len(faults))}",
         f"p95 back within 20 % once the right advice was applied: {_share(*_helped(faults))}",
-        f"verdict equals the truth: {_share(sum(one.outcome == _TRUTH[one.answer] for one in judged), len(judged))}",
+        f"verdict equals the truth: {_share(sum(one.outcome == TRUTH[one.answer] for one in judged), len(judged))}",
         f"controls with advice: {_share(len(said), len(controls))}",
         f"runs with advice in the healthy phase: {_share(sum(one.early > 0 for one in ran), len(ran))}",
         f"first choices open at a time, at most: {max((one.standing for one in faults), default=0)}",
