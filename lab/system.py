@@ -140,7 +140,9 @@ class Lab:
         limited = None
         if self.scope is not None:
             group = f"{self.scope.name}/{name}-{number}"
-            limited = limits.Limits(group, process.pid, CORES, MEMORY)
+            like = self.services[name][0].limits if self.services[name] else None
+            cores, memory = (CORES, MEMORY) if like is None else (like.cores, like.memory)
+            limited = limits.Limits(group, process.pid, cores, memory)
         wait_for(port, process, log)
         return Replica(number, url, process, limited)
 
