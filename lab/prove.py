@@ -54,7 +54,7 @@ class Pace:
     """Lengths of the phases in the lab's time (s), how much faster it runs than the wall's, and the answer."""
 
     speed: float = 5.0
-    healthy_s: float = 200.0
+    healthy_s: float = 120.0
     fault_s: float = 180.0
     after_s: float = 1200.0
     """At most: a verification says how long it takes."""

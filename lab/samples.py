@@ -2,7 +2,7 @@
 
 A learner needs a quarter of an hour and thirty values before it judges. The lab's healthy phase is shorter, so it is
 repeated back in time: the same values, counters continued, as often as `HISTORY_S` asks. It stands for an uneventful
-half hour before the lab was started, and it is the only part of a run that was not measured at its own time.
+twenty minutes before the lab was started, and it is the only part of a run that was not measured at its own time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-HISTORY_S = 1800.0
+HISTORY_S = 1200.0
 _AGES = ("pg_stat_activity_max_tx_duration",)
 
 

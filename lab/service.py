@@ -6,6 +6,7 @@ Started as `uvicorn lab.service:app`; its knobs come from environment variables 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
 import time
@@ -132,11 +133,11 @@ class Service:
         rows = await self.query(_RANKED, owner=owner, last=owner + span)
         return int(rows[0][0] or 0)
 
-    def work(self) -> None:
-        """What a handler computes by itself: nothing, but for a replica that is worse than the others."""
-        until = time.thread_time() + float(self.knobs.get("BURN_S", "0"))
-        while time.thread_time() < until:
-            pass
+    async def work(self) -> None:
+        """What a handler computes beside the loop: nothing, but on a replica that has worse luck than the others."""
+        rounds = int(self.knobs.get("WORK_ROUNDS", "0"))
+        if rounds:
+            await asyncio.to_thread(hashlib.pbkdf2_hmac, "sha256", b"work", b"salt", rounds)
 
     async def leak(self) -> None:
         """Keep some memory that nobody needs, each second."""
@@ -208,7 +209,7 @@ async def health(request: Request) -> dict[str, str]:
     if delay and random.random() < _BLOCKS:  # noqa: S311
         time.sleep(delay)  # noqa: ASYNC251  the fault: a blocking call in an asynchronous handler
     await service.version()
-    service.work()
+    await service.work()
     number = random.randrange(ITEMS)  # noqa: S311
     await service.item(number)
     await service.note(number)
@@ -220,7 +221,7 @@ async def status(request: Request) -> dict[str, int]:
     """An owner's events from the database, noted as seen, and what the callees say."""
     service: Service = request.app.state.service
     await service.version()
-    service.work()
+    await service.work()
     owner = random.randrange(OWNERS)  # noqa: S311
     await service.downstream()
     events = await service.events(owner)
