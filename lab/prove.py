@@ -116,7 +116,7 @@ class Run:
             await self._begin()
             injected = await self._inject()
             # Right or wrong, what was said first is judged.
-            await self._phase("fault", self._pace.fault_s, lambda: self._first is not None)
+            await self._phase("fault", self._fault.slow * self._pace.fault_s, lambda: self._first is not None)
             mended = time.time()
             self._judge(proof)
             await self._mend(proof)

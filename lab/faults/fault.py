@@ -25,6 +25,9 @@ class Fault:
     maintenance: ClassVar[bool] = False
     """A maintenance window is announced as it is injected."""
 
+    slow: ClassVar[float] = 1.0
+    """How many times as long it may take until there is advice: what creeps shows late."""
+
     by_hand: ClassVar[bool] = False
     """What the advice's commands do is not all of it: the rest is a person's, and the lab does it by `undo`."""
 

@@ -15,6 +15,7 @@ class MemoryLeak(Fault):
 
     name, finding, kind = "memory-leak", "APP_MEMORY_LEAK", "application.restart"
     needs_limits = True
+    slow = 2.5
 
     async def inject(self, lab: Lab) -> None:
         await lab.turn(self.service, LEAK_MIB_S="6")

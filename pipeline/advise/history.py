@@ -28,6 +28,9 @@ PEAK_AGE_MS: Final = 7 * 86_400_000
 """A peak is remembered one to two weeks, so that a weekly peak is never forgotten before it comes again."""
 MIN_POINTS: Final = 5
 """Fewer values than this say nothing about what is usual, or where it goes."""
+_STRAIGHT: Final = 0.8
+_SHORT_POINTS: Final = 30
+"""Intervals without which the shortest window is too short to tell a line from noise."""
 _FIRST_ROWS: Final = 16
 _DAYS: Final = 7
 """Days that an hour's usual value remembers."""
@@ -126,13 +129,19 @@ class History:
         return self._named(None if np.isnan(peak) else float(peak) for peak in peaks)
 
     def trends(self, service: str, signals: Iterable[str]) -> dict[str, Trend]:
-        """The trend of these signals: over all that is kept or its last third, whichever is the straighter line."""
+        """The trend of these signals: over all that is kept or its last third, whichever is the straighter line.
+
+        Where neither is straight, over the last ninth if that is and goes on: what will run out within minutes began
+        minutes ago, and what rose once and stays is no trend.
+        """
         values, ends = self._series(service)
         found = {}
         seconds = ends / 1000.0
         for name in signals:
             column = np.ascontiguousarray(values[:, self._column[name]])
-            fits = [_fit(seconds[part], column[part]) for part in (slice(None), slice(-(len(column) // 3), None))]
+            fits = [_fit(seconds[-length:], column[-length:]) for length in (len(column), len(column) // 3)]
+            if not any(fit and fit.steadiness >= _STRAIGHT for fit in fits) and len(column) // 9 >= _SHORT_POINTS:
+                fits.append(_going_on(seconds[-(len(column) // 9) :], column[-(len(column) // 9) :]))
             best = max((fit for fit in fits if fit), key=lambda fit: fit.steadiness, default=None)
             if best:
                 found[name] = best
@@ -241,6 +250,15 @@ class History:
         return {
             name: float(f"{value:.7g}") for name, value in zip(self.signals, values, strict=True) if value is not None
         }
+
+
+def _going_on(seconds: Float64s, values: Float64s) -> Trend | None:
+    """The trend, where its last quarter moves at half of its pace or more."""
+    newest = slice(-(len(values) // 4), None)
+    whole, end = _fit(seconds, values), _fit(seconds[newest], values[newest])
+    if whole is None or end is None or end.slope * whole.slope < 0.5 * whole.slope**2:
+        return None
+    return whole
 
 
 def _fit(seconds: Float64s, values: Float64s) -> Trend | None:

@@ -184,6 +184,21 @@ def test_leak_or_load() -> None:
     assert "container-memory-leak" not in rules(advise_on(growing, minutes=40))
 
 
+@pytest.mark.parametrize(("growing", "speaks"), [(55, True), (12, False)])
+def test_a_fast_leak_is_found_before_it_ends_or_levels_off(growing: int, speaks: bool) -> None:
+    """At 5 s frames: full in a quarter of an hour is told within five minutes; one minute of growth is a warm-up."""
+
+    def leaking(interval: int) -> float:
+        return 0.5 * GIB + min(max(0, interval - 240), growing) * 5 * 1024.0**2
+
+    leak = Fault(
+        {"container.memory.bytes": leaking, "container.memory.utilisation": lambda interval: leaking(interval) / GIB},
+        rising=["container.memory.bytes", "container.memory.utilisation"],
+    )
+    story = Story(frame_s=5.0).healthy(240).troubled(55, {"duri_core": leak})
+    assert ("container-memory-leak" in rules(advice(make_stage(frame_s=5.0).step(story.take())))) is speaks
+
+
 def test_surge_or_throttling() -> None:
     """With twice the requests, replicas are wanted rather than a higher limit."""
     fault = Fault({**SLOW, **BUSY, "container.cpu.throttled_ratio": 0.6}, rising=[P95])
