@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.samples import HISTORY_S, Row, history, stretched
+from lab.samples import HISTORY_S, Row, history, read, stretched, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STEP_MS = 5000
 
@@ -41,3 +45,10 @@ def test_faster_time_keeps_rates_and_gauges() -> None:
 def test_the_age_of_a_transaction_grows_with_the_clock() -> None:
     age = Row(0, "duri_core", "pg_stat_activity_max_tx_duration", "{}", 2.0)
     assert [one.value for one in stretched([age], 5.0)] == [10.0]
+
+
+def test_a_recording_is_read_in_order_of_time(tmp_path: Path) -> None:
+    """Files hold one series after the other; a replay goes by time."""
+    rows = [Row(ts, "duri_core", name, "{}", 0.1 * ts) for ts in (1, 2, 3) for name in ("b", "a")]
+    write(tmp_path / "run.parquet", rows, {})
+    assert read(tmp_path / "run.parquet") == sorted(rows)
