@@ -2,7 +2,8 @@
 
 `samples_per_s` and its ratio are of one run on one core, in CPU seconds: 100,000 series that are eight days old, so
 that all of the bank is in use, a sample each a call, in turns with HalfSpaceTrees on the same values in a plain loop.
-All are medians of the turns. `million_peak_mb` is the most memory of a process that holds a million series in 32
+All are medians of the turns. `irregular_samples_per_s` is of series with times of their own, irregular ones.
+`million_peak_mb` is the most memory of a process that holds a million series in 32
 partitions, as a worker does, fills them, and snapshots and restores each partition in turn. `start_s` is a new process
 until its first verdict, with the compiled kernels in the cache; `first_start_s` without; `start_cpu_s` its CPU seconds,
 which other work on the machine does not change.
@@ -25,7 +26,7 @@ from benchmarks.harness import median, report
 from models.online.bank import Bank
 
 if TYPE_CHECKING:
-    from models.contracts import Float64s, Int32s
+    from models.contracts import Float64s, Int32s, Int64s
 
 SERIES = 100_000
 STEP_MS = 900_000
@@ -81,9 +82,21 @@ class Waves:
         self.call += 1
         return self._middle + self._height * wave + self._rng.standard_normal(SERIES)
 
+    def later(self, most_ms: int) -> Int64s:
+        """Give how many ms each series' sample comes after the others', int64[SERIES], 0 to `most_ms`."""
+        return self._rng.integers(0, most_ms + 1, SERIES)
 
-def rates() -> tuple[list[float], list[float]]:
-    """Samples a CPU second of the bank and of HalfSpaceTrees, turn by turn, since a shared machine changes its mind."""
+
+class Rates(NamedTuple):
+    """Samples a CPU second, turn by turn, since a shared machine changes its mind."""
+
+    bank: float
+    irregular: float
+    trees: float
+
+
+def rates() -> list[Rates]:
+    """Measure the bank on scrapes and on irregular samples, and HalfSpaceTrees."""
     waves, bank, slots = Waves(), Bank(), np.arange(SERIES, dtype=np.int32)
     bank.grow(SERIES)
     history = [float(_judged(bank, slots, waves).values[0]) for _ in range(AGE)]
@@ -93,10 +106,11 @@ def rates() -> tuple[list[float], list[float]]:
     found = []
     for turn in range(TURNS):
         judged = [_judged(bank, slots, waves) for _ in range(CALLS)]
+        irregular = [_judged(bank, slots, waves, jitter_ms=STEP_MS // 2) for _ in range(CALLS)]
         again = history[turn * DAY :] + history[: turn * DAY]
         samples = (again * (TREE_SAMPLES // AGE + 1))[:TREE_SAMPLES]
-        found.append((CALLS * SERIES / sum(one.cpu for one in judged), _tree_rate(trees, samples, low, high)))
-    return [one for one, _ in found], [other for _, other in found]
+        found.append(Rates(_rate(judged), _rate(irregular), _tree_rate(trees, samples, low, high)))
+    return found
 
 
 class Judged(NamedTuple):
@@ -106,8 +120,12 @@ class Judged(NamedTuple):
     cpu: float
 
 
-def _judged(bank: Bank, slots: Int32s, waves: Waves) -> Judged:
-    ts = np.full(SERIES, START + waves.call * STEP_MS)
+def _rate(judged: list[Judged]) -> float:
+    return len(judged) * SERIES / sum(one.cpu for one in judged)
+
+
+def _judged(bank: Bank, slots: Int32s, waves: Waves, jitter_ms: int = 0) -> Judged:
+    ts = START + waves.call * STEP_MS + waves.later(jitter_ms)
     values = waves.next()
     began = time.process_time()
     bank.score_learn(slots, ts, values)
@@ -159,12 +177,13 @@ def starts() -> dict[str, float]:
 
 def main() -> None:
     """Measure all."""
-    bank, trees = rates()
+    turns = rates()
     figures = {
-        "samples_per_s": round(median(bank)),
-        "samples_per_s_least": round(min(bank)),
-        "half_space_trees_per_s": round(median(trees)),
-        "times_half_space_trees": round(median([one / other for one, other in zip(bank, trees, strict=True)]), 1),
+        "samples_per_s": round(median([turn.bank for turn in turns])),
+        "samples_per_s_least": round(min(turn.bank for turn in turns)),
+        "irregular_samples_per_s": round(median([turn.irregular for turn in turns])),
+        "half_space_trees_per_s": round(median([turn.trees for turn in turns])),
+        "times_half_space_trees": round(median([turn.bank / turn.trees for turn in turns]), 1),
         "series": SERIES,
         "bytes_per_series": Bank().bytes_per_series,
         "million_peak_mb": round(float(child(_MILLION).said)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
@@ -10,7 +11,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 import numba
 import numpy as np
 
-from models.online import clock, compiling, magnitude, novelty, policy, routine, season, settling, shape, stillness
+from models.online import (
+    clock,
+    compiling,
+    magnitude,
+    novelty,
+    pace,
+    policy,
+    routine,
+    season,
+    settling,
+    shape,
+    stillness,
+)
 from models.online.clock import Offsets, offset_index
 from models.online.compiling import OPTIONS, compiled
 
@@ -83,7 +96,7 @@ def run(tuning: Tuning, offsets: Offsets, state: State, samples: Input, out: Out
 
 def _fingerprint() -> str:
     """Hash the sources that are compiled into the kernel."""
-    parts = [clock, compiling, magnitude, novelty, policy, routine, season, settling, shape, stillness]
+    parts = [clock, compiling, magnitude, novelty, pace, policy, routine, season, settling, shape, stillness]
     sources = b"".join(Path(str(part.__file__)).read_bytes() for part in parts)
     return hashlib.sha256(sources).hexdigest()
 
@@ -109,7 +122,7 @@ def _compiled(fingerprint: str) -> Callable[[Tuning, Offsets, State, Input, Outp
 
 @compiled
 def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: Input, out: Output) -> None:
-    zone = 0
+    zone, at, ts, paced = 0, season.place(0), 0, pace.pace(tuning, 1.0)
     for i in range(len(samples.slots)):
         if not np.isfinite(samples.values[i]):
             out.expected[i] = out.lower[i] = out.upper[i] = np.nan
@@ -117,13 +130,14 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
         slot = samples.slots[i]
         row = state.row[slot]
         value = min(max(samples.values[i], -_LARGEST), _LARGEST)
-        zone = offset_index(offsets, samples.ts[i], zone)
-        at = season.place(samples.ts[i] + offsets.shift[zone])
-        now = samples.ts[i] * 1e-3
+        if samples.ts[i] != ts:
+            ts = samples.ts[i]
+            zone = offset_index(offsets, ts, zone)
+            at = season.place(ts + offsets.shift[zone])
+        now = ts * 1e-3
         if row.n == 0.0:
             _begin(row, now, value)
-        gap = max(now - row.last, 0.0)
-        _learn_step(row, gap)
+        gap = _learn_step(row, now)
         unit = max(row.step, tuning.unit_s)
         lasted = min(gap, _LONGEST * row.step)
         age = now - row.first
@@ -132,20 +146,20 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
         week = season.weekly(state.profile[slot], at, age) + row.anchor
         expected = season.believed(row, day, week)
         guess = magnitude.judge(row, tuning, value, expected)
-        reach = routine.spike_bar(row, tuning) * guess.scale if known else np.nan
-        out.expected[i] = guess.expected if known else np.nan
-        out.lower[i], out.upper[i] = guess.expected - reach, guess.expected + reach
-
-        elapsed = lasted / unit
-        drift = magnitude.drift(row, tuning, guess.distance, elapsed)
+        bar = routine.spike_bar(row, tuning)
+        reach = bar * guess.scale if known else np.nan
+        _tell_band(out, i, guess, reach)
+        elapsed, least = lasted / unit, 1.0 / (row.n + 1.0)
+        paced = pace.follow(paced, tuning, elapsed)
+        drift = magnitude.drift(row, tuning, guess.distance, paced.drift)
         nearest = _nearest(day, week, value)
         rest = value - (row.level if np.isnan(nearest) else nearest)
-        opens = _opens_unit(row, gap, unit)
-        evidence = novelty.evidence(row, state.bits[slot], state.wait[slot], value, rest, elapsed, opens)
-        shape.follow(row, tuning, guess.distance, elapsed)
-        still = stillness.standstill(row, tuning, value, elapsed)
-        away = stillness.absence(row, tuning, guess.distance, novelty.off(row, value), elapsed)
-        parts = policy.weigh(row, tuning, evidence, guess, drift, still, away)
+        seen = novelty.Seen(state.bits[slot], state.wait[slot])
+        evidence = novelty.evidence(row, seen, value, rest, paced, least, _opens_unit(row, gap, unit))
+        shape.follow(row, tuning, guess.distance, paced)
+        off = stillness.Off(guess.distance, value - row.slow, novelty.usually_off(row))
+        quiet = stillness.follow(row, tuning, value, off, elapsed, least)
+        parts = policy.weigh(row, tuning, evidence, guess, drift, bar, quiet)
         strong = policy.strength(parts)
         if known:
             opens_alarm = policy.decide(row, tuning, strong, gap, unit)
@@ -154,12 +168,11 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
             out.alarm[i] = row.alarm > 0.0
             out.settled[i] = settling.follow(row, tuning, value, expected, guess, elapsed)
             routine.follow(row, tuning, guess, drift, gap)
-        policy.follow(row, tuning, evidence.swift + evidence.steady, strong, elapsed)
+        policy.follow(row, tuning, evidence.swift + evidence.steady, strong, elapsed, least)
         season.compare(row, day, week, value, elapsed)
-        magnitude.learn(row, tuning, value, expected, elapsed)
+        magnitude.learn(row, tuning, value, expected, paced, least)
         season.learn(state.profile[slot], at, value - row.anchor, lasted, age, tuning.season_rate)
-        row.last = now
-        row.n += 1.0
+        _count(row, now)
 
 
 @compiled
@@ -171,12 +184,28 @@ def _begin(row: Any, now: float, value: float) -> None:
 
 
 @compiled
-def _learn_step(row: Any, gap: float) -> None:
+def _tell_band(out: Output, i: int, guess: magnitude.Guess, reach: float) -> None:
+    """Write what was expected; NaN where nothing is known yet, and `reach` is NaN."""
+    out.expected[i] = guess.expected if not math.isnan(reach) else np.nan
+    out.lower[i], out.upper[i] = guess.expected - reach, guess.expected + reach
+
+
+@compiled
+def _learn_step(row: Any, now: float) -> float:
+    """Learn how often samples come, and give the seconds since the one before."""
+    gap = max(now - row.last, 0.0)
     if row.n == 1.0:
         row.step = gap
     elif row.n > 1.0:
         # one long gap must not stretch the memory: at most twice the usual step is believed
         row.step += max(0.02, 1.0 / row.n) * (min(gap, 2.0 * row.step + 1e-3) - row.step)
+    return float(gap)
+
+
+@compiled
+def _count(row: Any, now: float) -> None:
+    row.last = now
+    row.n += 1.0
 
 
 @compiled

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from models.online.compiling import compiled
 
 if TYPE_CHECKING:
+    from models.online.pace import Pace
     from models.online.tuning import Tuning
 
 FIELDS: Final[list[Any]] = [
@@ -31,8 +32,6 @@ FIELDS: Final[list[Any]] = [
 
 _SIGMA: Final = 1.2533  # standard deviation over mean absolute deviation of a Gaussian: sqrt(pi / 2)
 _YOUNG: Final = 30.0
-_TRUST_UNITS: Final = 500.0
-_OFFSET_UNITS: Final = 2000.0
 _TRUSTED: Final = 0.4  # share
 _MOST: Final = 1e3  # deviations, where counting ends
 
@@ -80,24 +79,24 @@ def _bounded(z: float) -> float:
 
 
 @compiled
-def drift(row: Any, tuning: Tuning, distance: float, elapsed: float) -> float:
+def drift(row: Any, tuning: Tuning, distance: float, weight: float) -> float:
     """Update and give the short mean of distances, in deviations of one sample."""
     bounded = min(max(distance, -tuning.drift_clip), tuning.drift_clip)
-    row.drift += _rate(elapsed, tuning.drift_units) * (bounded - row.drift)
+    row.drift += weight * (bounded - row.drift)
     return float(row.drift)
 
 
 @compiled
-def learn(row: Any, tuning: Tuning, value: float, season: float, elapsed: float) -> None:
-    """Learn a sample; `elapsed` in units of time since the one before."""
+def learn(row: Any, tuning: Tuning, value: float, season: float, pace: Pace, least: float) -> None:
+    """Learn a sample, which weighs `least` at least."""
     if row.n == 0.0:
         row.level = row.least = row.most = value
-    level_rate = max(_rate(elapsed, tuning.level_units), 1.0 / (row.n + 1.0))
-    scale_rate = max(_rate(elapsed, tuning.scale_units), 1.0 / (row.n + 1.0))
-    fade = tuning.fade * _rate(elapsed, tuning.scale_units)
+    level_rate = max(pace.level, least)
+    scale_rate = max(pace.scale, least)
+    fade = tuning.fade * pace.scale
     if not math.isnan(season):
-        row.trust += _rate(elapsed, _TRUST_UNITS) * ((1.0 if _proven(row, tuning) else 0.0) - row.trust)
-        row.usual_offset += _rate(elapsed, _OFFSET_UNITS) * (row.offset - row.usual_offset)
+        row.trust += pace.trust * ((1.0 if _proven(row, tuning) else 0.0) - row.trust)
+        row.usual_offset += pace.usual_offset * (row.offset - row.usual_offset)
         _learn_season(row, tuning, value - season - row.offset, level_rate, scale_rate, fade)
     row.least = min(value, row.least + fade * (row.level - row.least))
     row.most = max(value, row.most + fade * (row.level - row.most))
@@ -116,10 +115,6 @@ def _learn_season(row: Any, tuning: Tuning, residual: float, level_rate: float, 
         bound = tuning.clip * row.season_spread
         residual = min(max(residual, -bound), bound)
     row.seasons += 1.0
-    row.offset += max(level_rate, 1.0 / row.seasons) * residual
-    row.season_spread += max(scale_rate, 1.0 / row.seasons) * (abs(residual) - row.season_spread)
-
-
-@compiled
-def _rate(elapsed: float, units: float) -> float:
-    return float(elapsed / (elapsed + units))
+    least = 1.0 / row.seasons
+    row.offset += max(level_rate, least) * residual
+    row.season_spread += max(scale_rate, least) * (abs(residual) - row.season_spread)

@@ -18,6 +18,8 @@ from models.online.compiling import compiled
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from models.online.pace import Pace
+
 CHANNELS: Final = 6
 BINS: Final = 256
 WORDS: Final = BINS // 64
@@ -27,8 +29,6 @@ DELAY: Final = 20
 _WIDTH: Final = 0.03  # of a bin
 _GENERATION: Final = 10_000  # units of time that one of two bitmaps collects
 _WEIGHTS: Final = (1.0, 0.5, 1.0, 2.0, 1.0, 1.0)
-_MEANS: Final = (5.5, 23.5, 80.0)  # time constants in units, those of means over 12, 48 and 160
-_SEASON_MEAN: Final = 2.5
 _MINIMA: Final = 6
 _SLOW: Final = 3e-4  # rate of level and spread, a unit
 _RANGE: Final = 0.03
@@ -54,9 +54,18 @@ FIELDS: Final[list[Any]] = [
     ("collected", "i4"),  # of them in the present generation
     ("generation", "i4"),
 ]
-"""What a series remembers besides bitmaps (uint64[CHANNELS, 2, WORDS]) and the bins that wait
-(uint8[DELAY, CHANNELS, 2], least and greatest of a unit). Functions take both as one dimension: views of views of a
-series' state took a sixth of the time."""
+"""What a series remembers besides `Seen`."""
+
+
+class Seen(NamedTuple):
+    """What occurred. Both are of one dimension: views of views of a series' state took a sixth of the time.
+
+    bits: uint64[CHANNELS, 2, WORDS], a bit a bin. wait: uint8[DELAY, CHANNELS, 2], the least and greatest bin of a unit
+    that does not count as seen yet.
+    """
+
+    bits: npt.NDArray[np.uint64]
+    wait: npt.NDArray[np.uint8]
 
 
 class Evidence(NamedTuple):
@@ -71,21 +80,16 @@ class Evidence(NamedTuple):
 
 @compiled
 def evidence(
-    row: Any,
-    bits: npt.NDArray[np.uint64],
-    wait: npt.NDArray[np.uint8],
-    value: float,
-    from_season: float,
-    elapsed: float,
-    opens_unit: bool,
+    row: Any, seen: Seen, value: float, from_season: float, pace: Pace, lightest: float, opens_unit: bool
 ) -> Evidence:
     """Judge and learn one sample.
 
-    from_season: its distance from the season. elapsed: units of time since the sample before.
+    from_season: its distance from the season. lightest: what it weighs at least in means.
     """
-    young = row.units < _UNTRIED
-    z = _normalise_value(row, value, elapsed)
-    s = _normalise_rest(row, from_season, elapsed)
+    bits, wait, young = seen.bits, seen.wait, row.units < _UNTRIED
+    slowly = max(_SLOW * pace.elapsed, lightest)
+    z = _normalise_value(row, value, slowly)
+    s = _normalise_rest(row, from_season, slowly)
     if row.n == 0.0:
         row.minima[:] = z
     if opens_unit:
@@ -100,9 +104,9 @@ def evidence(
     swift = _channel(row, bits, wait, 0, z, opens_unit, young)
     steady = 0.0
     for k in range(3):
-        row.means[k] += _share(row, elapsed, _MEANS[k]) * (z - row.means[k])
+        row.means[k] += max(pace.means[k], lightest) * (z - row.means[k])
         steady += _channel(row, bits, wait, k + 1, row.means[k], opens_unit, young)
-    row.season_mean += _share(row, elapsed, _SEASON_MEAN) * (s - row.season_mean)
+    row.season_mean += max(pace.season_mean, lightest) * (s - row.season_mean)
     # the least of six is the value itself where that is low, and says nothing of its own then
     swift = max(swift, _channel(row, bits, wait, 4, least, opens_unit, young))
     swift += _channel(row, bits, wait, 5, row.season_mean, opens_unit, young)
@@ -110,37 +114,30 @@ def evidence(
 
 
 @compiled
-def off(row: Any, value: float) -> float:
-    """Give how far a value is from the slow level, in mean deviations: what single samples or bursts hardly change."""
-    return float((value - row.slow) / (row.slow_spread + 1e-9 * abs(row.slow) + 1e-300))
+def usually_off(row: Any) -> float:
+    """Give how far values usually are from the slow level: what single samples or bursts hardly change."""
+    return float(row.slow_spread + 1e-9 * abs(row.slow) + 1e-300)
 
 
 @compiled
-def _share(row: Any, elapsed: float, units: float) -> float:
-    return float(max(elapsed / (elapsed + units), 1.0 / (row.n + 1.0)))
-
-
-@compiled
-def _normalise_value(row: Any, value: float, elapsed: float) -> float:
+def _normalise_value(row: Any, value: float, rate: float) -> float:
     if row.n == 0.0:
         row.slow = row.low = row.high = value
     row.low, row.high = min(row.low, value), max(row.high, value)
     residual = value - row.slow
     if row.n > _YOUNG:
         residual = min(max(residual, -_CLIP * row.slow_spread), _CLIP * row.slow_spread)
-    rate = max(_SLOW * elapsed, 1.0 / (row.n + 1.0))
     row.slow += rate * residual
     row.slow_spread += rate * (abs(residual) - row.slow_spread)
     return _scaled(value - row.slow, row.slow_spread, row.high - row.low, row.slow)
 
 
 @compiled
-def _normalise_rest(row: Any, rest: float, elapsed: float) -> float:
+def _normalise_rest(row: Any, rest: float, rate: float) -> float:
     row.rest_low, row.rest_high = min(row.rest_low, rest), max(row.rest_high, rest)
     residual = rest - row.rest
     if row.n > _YOUNG:
         residual = min(max(residual, -_CLIP * row.rest_spread), _CLIP * row.rest_spread)
-    rate = max(_SLOW * elapsed, 1.0 / (row.n + 1.0))
     row.rest += rate * residual
     row.rest_spread += rate * (abs(residual) - row.rest_spread)
     return _scaled(rest - row.rest, row.rest_spread, row.rest_high - row.rest_low, row.slow)

@@ -6,11 +6,12 @@ import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from models.online.compiling import compiled
-from models.online.routine import apart_bar, drift_bar, spike_bar
+from models.online.routine import apart_bar, drift_bar
 
 if TYPE_CHECKING:
     from models.online.magnitude import Guess
     from models.online.novelty import Evidence
+    from models.online.stillness import Quiet
     from models.online.tuning import Tuning
 
 FIELDS: Final[list[Any]] = [
@@ -38,21 +39,26 @@ class Parts(NamedTuple):
 
 
 @compiled
-def weigh(row: Any, tuning: Tuning, evidence: Evidence, guess: Guess, drift: float, still: float, away: float) -> Parts:
-    """Measure evidence against the series' bars; stillness comes as a part of its own already."""
-    bar = spike_bar(row, tuning)
-    # where single samples often lie far off, that one was never seen before says little
-    swift = evidence.swift * tuning.spike / bar
-    young = 1.0 + tuning.novel_young / (row.units + 1.0)
-    novel = (swift + evidence.steady) / (1.0 + row.usual) / (tuning.novel * young)
+def weigh(row: Any, tuning: Tuning, evidence: Evidence, guess: Guess, drift: float, bar: float, quiet: Quiet) -> Parts:
+    """Measure evidence against the series' bars, `bar` that of a single sample; stillness comes as a part already."""
     return Parts(
-        novel if row.hushed == 0.0 else 0.0,
+        _novel(row, tuning, evidence, bar),
         abs(guess.distance) / bar,
         abs(drift) / drift_bar(row, tuning),
         abs(guess.apart) / apart_bar(row, tuning),
-        still,
-        away,
+        quiet.still,
+        quiet.away,
     )
+
+
+@compiled
+def _novel(row: Any, tuning: Tuning, evidence: Evidence, bar: float) -> float:
+    if row.hushed > 0.0 or (evidence.swift == 0.0 and evidence.steady == 0.0):
+        return 0.0
+    # where single samples often lie far off, that one was never seen before says little
+    swift = evidence.swift * tuning.spike / bar
+    young = 1.0 + tuning.novel_young / (row.units + 1.0)
+    return float((swift + evidence.steady) / ((1.0 + row.usual) * tuning.novel * young))
 
 
 @compiled
@@ -60,7 +66,8 @@ def strength(parts: Parts) -> float:
     """Join the kinds: near the greatest, and more where several agree (fourth-power sum)."""
     a = min(parts.novel, _MOST)
     b = min(max(parts.spike, parts.drift, parts.apart, parts.still, parts.away), _MOST)
-    return math.sqrt(math.sqrt(a * a * a * a + b * b * b * b))
+    # most samples are nothing new, and two square roots would be a tenth of their time
+    return b if a == 0.0 else math.sqrt(math.sqrt(a * a * a * a + b * b * b * b))
 
 
 @compiled
@@ -94,7 +101,7 @@ def score(strong: float, opens: bool) -> float:
 
 
 @compiled
-def follow(row: Any, tuning: Tuning, evidence: float, strong: float, elapsed: float) -> None:
+def follow(row: Any, tuning: Tuning, evidence: float, strong: float, elapsed: float, least: float) -> None:
     """Follow what novelty and what strength are usual."""
     row.usual += min(tuning.usual_rate * elapsed, 1.0) * (evidence - row.usual)
-    row.bustle += max(min(elapsed / _BUSTLE_UNITS, 1.0), 1.0 / (row.n + 1.0)) * (min(strong, 0.5) - row.bustle)
+    row.bustle += max(min(elapsed / _BUSTLE_UNITS, 1.0), least) * (min(strong, 0.5) - row.bustle)

@@ -31,6 +31,8 @@ FIELDS: Final[list[Any]] = [
 
 _DAY_S: Final = 86_400.0
 _WEEK_S: Final = 7 * _DAY_S
+_DAYS_A_S: Final = 1.0 / _DAY_S
+_WEEKS_A_S: Final = 1.0 / _WEEK_S
 _ERROR_UNITS: Final = 500.0  # memory of the errors
 _LEARNT_ZERO: Final = 1e-30  # stands for a mean of zero, since 0 says "never visited"
 _MOST: Final = 1e37  # single precision ends at 3e38
@@ -81,8 +83,8 @@ def learn(profile: Float32s, at: Place, value: float, lasted_s: float, age_s: fl
     A bucket's first visit is a plain mean; later ones are means with weight `rate`, more while young.
     """
     value = min(max(value, -_MOST), _MOST)
-    _write(profile, 0, at.day, value, lasted_s * DAY / _DAY_S, age_s / _DAY_S, rate)
-    _write(profile, DAY, at.week, value, lasted_s * WEEK / _WEEK_S, age_s / _WEEK_S, rate)
+    _write(profile, 0, at.day, value, lasted_s * (DAY * _DAYS_A_S), age_s * _DAYS_A_S, rate)
+    _write(profile, DAY, at.week, value, lasted_s * (WEEK * _WEEKS_A_S), age_s * _WEEKS_A_S, rate)
 
 
 @compiled

@@ -9,6 +9,7 @@ from models.online.compiling import compiled
 
 if TYPE_CHECKING:
     from models.online.magnitude import Guess
+    from models.online.pace import Pace
     from models.online.policy import Parts
     from models.online.tuning import Tuning
 
@@ -37,11 +38,10 @@ _OFF: Final = 2.0  # deviations from the season that are
 
 
 @compiled
-def follow(row: Any, tuning: Tuning, distance: float, elapsed: float) -> None:
+def follow(row: Any, tuning: Tuning, distance: float, pace: Pace) -> None:
     """Follow how rough the series is; twice as long a memory as that of the drift."""
-    row.rising = row.rising + elapsed if abs(row.drift) > _LEFT * tuning.drifted else 0.0
-    rate = elapsed / (elapsed + 2.0 * tuning.drift_units)
-    row.rough += rate * (min(abs(distance), tuning.drift_clip) - row.rough)
+    row.rising = row.rising + pace.elapsed if abs(row.drift) > _LEFT * tuning.drifted else 0.0
+    row.rough += pace.rough * (min(abs(distance), tuning.drift_clip) - row.rough)
 
 
 @compiled

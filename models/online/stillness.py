@@ -33,8 +33,32 @@ _ALWAYS: Final = 10.0  # units without bursts that are always allowed
 _ENDS: Final = 2.0  # times the bar: activity that stays away for good ceases to be news
 
 
+class Off(NamedTuple):
+    """How far a value is off.
+
+    far: in the scale of magnitude. slow: from a level that follows within days. usually: what that usually is.
+    """
+
+    far: float
+    slow: float
+    usually: float
+
+
+class Quiet(NamedTuple):
+    """Stillness as a part of what this series may do, 0 where it says nothing: without a change, without a burst."""
+
+    still: float
+    away: float
+
+
 @compiled
-def standstill(row: Any, tuning: Tuning, value: float, elapsed: float) -> float:
+def follow(row: Any, tuning: Tuning, value: float, off: Off, elapsed: float, least: float) -> Quiet:
+    """Follow changes and bursts; `least` is what a sample weighs at least in means."""
+    return Quiet(_standstill(row, tuning, value, elapsed, least), _absence(row, tuning, off, elapsed))
+
+
+@compiled
+def _standstill(row: Any, tuning: Tuning, value: float, elapsed: float, least: float) -> float:
     """Update and give the standstill as a part of what this series may do; 0 where it moves or seldom does.
 
     So a series that never moved is not in alarm, and one that stopped for good ceases to be.
@@ -46,8 +70,8 @@ def standstill(row: Any, tuning: Tuning, value: float, elapsed: float) -> float:
         row.before = value
     else:
         row.still += elapsed
-    row.moves += max(min(elapsed / _MOVES_UNITS, 1.0), 1.0 / (row.n + 1.0)) * ((1.0 if moved else 0.0) - row.moves)
-    if row.moves < _MOVING:
+    row.moves += max(min(elapsed / _MOVES_UNITS, 1.0), least) * ((1.0 if moved else 0.0) - row.moves)
+    if moved or row.moves < _MOVING:
         return 0.0
     return float(row.still / (tuning.still_units + tuning.still_times * row.longest))
 
@@ -62,17 +86,17 @@ class Bursts(NamedTuple):
 
 
 @compiled
-def absence(row: Any, tuning: Tuning, distance: float, off: float, elapsed: float) -> float:
+def _absence(row: Any, tuning: Tuning, off: Off, elapsed: float) -> float:
     """Update and give the time without a burst as a part of what this series may do; 0 where bursts were few.
 
-    Rare bursts are far off in the scale of magnitude, `distance`. Where a fifth of the time is bursts, that scale has
-    grown with them: so frequent ones are told by `off`, mean deviations from a level that follows within days.
+    Rare bursts are far off in the scale of magnitude. Where a fifth of the time is bursts, that scale has grown with
+    them: so frequent ones are told by the slow level.
     """
     rare = _bursts(row.bursts, row.bursting, row.away, row.longest_away)
-    rare = _followed(rare, abs(distance), tuning.burst, elapsed)
+    rare = _followed(rare, abs(off.far), tuning.burst, elapsed)
     row.bursts, row.bursting, row.away, row.longest_away = rare.seen, rare.during, rare.away, rare.longest
     many = _bursts(row.frequent_bursts, row.frequent_bursting, row.frequent_away, row.frequent_longest)
-    many = _followed(many, abs(off), tuning.frequent_burst, elapsed)
+    many = _followed(many, abs(off.slow), tuning.frequent_burst * off.usually, elapsed)
     row.frequent_bursts, row.frequent_bursting = many.seen, many.during
     row.frequent_away, row.frequent_longest = many.away, many.longest
     return max(_part(rare, tuning.bursts, tuning), _part(many, tuning.frequent_bursts, tuning))
