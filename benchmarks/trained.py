@@ -10,7 +10,6 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 
 from models.offline import features
-from models.offline.scoring import abnormality
 from pipeline.records import ModelMove, cloudevent_headers, from_ms
 from pipeline.registry import artefact, package
 from pipeline.registry.manifest import FeatureSchema, ModelManifest, Training
@@ -26,7 +25,7 @@ ESTIMATORS = {
 
 
 def model(kind: str, signals: Sequence[str], seed: int = 0) -> tuple[ModelManifest, bytes]:
-    """A version over these signals that hardly ever raises an alarm."""
+    """A version over these signals that never raises an alarm: services that are copies of one would all do at once."""
     rows = np.random.default_rng(seed).normal(scale=features.USUAL, size=(5_000, len(signals)))
     estimator = ESTIMATORS[kind](seed).fit(rows)
     data = artefact.dump(estimator)
@@ -37,7 +36,7 @@ def model(kind: str, signals: Sequence[str], seed: int = 0) -> tuple[ModelManife
         features=FeatureSchema(version=features.VERSION, names=features.names_of(signals)),
         libraries=artefact.libraries(),
         metrics={},
-        threshold=float(abnormality(estimator, rows).max()) + 1.0,
+        threshold=1e9,
         sha256=hashlib.sha256(data).hexdigest(),
         size=len(data),
     )
