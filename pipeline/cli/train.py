@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from pipeline.detect.configuration import load_detection
+from pipeline.offline.backends import Backend, Workers
 from pipeline.offline.dataset.labels import read_windows
 from pipeline.offline.training.blocks import Learners
 from pipeline.offline.training.recipe import load_recipe
@@ -43,7 +44,7 @@ def track_as_configured(settings: Settings, store: Store, name: str, version: st
         track(settings.models.mlflow, store, name, version)
 
 
-def train(
+def train(  # noqa: PLR0913  each is an option of the command
     recipe: Annotated[
         str, typer.Argument(metavar="RECIPE", help="A shipped recipe, a YAML file, or FILE.py:FUNCTION.")
     ],
@@ -55,6 +56,11 @@ def train(
         typer.Option(
             metavar="CSV", help="Labelled trouble beyond the dataset's: start, end, service, signal, matters."
         ),
+    ] = None,
+    backend: Annotated[Backend, typer.Option(help="Where candidates of a search are tried.")] = Backend.PROCESSES,
+    jobs: Annotated[int | None, typer.Option(min=1, help="How many at once; left out, the processors.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Scheduler of Dask, like tcp://host:8786, or head of Ray, like host:6379.")
     ] = None,
     registry: Annotated[
         str | None, typer.Option(metavar="PLACE", help="Folder or URL of the registry; left out, models.registry.")
@@ -76,6 +82,7 @@ def train(
         seed=seed,
         learners=learners_of(settings),
         windows=[] if windows is None else read_windows(windows),
+        workers=Workers(backend, jobs, address),
         report=lambda step: console.print(step, highlight=False),
     )
     track_as_configured(settings, store, trained.manifest.name, trained.version)

@@ -7,14 +7,17 @@ import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import joblib
 
 from pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+_Result = TypeVar("_Result")
 
 
 class Backend(enum.StrEnum):
@@ -57,6 +60,18 @@ class Workers:
             joblib.Parallel(n_jobs=self.count, return_as=return_as) as parallel,
         ):
             yield parallel
+
+    def map(self, function: Callable[..., _Result], calls: Iterable[tuple[Any, ...]]) -> list[_Result]:
+        """What the function gives for each call's arguments, in order. Raises as `parallel` does."""
+        calls = list(calls)
+        if self.backend is Backend.SERIAL or len(calls) < 2:
+            return [function(*arguments) for arguments in calls]
+        with self.parallel() as parallel:
+            return list(parallel(joblib.delayed(function)(*arguments) for arguments in calls))
+
+
+SERIAL: Final = Workers(Backend.SERIAL)
+"""This process alone."""
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from distributed import LocalCluster
 
 from pipeline.configfile import shipped_config
 from pipeline.errors import FileError, SettingsError
@@ -27,7 +26,6 @@ from tests.offline.flows import FOUND, comparable
 from tests.registry.trained import detector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 HOURS = 3
@@ -80,30 +78,10 @@ def test_processes_give_the_same_bytes(dataset: Dataset, serial: Path, tmp_path:
     assert files_of(tmp_path / "out") == files_of(serial)
 
 
-@pytest.fixture(scope="module")
-def dask() -> Iterator[str]:
-    """Address of a cluster of two worker processes."""
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        yield cluster.scheduler_address
-
-
 def test_a_dask_cluster_gives_the_same_bytes(dataset: Dataset, serial: Path, tmp_path: Path, dask: str) -> None:
     """Two worker processes of a Dask cluster write what one process writes."""
     backtest(dataset, load_settings(), tmp_path / "out", workers=Workers(Backend.DASK, 2, dask))
     assert files_of(tmp_path / "out") == files_of(serial)
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[str]:
-    """Address of a Ray cluster of two nodes with a worker process each."""
-    try:
-        from ray.cluster_utils import Cluster  # noqa: PLC0415
-    except ImportError:
-        pytest.skip("Ray is not installed: pip install -e '.[ray]'")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    cluster.add_node(num_cpus=1)
-    yield cluster.address
-    cluster.shutdown()
 
 
 def test_a_ray_cluster_gives_the_same_bytes(dataset: Dataset, serial: Path, tmp_path: Path, ray: str) -> None:

@@ -13,6 +13,7 @@ from models.evaluation import runs
 from models.offline.budget import beyond, most_alarms
 from models.offline.scoring import abnormality
 from pipeline.errors import FileError, ModelError
+from pipeline.offline.backends import SERIAL
 from pipeline.offline.dataset.times import split
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from pipeline.offline.backends import Workers
     from pipeline.offline.dataset.times import Span
     from pipeline.offline.training.blocks import Block, Blocks
     from pipeline.offline.training.recipe import Recipe
@@ -93,15 +95,15 @@ def split_of(span: Span, recipe: Recipe) -> Mapping[str, Span]:
     return split(span, parts, timedelta(seconds=recipe.gap_s))
 
 
-def fit(recipe: Recipe, rows: Rows, seed: int) -> Fitted:
+def fit(recipe: Recipe, rows: Rows, seed: int, workers: Workers = SERIAL) -> Fitted:
     """The candidate that ranks injected anomalies best on later folds, fitted on all rows. Raises SettingsError."""
     candidates = list(recipe.candidates(seed))
     if len(candidates) == 1:
         parameters, estimator = candidates[0]
         return Fitted(estimator.fit(rows.clean), parameters, [])
-    tried = [(parameters, _precision(estimator, rows)) for parameters, estimator in candidates]
-    best = int(np.argmax([score for _, score in tried]))
-    parameters, estimator = list(recipe.candidates(seed))[best]
+    scores = workers.map(_precision, [(estimator, rows) for _, estimator in candidates])
+    tried = [(parameters, score) for (parameters, _), score in zip(candidates, scores, strict=True)]
+    parameters, estimator = list(recipe.candidates(seed))[int(np.argmax(scores))]
     return Fitted(estimator.fit(rows.clean), parameters, tried)
 
 

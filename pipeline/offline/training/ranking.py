@@ -17,12 +17,14 @@ from models.offline.anomaly_features import AnomalyFacts, of_anomalies
 from models.offline.budget import most_alarms
 from models.offline.scoring import likelihood
 from pipeline.errors import FileError
+from pipeline.offline.backends import SERIAL
 from pipeline.offline.dataset.tables import Table
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from pipeline.offline.backends import Workers
     from pipeline.offline.dataset.reading import Dataset
     from pipeline.offline.dataset.times import Span
     from pipeline.offline.training.recipe import Recipe
@@ -100,7 +102,7 @@ def _shape(record: str) -> str:
     return str(json.decode(record).get("shape") or "") if record else ""
 
 
-def fit(recipe: Recipe, known: Answered, seed: int) -> FittedRanker:
+def fit(recipe: Recipe, known: Answered, seed: int, workers: Workers = SERIAL) -> FittedRanker:
     """The candidate that orders later anomalies best, fitted on all. Raises SettingsError, FileError."""
     if len(known.at) < _FEWEST or known.matters.all() or not known.matters.any():
         raise FileError(
@@ -108,10 +110,9 @@ def fit(recipe: Recipe, known: Answered, seed: int) -> FittedRanker:
             "to fit on; export a longer range"
         )
     candidates = list(recipe.candidates(seed))
-    tried = [(parameters, _precision(estimator, known)) for parameters, estimator in candidates]
-    best = int(np.argmax([score for _, score in tried]))
-    parameters, estimator = list(recipe.candidates(seed))[best]
-    tried = tried if len(candidates) > 1 else []
+    scores = workers.map(_precision, [(estimator, known) for _, estimator in candidates])
+    parameters, estimator = list(recipe.candidates(seed))[int(np.argmax(scores))]
+    tried = [(tried, score) for (tried, _), score in zip(candidates, scores, strict=True)] if len(scores) > 1 else []
     return FittedRanker(estimator.fit(known.features, known.matters), parameters, tried)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from models.offline import stability
+from pipeline.offline.backends import SERIAL
 from pipeline.offline.dataset.reading import Dataset
 from pipeline.offline.dataset.times import Span
 from pipeline.offline.training.blocks import Blocks, Learners
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from pipeline.offline.backends import Workers
     from pipeline.offline.dataset.labels import LabelledWindow
     from pipeline.offline.training.recipe import Recipe
     from pipeline.registry.store import Store
 
 
-def train(
+def train(  # noqa: PLR0913  callers name them
     dataset: Dataset | Path | str,
     recipe: Recipe,
     store: Store,
@@ -43,12 +45,14 @@ def train(
     seed: int = 0,
     learners: Learners | None = None,
     windows: Sequence[LabelledWindow] = (),
+    workers: Workers = SERIAL,
     report: Callable[[str], None] = lambda _: None,
 ) -> Trained:
     """Train the recipe on the dataset and register the model; `report` is told each step.
 
     `learners` are what it is compared with: as they run live, or with their defaults, no floors and no static rules.
     `windows` are labelled trouble beyond what the dataset has: nothing to learn from, and what the evaluation seeks.
+    `workers` try the recipe's candidates, which changes how long it takes only.
 
     The same dataset, recipe and seed give the same version. Raises FileError where the data does not suffice,
     SettingsError where the recipe does not fit, ModelError where the registry cannot be used.
@@ -56,16 +60,16 @@ def train(
     dataset = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
     recipe.check()
     if recipe.kind is Kind.RANKER:
-        return train_ranker(dataset, recipe, store, seed, report)
+        return train_ranker(dataset, recipe, store, seed, workers, report)
     if recipe.kind is Kind.BAND:
-        return train_band(dataset, recipe, store, seed, windows, report)
+        return train_band(dataset, recipe, store, seed, windows, workers, report)
     spans = split_of(dataset.span, recipe)
     seek = sought(dataset, spans["evaluate"], windows=windows)
     blocks = Blocks(dataset, recipe.signals, recipe.injected * len(spans), seed, seek, windows)
     schema = schema_of(blocks.signals)
     report(f"fitting on {spans['fit']}")
     rows = collect(blocks, spans["fit"], recipe.max_rows)
-    fitted = fit(recipe, rows, seed)
+    fitted = fit(recipe, rows, seed, workers)
     report(f"calibrating on {spans['calibrate']}")
     threshold = calibrate(fitted.estimator, blocks, spans["calibrate"], recipe.false_alarm_budget)
     report(f"evaluating on {spans['evaluate']}")

@@ -17,6 +17,7 @@ from sklearn.multioutput import MultiOutputRegressor
 
 from models.offline import band_features
 from pipeline.errors import FileError
+from pipeline.offline.backends import SERIAL
 from pipeline.offline.dataset.times import Span
 from pipeline.offline.training.blocks import Blocks
 from pipeline.offline.training.fitting import split_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from pipeline.offline.backends import Workers
     from pipeline.offline.dataset.labels import LabelledWindow
     from pipeline.offline.dataset.reading import Dataset
     from pipeline.offline.training.recipe import Recipe
@@ -56,6 +58,7 @@ def train_band(
     store: Store,
     seed: int,
     windows: Sequence[LabelledWindow] = (),
+    workers: Workers = SERIAL,
     report: Callable[[str], None] = lambda _: None,
 ) -> Trained:
     """Train the recipe on the dataset's frames and register the band with its card.
@@ -68,8 +71,9 @@ def train_band(
     rows = _rows(dataset, blocks, spans["fit"], recipe.max_rows)
     candidates = list(recipe.candidates(seed))
     later = _rows(dataset, blocks, spans["calibrate"], recipe.max_rows)
-    tried = [(chosen, float(sum(_losses(_fitted(one, rows), later).values()))) for chosen, one in candidates]
-    best = int(np.argmin([loss for _, loss in tried]))
+    losses = workers.map(_loss, [(one, rows, later) for _, one in candidates])
+    tried = [(chosen, loss) for (chosen, _), loss in zip(candidates, losses, strict=True)]
+    best = int(np.argmin(losses))
     estimator = _fitted(candidates[best][1], rows)
     report(f"evaluating on {spans['evaluate']}")
     judged = _rows(dataset, blocks, spans["evaluate"], recipe.max_rows)
@@ -85,6 +89,10 @@ def train_band(
 def band(estimator: Any, from_what: Floats) -> Floats:
     """Lower end, middle and upper end, float64[n, 3], in the scale of `models.offline.band_features`; in order."""
     return np.sort(np.asarray(estimator.predict(from_what), dtype=np.float64), axis=1)
+
+
+def _loss(regressor: Any, rows: Rows, later: Rows) -> float:
+    return float(sum(_losses(_fitted(regressor, rows), later).values()))
 
 
 def _fitted(regressor: Any, rows: Rows) -> Any:

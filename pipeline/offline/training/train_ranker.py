@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score
 from models.offline import anomaly_features
 from models.offline.bootstrap import Interval, f1_difference
 from pipeline.errors import FileError
+from pipeline.offline.backends import SERIAL
 from pipeline.offline.dataset.times import Span
 from pipeline.offline.training.fitting import split_of
 from pipeline.offline.training.ranking import Answered, answered, calibrate, fit, precision_at, rank
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from pipeline.offline.backends import Workers
     from pipeline.offline.dataset.reading import Dataset
     from pipeline.offline.training.ranking import FittedRanker
     from pipeline.offline.training.recipe import Recipe
@@ -46,7 +48,12 @@ class Worth(NamedTuple):
 
 
 def train_ranker(
-    dataset: Dataset, recipe: Recipe, store: Store, seed: int, report: Callable[[str], None] = lambda _: None
+    dataset: Dataset,
+    recipe: Recipe,
+    store: Store,
+    seed: int,
+    workers: Workers = SERIAL,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Trained:
     """Train the recipe on what people and outcomes said, and register it with its card.
 
@@ -55,7 +62,7 @@ def train_ranker(
     known = answered(dataset)
     spans = split_of(Span(int(known.at[0]), int(known.at[-1]) + 1), recipe)
     report(f"fitting on {spans['fit']}")
-    fitted = fit(recipe, known.within(spans["fit"]), seed)
+    fitted = fit(recipe, known.within(spans["fit"]), seed, workers)
     threshold = calibrate(
         fitted.estimator, known.within(spans["calibrate"]), spans["calibrate"], recipe.false_alarm_budget
     )

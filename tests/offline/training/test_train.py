@@ -10,7 +10,8 @@ from models.offline.features import names_of, of_cube
 from models.offline.scoring import abnormality
 from pipeline.configfile import shipped_config
 from pipeline.errors import FileError, SettingsError
-from pipeline.offline import Dataset, train
+from pipeline.offline import Dataset, Workers, train
+from pipeline.offline.backends import Backend
 from pipeline.offline.dataset.labels import LabelledWindow
 from pipeline.offline.training import blocks as blocks_module
 from pipeline.offline.training.blocks import Blocks
@@ -82,6 +83,20 @@ def test_the_same_training_gives_the_same_version(dataset: Dataset, tmp_path: Pa
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     ]
     assert versions[0] == versions[1] != versions[2]
+
+
+@pytest.mark.parametrize("backend", [Backend.PROCESSES, Backend.DASK, Backend.RAY])
+def test_wherever_candidates_are_tried_the_version_is_the_same(
+    dataset: Dataset, trained: Trained, tmp_path: Path, backend: Backend, request: pytest.FixtureRequest
+) -> None:
+    """In two processes, or on a cluster of two: the same choice, the same scores of all, the same model."""
+    address = None if backend is Backend.PROCESSES else request.getfixturevalue(backend.value)
+    store = Store(str(tmp_path))
+    again = train(
+        dataset, recipe(search={"n_components": [1, 2]}), store, workers=Workers(backend, jobs=2, address=address)
+    )
+    assert again.version == trained.version
+    assert again.manifest.metrics == trained.manifest.metrics
 
 
 def test_the_registered_model_scores_frames_as_in_training(dataset: Dataset, store: Store, trained: Trained) -> None:
