@@ -107,4 +107,4 @@ def _counts(panel: Axes, comparison: Comparison, rules: Sequence[str]) -> None:
     panel.set_yticks(places, rules)
     panel.set_ylim(len(rules) - 0.5, -0.5)
     panel.set_title("Anomalies in which each fired")
-    panel.legend(frameon=False)
+    panel.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
