@@ -28,6 +28,7 @@ DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
 TOPIC_EXISTS = 36
 
 _ANSWER_S = 10.0
+_LOOK_S = 0.05
 
 log = structlog.get_logger(__name__)
 
@@ -118,14 +119,26 @@ class ClusterAdmin:
         return found
 
     async def create(self, topics: list[NewTopic]) -> dict[str, bool]:
-        """Create topics; False for those that exist already. Raises BrokerError where the broker refuses."""
+        """Create topics, and wait until the broker tells of them; False for those that exist already.
+
+        Raises BrokerError where the broker refuses.
+        """
         response = await self._ask(self._open.create_topics(topics))
         created = {}
         for name, code, message in response.topic_errors:
             if code not in (0, TOPIC_EXISTS):
                 raise BrokerError(f"topic {name} cannot be created: {for_code(code).__name__}: {message}")
             created[name] = code == 0
+        await self._until_told(created)
         return created
+
+    async def _until_told(self, names: Collection[str]) -> None:
+        """Brokers hear of what the controller created a moment later; until then topics seem to be missing."""
+        deadline = asyncio.get_running_loop().time() + self._wait_s
+        while missing := sorted(set(names) - set(await self.topics())):
+            if asyncio.get_running_loop().time() >= deadline:
+                raise self._unavailable(f"it was told to create {', '.join(missing)}, and knows nothing of them yet")
+            await asyncio.sleep(_LOOK_S)
 
     async def delete_before(self, place: TopicPartition, offset: int) -> None:
         """Delete a partition's records before an offset. Raises BrokerError where the broker refuses."""

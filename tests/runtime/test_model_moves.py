@@ -85,7 +85,7 @@ async def scoring(settings: Settings, version: str) -> None:
         newest = {one["source"]["partition"]: one for one in sorted(await frames(settings), key=_offset)}
         return bool(newest) and {scored_with(one) for one in newest.values()} == {version}
 
-    await until(all_newest, within_s=60)
+    await until(all_newest)
 
 
 def _offset(frame: dict[str, Any]) -> int:

@@ -18,17 +18,16 @@ from typer.testing import CliRunner
 
 from pipeline.cli.topics import topics
 from pipeline.errors import BrokerUnavailableError, DuriError, SettingsError
+from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.outputs import Router, TopicFacts
 from pipeline.runtime.stages import build_specs
-from pipeline.runtime.topology import check_topics, plan_topics
-from pipeline.settings import Settings
+from pipeline.runtime.topology import check_topics, create_topics, plan_topics
+from pipeline.settings import Settings, load_settings
 from pipeline.stage import Output, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-    from pipeline.runtime.admin import ClusterAdmin
 
 
 @pytest.fixture
@@ -168,3 +167,38 @@ def test_a_worker_whose_steps_have_ended_leaves_by_itself() -> None:
         [sys.executable, "-c", BUSY, "0", "well"], capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stdout == "stopped\nended by itself\n"
+
+
+def test_topics_that_were_created_are_there(kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker hears of new topics a moment after they were created: creating them waits for it."""
+    settings = load_settings(overrides={"kafka.bootstrap": kafka, "topics.prefix": topic_prefix})
+    topics, asked = ClusterAdmin.topics, 0
+
+    async def late(self: ClusterAdmin) -> dict[str, int]:
+        nonlocal asked
+        asked += 1
+        return await topics(self) if asked > 2 else {}
+
+    async def story() -> dict[str, TopicFacts]:
+        async with ClusterAdmin(settings.kafka) as admin:
+            monkeypatch.setattr(ClusterAdmin, "topics", late)
+            await create_topics(admin, settings)
+            return await check_topics(admin, settings, build_specs(settings))
+
+    assert asyncio.run(story())
+
+
+def test_topics_that_never_come_are_an_error(kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait has an end, and says which topics are missing."""
+    settings = load_settings(overrides={"kafka.bootstrap": kafka, "topics.prefix": topic_prefix})
+
+    async def never(_: ClusterAdmin) -> dict[str, int]:
+        return {}
+
+    async def story() -> None:
+        async with ClusterAdmin(settings.kafka, wait_s=0.2) as admin:
+            monkeypatch.setattr(ClusterAdmin, "topics", never)
+            await create_topics(admin, settings)
+
+    with pytest.raises(BrokerUnavailableError, match="knows nothing of them yet"):
+        asyncio.run(story())

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 _WIDTH = BLOCK_BYTES // 8
+PATIENCE_S = 90.0
+"""What is waited for takes a second or two; on a machine that does much else it may take long."""
 FAST = Timing(session_timeout_s=6.0, heartbeat_s=0.5, rebalance_timeout_s=10.0, probe_s=0.3, backoff_min_s=0.01)
 
 
@@ -141,7 +143,7 @@ async def read_all(settings: Settings, role: Topic = Topic.FRAMES) -> list[Input
     return sorted(records, key=lambda record: (record.partition, record.offset))
 
 
-async def outputs_of(settings: Settings, count: int, within_s: float = 30.0) -> list[InputRecord]:
+async def outputs_of(settings: Settings, count: int, within_s: float = PATIENCE_S) -> list[InputRecord]:
     """The outputs, as soon as there are so many."""
 
     async def enough() -> bool:
@@ -151,7 +153,7 @@ async def outputs_of(settings: Settings, count: int, within_s: float = 30.0) -> 
     return await read_all(settings)
 
 
-async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 30.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], within_s: float = PATIENCE_S) -> None:
     """Wait for a condition. Raises TimeoutError."""
     async with asyncio.timeout(within_s):
         while not await condition():  # noqa: ASYNC110  what is waited for is in another process
