@@ -183,6 +183,7 @@ class SeriesCatalog:
             raise DecodeError("a sample without a name", reason="labels")
         self.limits.check_labels(name, labels)
         service = service_of(labels, key, self._settings)
+        self.limits.check_labels(name, {SERVICE_LABEL: service})
         read_as = kind_of_name(name) if kind is None else _kind(name, kind)
         if read_as.is_bucket and "le" not in labels:
             read_as = Kind.COUNTER if read_as is Kind.BUCKET else Kind.DELTA

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.ingest.cloudevents import TIME_HEADER
 from pipeline.ingest.transport import ENCODING_HEADER
 from pipeline.stage import Output, Topic
 
@@ -35,6 +36,11 @@ def dead_piece(record: InputRecord, piece: Refused, *, stage: str) -> Output:
     """A piece of the record as a dead letter, a message by itself: it says its own format, and is not compressed."""
     headers = [(name, value) for name, value in record.headers if name not in ("content-type", ENCODING_HEADER)]
     reasons = {**_reasons(record, piece.error, stage), POSITION: piece.position}
+    if piece.time is not None:
+        headers = [
+            *((name, value) for name, value in headers if name != TIME_HEADER),
+            (TIME_HEADER, piece.time.encode()),
+        ]
     return _letter(record, piece.payload, [*headers, ("content-type", piece.content_type.encode())], reasons)
 
 

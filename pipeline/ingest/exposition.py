@@ -45,7 +45,8 @@ _LABEL = re.compile(
 _LABELS_END = re.compile(rb"[ \t]*+\}?\Z")
 _SNIFF = re.compile(
     rb"\s*+(?:#[ \t]*+(?:HELP|TYPE|UNIT|EOF)\b"
-    rb"|[a-zA-Z_:][a-zA-Z0-9_:.]*+[ \t]*+(?:\{[^}\n]*+\})?+[ \t]*+[-+]?(?:[\d.]|NaN|Inf)"
+    rb"|[a-zA-Z_:][a-zA-Z0-9_:.]*+[ \t]*+"
+    rb'(?:\{(?:[^}"\n]++|"(?:[^"\\\n]++|\\.)*+")*+\})?+[ \t]*+[-+]?(?:[\d.]|NaN|Inf)'
     rb'|\{[ \t]*+"[^"\n]*+"[ \t]*+[,}])'
 )
 _ESCAPE = re.compile(rb'\\([\\"n])')

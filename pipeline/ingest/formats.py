@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from pipeline.errors import DecodeError
 from pipeline.ingest import (
     arrow,
@@ -67,7 +69,10 @@ def _open(payload: bytes, context: Context) -> Points:
     event = cloudevents.open_envelope(payload)
     headers = [("content-type", event.content_type.encode())] if event.content_type else []
     inside = open_message(event.payload, headers, AUTO, context.catalog.limits)
-    return decode_message(inside._replace(time=event.time), context)
+    points = decode_message(inside._replace(time=event.time), context)
+    if event.time is None or not points.refused:
+        return points
+    return points._replace(refused=[one._replace(time=one.time or event.time) for one in points.refused])
 
 
 FORMATS: tuple[Format, ...] = (
@@ -126,17 +131,21 @@ def open_message(payload: bytes, headers: Headers, topic_format: str, limits: Li
     encoding = ""
     if headers:
         named = dict(headers)
-        encoding = named.get(ENCODING_HEADER, b"").decode("utf-8", "replace").strip().lower()
+        encoding = (named.get(ENCODING_HEADER) or b"").decode("utf-8", "replace").strip().lower()
         payload = unfold(payload, encoding, limits)
-        time = named.get(cloudevents.TIME_HEADER, b"").decode("utf-8", "replace")
+        time = (named.get(cloudevents.TIME_HEADER) or b"").decode("utf-8", "replace")
         return Opened(choose(payload, named.get("content-type"), topic_format), payload, encoding, time)
     return Opened(choose(payload, None, topic_format), payload, encoding)
 
 
 def decode_message(message: Opened, context: Context) -> Points:
     """The samples of a message. Raises DecodeError."""
-    context = cloudevents.at_time(context._replace(encoding=message.encoding), message.time)
+    context = context._replace(encoding=message.encoding, size=len(message.payload))
+    context = cloudevents.at_time(context, message.time)
     points = message.format.decode(message.payload, context)
+    if message.format.decode is not _open and len(points.ts):  # what is inside an envelope has its window
+        context.window.check(int(np.max(points.ts)))
+        context.window.check(int(np.min(points.ts)))
     if not points.refused:
         return points
     content_type = message.format.content_types[0]
@@ -160,10 +169,11 @@ def choose(payload: bytes, content_type: bytes | None, topic_format: str) -> For
 
 
 def _by_content_type(header: bytes) -> Format | None:
-    # A format may claim a type as a whole, with its parameters, or whatever they are.
-    whole = header.decode("utf-8", "replace").replace(" ", "").lower()
-    content_type = whole.partition(";")[0]
-    named = _BY_CONTENT_TYPE.get(whole) or _BY_CONTENT_TYPE.get(content_type)
+    # A format may claim a type with some parameters, or whatever they are.
+    content_type, *parameters = header.decode("utf-8", "replace").replace(" ", "").lower().split(";")
+    named = None
+    for some in range(len(parameters), -1, -1):
+        named = named or _BY_CONTENT_TYPE.get(";".join([content_type, *parameters[:some]]))
     if named is None and content_type not in _UNSPECIFIC:
         raise DecodeError(
             f"content type {content_type[:80]!r} is not read here; the formats are {', '.join(_BY_NAME)}, and "

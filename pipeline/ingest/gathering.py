@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from pipeline.ingest.points import Context
 
+_TIMES: Final = 4
+_BYTES: Final = 65_536
+"""Refused pieces may have so many times the bytes of their message together, and these."""
+
 
 class Gathering:
     """Samples of one message in the order in which they stand; 24 bytes each."""
@@ -26,6 +30,7 @@ class Gathering:
         self._limits = context.catalog.limits
         self._series, self._ts, self._value = array("q"), array("q"), array("d")
         self._refused: list[Refused] = []
+        self._room = None if context.size is None else _TIMES * context.size + _BYTES
 
     def add(self, series: int, ts: int, value: float) -> None:
         """One sample: index in the catalog, ms, value."""
@@ -40,11 +45,18 @@ class Gathering:
         self._value.frombytes(value.view(np.uint8).data)
 
     def refuse(self, payload: bytes, position: str, error: DecodeError) -> None:
-        """A piece that cannot be read, as a message by itself. Raises DecodeError where there are too many."""
+        """A piece that cannot be read, as a message by itself. Raises DecodeError where there are too many.
+
+        So it does where they would be too large together: each repeats what it stood in.
+        """
         # A traceback, its own or that of what caused it, would keep a frame, and with it the message, for each.
         error.__cause__ = error.__context__ = None
         self._refused.append(Refused(payload, position, error.with_traceback(None)))
         self._limits.check_refused(self._refused)
+        if self._room is not None:
+            self._room -= len(payload)
+            if self._room < 0:
+                self._limits.refuse_all(self._refused)
 
     def points(self) -> Points:
         """All of it."""

@@ -6,7 +6,7 @@ Reasons of the dead letters: `labels` (too many, too long), `series` (too many i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from pipeline.errors import DecodeError
 
@@ -70,11 +70,15 @@ class Limits:
         So it is, too, where many pieces are refused and there is `nothing_else` in the message.
         """
         if len(refused) > self._settings.max_refused_pieces or (nothing_else and len(refused) > 1):
-            first = refused[0]
-            raise DecodeError(
-                f"{len(refused)} pieces of the message cannot be read; the first, {first.position}: {first.error}",
-                reason=first.error.reason,
-            )
+            self.refuse_all(refused)
+
+    def refuse_all(self, refused: Sequence[Refused]) -> NoReturn:
+        """Raises DecodeError (reason of the first) for the message as a whole."""
+        first = refused[0]
+        raise DecodeError(
+            f"{len(refused)} pieces of the message cannot be read; the first, {first.position}: {first.error}",
+            reason=first.error.reason,
+        )
 
     def check_unfolded(self, size: int) -> None:
         """Raises DecodeError (reason `size`) where a message unfolds to more bytes than it may."""
@@ -100,10 +104,10 @@ class Limits:
                 f"{name[:80]!r} has {len(labels)} labels; at most {settings.max_labels} are taken (ingest.max_labels)",
                 reason="labels",
             )
-        size = len(name) + sum(len(label) + len(value) for label, value in labels.items())
+        size = len(name.encode()) + sum(len(label.encode()) + len(value.encode()) for label, value in labels.items())
         if size > settings.max_label_bytes:
             raise DecodeError(
-                f"{name[:80]!r}: name and labels are {size} characters long; at most {settings.max_label_bytes} "
+                f"{name[:80]!r}: name and labels are {size} bytes long; at most {settings.max_label_bytes} "
                 "are taken (ingest.max_label_bytes)",
                 reason="labels",
             )

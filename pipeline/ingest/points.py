@@ -31,10 +31,12 @@ class Context(NamedTuple):
 
     encoding: str = ""
     """What `content-encoding` said it was, lower case; the decoder is given it unfolded."""
+    size: int | None = None
+    """Bytes of the message: what bounds those of its refused pieces together. None: nothing does."""
 
     @property
     def window(self) -> TimeWindow:
-        """Times that samples may have. A format of independent pieces checks each; the stage checks whole messages."""
+        """Times that samples may have. A format of independent pieces checks each; whole messages are checked after."""
         return self.catalog.limits.window(self.arrived)
 
 
@@ -50,6 +52,8 @@ class Refused(NamedTuple):
     error: DecodeError
     content_type: str = ""
     """Of the payload, where it is another than the message's format says first."""
+    time: str | None = None
+    """What the envelope says, if the piece was in one: the time of samples that have none."""
 
 
 class Points(NamedTuple):

@@ -118,8 +118,8 @@ class MessageReader:
         try:
             opened = self._open(record)
             form = opened.format.form
-            if form is Form.NONE:
-                return b"", form, opened
+            if form is Form.NONE or opened.time:  # the scanner knows Kafka's time only
+                return b"", Form.NONE, opened
             return opened.format.unfold(opened.payload, opened.encoding, self._catalog.limits), form, opened
         except DecodeError as error:
             return b"", Form.NONE, error
@@ -195,9 +195,6 @@ class MessageReader:
         context.catalog.limits.check_refused(points.refused, nothing_else=not len(points.ts))
         if len(points.ts) > self._max_series:
             context.catalog.limits.check_series(len(np.unique(np.asarray(points.series))))
-        if len(points.ts):
-            context.window.check(int(np.max(points.ts)))
-            context.window.check(int(np.min(points.ts)))
 
 
 def _overlooked(error: Exception) -> DecodeError:

@@ -68,6 +68,7 @@ def decode(payload: bytes, context: Context) -> Points:
         request = WriteRequest.FromString(unfolded(payload, context.encoding, context.catalog.limits))
     except (ProtobufError, UnicodeDecodeError) as error:
         raise DecodeError(f"not a remote-write request: {error}", reason="syntax") from error
+    context.catalog.limits.check_series(len(request.timeseries))
     reader = SeriesReader(context)
     for number, series in enumerate(request.timeseries):
         position = f"timeseries[{number}]"

@@ -54,6 +54,7 @@ def decode(payload: bytes, context: Context) -> Points:
     except (ProtobufError, UnicodeDecodeError) as error:
         raise DecodeError(f"not a remote-write 2.0 request: {error}", reason="syntax") from error
     symbols = list(request.symbols)
+    context.catalog.limits.check_series(len(request.timeseries))
     reader = SeriesReader(context)
     for number, series in enumerate(request.timeseries):
         position = f"timeseries[{number}]"

@@ -21,6 +21,7 @@ import msgspec
 import numpy as np
 
 from pipeline.errors import DecodeError
+from pipeline.ingest.buckets import Cumulative, bound_text, explicit
 from pipeline.ingest.gathering import Gathering, gather_points
 from pipeline.ingest.numerals import to_float
 from pipeline.ingest.parsing import has_keys, parse_json
@@ -28,19 +29,20 @@ from pipeline.ingest.timestamps import to_millis
 from pipeline.series import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from pipeline.ingest.points import Context, Points
 
 CONTENT_TYPES = ("application/vnd.vector.metric+json", "application/vnd.vector.native+json")
 
 _WRAPPED = re.compile(rb'\s*+\[?\s*+\{\s*+"(?:metric|log|trace)"\s*+:\s*+\{')
+_ARRAY = re.compile(rb"\s*+\[\s*+\{")
 _DEFAULT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _DEFAULT_QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 
 Number = float | str
 """Vector writes what JSON has no number for as `NaN`, `inf` and `-inf`."""
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class _Value(msgspec.Struct, gc=False):
@@ -141,37 +143,42 @@ def _distribution(distribution: _Distribution, counts: Kind) -> Iterator[Row]:
     yield Row("_sum", {}, counts, float(value @ rate))
     if distribution.statistic == "histogram":
         below = [float(rate[value <= bound].sum()) for bound in _DEFAULT_BOUNDS]
-        yield from _buckets([*zip(_DEFAULT_BOUNDS, below, strict=True), (np.inf, float(rate.sum()))], counts)
+        le = (*map(bound_text, _DEFAULT_BOUNDS), "+Inf")
+        yield from _buckets(Cumulative(le, (*below, float(rate.sum()))), counts)
     elif rate.sum() > 0:
         order = np.argsort(value, kind="stable")
         reached = np.cumsum(rate[order])
         for quantile in _DEFAULT_QUANTILES:
             place = min(int(np.searchsorted(reached, quantile * reached[-1])), len(order) - 1)
-            yield Row("", {"quantile": f"{quantile:g}"}, Kind.GAUGE, float(value[order][place]))
+            yield Row("", {"quantile": bound_text(quantile)}, Kind.GAUGE, float(value[order][place]))
 
 
 def _histogram(histogram: _Histogram, counts: Kind) -> Iterator[Row]:
     yield Row("_count", {}, counts, float(histogram.count))
     yield Row("_sum", {}, counts, _number(histogram.sum))
     buckets = sorted((_number(bucket.upper_limit), bucket.count) for bucket in histogram.buckets)
-    below = np.cumsum([float(count) for _, count in buckets])
-    bounds = [bound for bound, _ in buckets]
-    yield from _buckets(list(zip(bounds, below.tolist(), strict=True)), counts)
-    if not bounds or bounds[-1] != np.inf:
-        yield from _buckets([(np.inf, float(histogram.count))], counts)
+    bounds, each = [bound for bound, _ in buckets], [float(count) for _, count in buckets]
+    if bounds and bounds[-1] == np.inf:
+        bounds.pop()
+    else:
+        each.append(0.0)  # those beyond the last bound, which only the total tells
+    yield from _buckets(explicit(bounds, each, float(histogram.count)), counts)
 
 
-def _buckets(buckets: Sequence[tuple[float, float]], counts: Kind) -> Iterator[Row]:
+def _buckets(buckets: Cumulative, counts: Kind) -> Iterator[Row]:
     kind = Kind.BUCKET if counts is Kind.COUNTER else Kind.DELTA_BUCKET
-    for bound, below in buckets:
-        yield Row("_bucket", {"le": "+Inf" if bound == np.inf else f"{bound:g}"}, kind, below)
+    for le, below in zip(buckets.le, buckets.below, strict=True):
+        yield Row("_bucket", {"le": le}, kind, below)
 
 
 def _summary(summary: _Summary, counts: Kind) -> Iterator[Row]:
     yield Row("_count", {}, counts, float(summary.count))
     yield Row("_sum", {}, counts, _number(summary.sum))
     for one in summary.quantiles:
-        yield Row("", {"quantile": f"{_number(one.quantile):g}"}, Kind.GAUGE, _number(one.value))
+        quantile = _number(one.quantile)
+        if not 0 <= quantile <= 1:
+            raise DecodeError(f"a quantile {quantile} is not between 0 and 1", reason="fields")
+        yield Row("", {"quantile": bound_text(quantile)}, Kind.GAUGE, _number(one.value))
 
 
 def _number(value: Number) -> float:
@@ -184,8 +191,21 @@ _many = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def sniff(payload: bytes) -> bool:
-    """A wrapped metric, an array of them, or an object with `name`, `kind` and no `value`."""
-    return _WRAPPED.match(payload) is not None or (has_keys(payload, "name", "kind") and not has_keys(payload, "value"))
+    """A wrapped metric, or an object with `name`, `kind` and no `value`; or an array of such."""
+    if _WRAPPED.match(payload) is not None:
+        return True
+    first = _first(payload)
+    return has_keys(first, "name", "kind") and not has_keys(first, "value")
+
+
+def _first(payload: bytes) -> bytes:
+    """The first element of an array; anything else as it is."""
+    if _ARRAY.match(payload) is None or b'"kind"' not in payload:
+        return payload
+    try:
+        return bytes(next(iter(_many.decode(payload)), b""))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return payload
 
 
 def decode(payload: bytes, context: Context) -> Points:

@@ -1,22 +1,27 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 
+import cramjam
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from pipeline.batch import SCHEMA, encode_batch, make_batch
 from pipeline.errors import DecodeError
 from pipeline.ingest import arrow, samples_json
 from pipeline.ingest.catalog import SeriesCatalog
 from pipeline.ingest.deadletters import dead_letter
-from pipeline.ingest.formats import FORMATS, Format
+from pipeline.ingest.formats import FORMATS, Format, by_name, decode_message, open_message
+from pipeline.ingest.limits import Limits
 from pipeline.ingest.points import Context
+from pipeline.ingest.protobuf.remote_write_pb2 import WriteRequest
 from pipeline.ingest.timestamps import to_millis
 from pipeline.series import Kind, Series
 from pipeline.settings import IngestSettings
@@ -227,3 +232,42 @@ def test_null_messages_are_told_from_empty_ones() -> None:
     for value in (b"", b"x"):
         again = replace(empty, value=value, headers=letter.headers)
         assert "duri.error.null" not in dict(dead_letter(again, error, stage="ingest").headers)
+
+
+def test_refused_pieces_do_not_multiply_a_message() -> None:
+    """Each refused point repeats what it stood in: where that is large they are one letter, the message itself."""
+    request = ExportMetricsServiceRequest()
+    resource = request.resource_metrics.add()
+    resource.resource.attributes.add(key="about").value.string_value = "x" * 3000
+    metric = resource.scope_metrics.add().metrics.add(name="queue")
+    for _ in range(500):
+        metric.gauge.data_points.add(time_unix_nano=1, as_double=1.0)
+    metric.gauge.data_points.add(time_unix_nano=START * 1_000_000, as_double=1.0)
+    payload = request.SerializeToString()
+    opened = open_message(payload, (), "otlp_protobuf", Limits(IngestSettings()))
+    tracemalloc.start()
+    with pytest.raises(DecodeError, match="pieces of the message cannot be read") as refused:
+        decode_message(opened, Context(catalog(), None, START))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert refused.value.reason == "timestamp"
+    assert peak < 30 * len(payload) + 262_144
+
+
+def test_too_many_empty_series_are_refused_before_they_are_walked() -> None:
+    """A few bytes each, a hundred times what they cost: the count is looked at first."""
+    request = WriteRequest()
+    for _ in range(IngestSettings().max_series_per_message + 1):
+        request.timeseries.add()
+    payload = bytes(cramjam.snappy.compress_raw(request.SerializeToString()))
+    with pytest.raises(DecodeError) as refused:
+        by_name("remote_write").decode(payload, Context(catalog(), None, START))
+    assert refused.value.reason == "series"
+
+
+def test_a_service_from_the_key_keeps_to_the_label_limits() -> None:
+    """In bytes, as the other labels."""
+    payload = b'{"name":"up","ts":1767225600000,"value":1}'
+    with pytest.raises(DecodeError, match="bytes long") as refused:
+        by_name("json").decode(payload, Context(catalog(), "é".encode() * 4000, START))
+    assert refused.value.reason == "labels"

@@ -245,3 +245,36 @@ def test_good_metrics_pass_beside_bad_ones(name: str, batch: Any, good: list[Row
     bad = [one for one in (batch["metrics"] if isinstance(batch, dict) else batch) if one not in (TELEGRAF, COUNTER)]
     alone = [{"metrics": [one]} if isinstance(batch, dict) else [one] for one in bad]
     assert [json.loads(one.payload) for one in points.refused] == alone
+
+
+def test_near_bounds_of_vector_are_series_of_their_own() -> None:
+    """Each bound as the shortest text that gives it: none falls together with another."""
+    buckets = [{"upper_limit": bound, "count": 1} for bound in (0.123456789, 1048576.0, 1048577.0)]
+    message = vector("absolute", aggregated_histogram={"buckets": buckets, "count": 3, "sum": 1.0})
+    found = {labels["le"]: value for _, labels, _, _, value in rows("vector", json.dumps(message).encode()) if labels}
+    assert found == {"0.123456789": 1.0, "1048576": 2.0, "1048577": 3.0, "+Inf": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        (vector("absolute", aggregated_histogram={**HISTOGRAM, "count": 10**400}), "fields"),
+        (vector("absolute", distribution={"samples": [{"value": 1.0, "rate": 10**400}]}), "fields"),
+        (
+            vector("absolute", aggregated_histogram={**HISTOGRAM, "buckets": [{"upper_limit": "NaN", "count": 1}]}),
+            "fields",
+        ),
+        (
+            vector("absolute", aggregated_histogram={**HISTOGRAM, "buckets": [{"upper_limit": 1, "count": 1}] * 2}),
+            "fields",
+        ),
+        (vector("absolute", aggregated_summary={**SUMMARY, "quantiles": [{"quantile": 2, "value": 1.0}]}), "fields"),
+    ],
+    ids=["a count beyond floats", "a rate beyond floats", "a bound that is none", "a bound twice", "a quantile of two"],
+)
+def test_what_vector_cannot_mean_is_refused(message: dict[str, Any], why: str) -> None:
+    """With its reason, and alone: the good metric beside it passes."""
+    assert reason("vector", json.dumps(message).encode()) == why
+    _, points = decode("vector", json.dumps([message, COUNTER]).encode())
+    assert len(points.ts) == 1
+    assert len(points.refused) == 1

@@ -25,6 +25,7 @@ LOOKS: list[tuple[str, Any]] = [
     ("vector", COUNTER),
     ("vector", {"metric": COUNTER}),
     ("vector", [{"metric": COUNTER}]),
+    ("vector", [COUNTER, COUNTER]),
     ("vector", vector("absolute", aggregated_summary={})),
     ("vector", {"log": {"message": "x"}}),
     ("cloudevents", test_cloudevents.event(data=TELEGRAF)),
@@ -35,6 +36,7 @@ LOOKS: list[tuple[str, Any]] = [
     ("prometheus", b"up 1"),
     ("prometheus", b'up{job="a b"} 1'),
     ("prometheus", b'up{expr="a =1"} 1'),
+    ("prometheus", b'http_requests_total{path="/a/{id}",quote="\\"}"} 5'),
     ("prometheus", b'{"up"} 1'),
     ("prometheus", b"# TYPE up gauge\nup 1"),
     ("prometheus", b"# EOF"),
@@ -108,3 +110,11 @@ def test_an_unknown_content_type_is_told_the_formats() -> None:
 def test_lines_of_all_kinds_are_seen(payload: bytes) -> None:
     """Whatever the line protocol can say is told from other text by its second word."""
     assert choose(payload, None, "auto").name == "influx"
+
+
+@pytest.mark.parametrize(
+    "parameters", ["version=0.0.4; charset=utf-8; escaping=values", "version=1.0.0;escaping=allow-utf-8"]
+)
+def test_a_scrape_of_prometheus_3_is_told_by_its_type(parameters: str) -> None:
+    """What it adds to the type does not matter, not even where the topic is said to carry something else."""
+    assert choose(b"up 1", f"text/plain; {parameters}".encode(), "influx") is by_name("prometheus")
