@@ -123,13 +123,13 @@ class Bridge:
     async def _rounds(self, publisher: PositionedPublisher, stop: asyncio.Event) -> None:
         while not stop.is_set():
             began = time.monotonic()
-            await self._round(publisher, stop)
-            self._worked = True
+            self._worked |= await self._round(publisher, stop)
             self._backoff.succeed()
             self._report()
             await _sleep(stop, self._pace.step_s - (time.monotonic() - began))
 
-    async def _round(self, publisher: PositionedPublisher, stop: asyncio.Event) -> None:
+    async def _round(self, publisher: PositionedPublisher, stop: asyncio.Event) -> bool:
+        """Publish what has come since the last round; whether anything was asked for."""
         now_ms = await asyncio.to_thread(self._reader.now_ms)
         until_ms = now_ms - round(self._pace.delay_s * 1000)
         if publisher.position is None:
@@ -143,7 +143,8 @@ class Bridge:
             self._minute.missing += part.missing
             self._minute.until_ms = part.until_ms
             if stop.is_set():
-                return
+                break
+        return until_ms > after_ms
 
     def _report(self) -> None:
         if time.monotonic() - self._reported_s < _REPORT_S:

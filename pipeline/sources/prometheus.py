@@ -82,7 +82,7 @@ class PrometheusReader:
         missing = 0
         for match in self._matches:
             query = f"{match}[{until_ms - after_ms}ms]"
-            for entry in self._ask(partial(self._client.custom_query, query, {"time": until_ms / 1000}), query):
+            for entry in self._ask(partial(self._client.custom_query, query, {"time": until_ms / 1000}), match):
                 labels = tuple(sorted(entry["metric"].items()))
                 held = {labels: entry["values"]} if "values" in entry else {}
                 if "histograms" in entry:  # the classic form of the same metric, where it is stored too, counts more

@@ -252,7 +252,8 @@ def test_bridge_neither_loses_nor_doubles(settings, tmp_path):
         assert_published_once(settings, server, end_ms, at_least=30)
 
 
-def test_bridge_says_what_is_wrong_at_once(settings, history, tmp_path):
+@pytest.mark.parametrize("since", [("--since", "1h"), ()])
+def test_bridge_says_what_is_wrong_at_once(settings, history, tmp_path, since):
     """What will not mend by itself ends the command with a clear message, not with waiting."""
     config = tmp_path / "duri.yaml"
     config.write_text(f"topics: {{prefix: '{settings.topics.prefix}'}}\n")
@@ -260,9 +261,10 @@ def test_bridge_says_what_is_wrong_at_once(settings, history, tmp_path):
         [
             sys.executable, "-m", "pipeline", "bridge", "prometheus", "--url", history.url, "--match", "{{",
             "--config", str(config), "--bootstrap", settings.kafka.bootstrap,
-            "--since", "1h",
+            "--step", "1s", *since,
         ],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 1
+    assert "refuses '{{':" in done.stderr.splitlines()[-1]
     assert "--match" in done.stderr.splitlines()[-1]
