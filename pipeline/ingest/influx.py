@@ -147,7 +147,8 @@ def _fields(text: bytes, at: int) -> tuple[list[tuple[bytes, float]], int]:
     while True:
         match = _FIELD.match(text, at)
         if match is None:
-            raise DecodeError(f"no `field=value` at {_quoted(text[at : at + 40])}", reason="fields")
+            rest = text[at : at + 40].partition(b"\n")[0]
+            raise DecodeError(f"no `field=value` at {_quoted(rest)}", reason="fields")
         name, number = match.groups()
         if number is not None:
             fields.append((name, _number(number)))

@@ -145,3 +145,11 @@ def test_the_service_is_the_key_and_else_the_host() -> None:
         given = context(key=key)
         decode("influx", b"cpu,host=web-1 idle=1", given)
         assert b'"service":"%s"' % service.encode() in given.catalog.canonical[0]
+
+
+def test_a_refusal_quotes_its_own_line() -> None:
+    """Not what comes after it, which may be fine."""
+    _, points = decode("influx", b"mem free= 1\ncpu usage=1")
+    [refused] = points.refused
+    assert "free= 1" in str(refused.error)
+    assert "cpu" not in str(refused.error)
