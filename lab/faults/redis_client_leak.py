@@ -20,8 +20,10 @@ class RedisClientLeak(Fault):
 
     name, finding, kind = "redis-client-leak", "REDIS_CLIENT_LEAK", "redis.timeout"
 
-    async def inject(self, lab: Lab) -> None:
+    def __init__(self) -> None:
         self._clients: list[redis.Redis] = []
+
+    async def inject(self, lab: Lab) -> None:
         await self.go_on(lab)
 
     async def go_on(self, lab: Lab) -> None:
@@ -33,5 +35,5 @@ class RedisClientLeak(Fault):
 
     async def undo(self, lab: Lab) -> None:
         del lab
-        for client in self._clients:
-            client.close()
+        while self._clients:
+            self._clients.pop().close()

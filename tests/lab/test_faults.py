@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import TYPE_CHECKING, cast
+
 import pytest
 
 from lab.faults import FAULTS, Fault
+from lab.faults.redis_client_leak import RedisClientLeak
 from tests.advise.helpers import shipped
+
+if TYPE_CHECKING:
+    from lab.system import Lab
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
@@ -19,3 +26,9 @@ def test_the_truth_is_a_finding_and_a_knob_of_one_rule(fault: Fault) -> None:
 def test_the_swing_of_a_day_returns_to_where_it_began() -> None:
     swing = FAULTS["daily-swing"]
     assert [round(swing.load_at(seconds), 3) for seconds in (0.0, 90.0, 180.0, 300.0)] == [1.0, 1.5, 1.0, 1.0]
+
+
+def test_a_leak_that_never_began_is_undone() -> None:
+    """A run that breaks before the injection is undone as well, and its own error must be what is told."""
+    leak = RedisClientLeak()
+    asyncio.run(leak.undo(cast("Lab", None)))
