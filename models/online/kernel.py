@@ -122,7 +122,7 @@ def _compiled(fingerprint: str) -> Callable[[Tuning, Offsets, State, Input, Outp
 
 @compiled
 def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: Input, out: Output) -> None:
-    zone, at, ts, paced = 0, season.place(0), 0, pace.pace(tuning, 1.0)
+    ts, zone, at, paced = 0, 0, season.place(offsets.shift[offset_index(offsets, 0, 0)]), pace.pace(tuning, 1.0)
     for i in range(len(samples.slots)):
         if not np.isfinite(samples.values[i]):
             out.expected[i] = out.lower[i] = out.upper[i] = np.nan

@@ -249,3 +249,16 @@ def test_bursts_that_come_all_day_seldom_alarm():
     ts, _ = daily(15)
     late = sum(int(onsets(judge(ts, row).alarm)[5 * 1440 :].sum()) for row in values)
     assert late / (12 * 10) < 0.25
+
+
+def test_the_first_moment_of_all_lies_at_its_local_time():
+    """Alone in a call or after another's sample: midnight of 1970 in Greenwich is nine in the morning in Tokyo."""
+    alone, after = (Bank(BankSettings(timezone="Asia/Tokyo")) for _ in range(2))
+    for bank in (alone, after):
+        bank.grow(2)
+    alone.score_learn(np.array([0], dtype=np.int32), np.array([0]), np.array([5.0]))
+    alone.score_learn(np.array([1], dtype=np.int32), np.array([900_000]), np.array([5.0]))
+    after.score_learn(np.array([1, 0], dtype=np.int32), np.array([900_000, 0]), np.array([5.0, 5.0]))
+    first, second = alone.snapshot(), after.snapshot()
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
