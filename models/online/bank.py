@@ -76,6 +76,11 @@ def _with_drifts(columns: Mapping[str, Array]) -> Mapping[str, Array]:
     return _with_zeros(columns, _NEW_IN_5)
 
 
+def _with_roughness(columns: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Version 5 to 6: what is usual is at first what was of late."""
+    return {**columns, "row.usually_rough": columns["row.rough"], "row.late": columns["row.level"]}
+
+
 def _with_zeros(columns: Mapping[str, Array], new: Mapping[str, Sequence[str]]) -> Mapping[str, Array]:
     rows = len(columns["row.n"])
     return {**columns, **{f"row.{name}": np.zeros(rows, dtype) for dtype, names in new.items() for name in names}}
@@ -88,7 +93,7 @@ class Bank(Columnar):
     zone.
     """
 
-    version: int = 5
+    version: int = 6
 
     def __init__(self, settings: BankSettings | None = None, *, tuning: Tuning | None = None) -> None:
         settings = settings or BankSettings()
@@ -109,7 +114,7 @@ class Bank(Columnar):
                 "bits": ("u8", (novelty.CHANNELS, 2, novelty.WORDS)),
                 "wait": ("u1", (novelty.DELAY, novelty.CHANNELS, 2)),
             },
-            {3: _with_routine, 4: _with_drifts},
+            {3: _with_routine, 4: _with_drifts, 5: _with_roughness},
         )
 
     @property

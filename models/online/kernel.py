@@ -144,8 +144,8 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
         known = row.n >= tuning.warmup_samples and age >= tuning.warmup_s
         day = season.daily(state.profile[slot], at, age) + row.anchor
         week = season.weekly(state.profile[slot], at, age) + row.anchor
-        expected = season.believed(row, day, week)
-        guess = magnitude.judge(row, tuning, value, expected)
+        expected, other = season.believed(row, day, week)
+        guess = magnitude.judge(row, tuning, value, expected, other)
         bar = routine.spike_bar(row, tuning)
         reach = bar * guess.scale if known else np.nan
         _tell_band(out, i, guess, reach)
@@ -156,7 +156,7 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
         rest = value - (row.level if np.isnan(nearest) else nearest)
         seen = novelty.Seen(state.bits[slot], state.wait[slot])
         evidence = novelty.evidence(row, seen, value, rest, paced, least, _opens_unit(row, gap, unit))
-        shape.follow(row, tuning, guess.distance, paced)
+        shape.follow(row, tuning, guess, paced, least)
         off = stillness.Off(guess.distance, value - row.slow, novelty.usually_off(row))
         quiet = stillness.follow(row, tuning, value, off, elapsed, least)
         parts = policy.weigh(row, tuning, evidence, guess, drift, bar, quiet)
@@ -169,7 +169,7 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
             out.settled[i] = settling.follow(row, tuning, value, expected, guess, elapsed)
             routine.follow(row, tuning, guess, drift, gap)
         policy.follow(row, tuning, evidence.swift + evidence.steady, strong, elapsed, least)
-        season.compare(row, day, week, value, elapsed)
+        season.compare(row, day, week, value, lasted, elapsed)
         magnitude.learn(row, tuning, value, expected, paced, least)
         season.learn(state.profile[slot], at, value - row.anchor, lasted, age, tuning.season_rate)
         _count(row, now)

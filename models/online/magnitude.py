@@ -39,8 +39,8 @@ _MOST: Final = 1e3  # deviations, where counting ends
 class Guess(NamedTuple):
     """What is expected, and how far the sample is from it, in robust standard deviations.
 
-    distance: the one that counts. from_level, from_season: from each, 0 without a season. apart: of the level of late
-    from the season.
+    distance: the one that counts. from_level, from_season: from each, 0 without a season. from_other: from the profile
+    (of the day or week) that is believed less, as `distance` without one. apart: of the level of late from the season.
     """
 
     expected: float
@@ -48,11 +48,12 @@ class Guess(NamedTuple):
     distance: float
     from_level: float
     from_season: float
+    from_other: float
     apart: float
 
 
 @compiled
-def judge(row: Any, tuning: Tuning, value: float, season: float) -> Guess:
+def judge(row: Any, tuning: Tuning, value: float, season: float, other: float) -> Guess:
     """Judge a sample by what is known; `season` is what the better profile says, NaN where none is known."""
     noise = 1e-9 * abs(row.level) + 1e-300
     scale = _SIGMA * row.spread + tuning.range_floor * (row.most - row.least) + noise
@@ -62,9 +63,10 @@ def judge(row: Any, tuning: Tuning, value: float, season: float) -> Guess:
     apart = _bounded((row.offset - row.usual_offset) / own) if row.trust > _TRUSTED else 0.0
     if math.isnan(season) or not _proven(row, tuning):
         z = _bounded(by_level / scale)
-        return Guess(row.level, scale, z, z, 0.0, apart)
+        return Guess(row.level, scale, z, z, 0.0, z, apart)
     z = _bounded((value - season - row.offset) / own)
-    return Guess(season + row.offset, own, z, _bounded(by_level / scale), z, apart)
+    from_other = z if math.isnan(other) else _bounded((value - other - row.offset) / own)
+    return Guess(season + row.offset, own, z, _bounded(by_level / scale), z, from_other, apart)
 
 
 @compiled

@@ -33,7 +33,8 @@ _DAY_S: Final = 86_400.0
 _WEEK_S: Final = 7 * _DAY_S
 _DAYS_A_S: Final = 1.0 / _DAY_S
 _WEEKS_A_S: Final = 1.0 / _WEEK_S
-_ERROR_UNITS: Final = 500.0  # memory of the errors
+_ERROR_UNITS: Final = 500.0  # memory of the errors, and at least
+_ERROR_S: Final = 2.0 * _DAY_S  # this: a weekend must not forget that the week is the better guide
 _LEARNT_ZERO: Final = 1e-30  # stands for a mean of zero, since 0 says "never visited"
 _MOST: Final = 1e37  # single precision ends at 3e38
 
@@ -104,17 +105,17 @@ def _write(profile: Float32s, base: int, at: float, value: float, visit: float, 
 
 
 @compiled
-def believed(row: Any, day: float, week: float) -> float:
-    """Choose the profile that has erred less so far; NaN where neither is known."""
+def believed(row: Any, day: float, week: float) -> tuple[float, float]:
+    """Give the profile that has erred less so far, then the other one; NaN where one is not known."""
     if math.isnan(week) or (not math.isnan(day) and row.day_error <= row.week_error):
-        return day
-    return week
+        return day, week
+    return week, day
 
 
 @compiled
-def compare(row: Any, day: float, week: float, value: float, elapsed: float) -> None:
-    """Learn which profile errs less, where both are known."""
+def compare(row: Any, day: float, week: float, value: float, lasted_s: float, elapsed: float) -> None:
+    """Learn which profile errs less, where both are known, from a value that stood for `lasted_s`."""
     if not (math.isnan(day) or math.isnan(week)):
-        rate = min(elapsed / _ERROR_UNITS, 1.0)
+        rate = min(elapsed / _ERROR_UNITS, lasted_s / _ERROR_S, 1.0)
         row.day_error += rate * (abs(value - day) - row.day_error)
         row.week_error += rate * (abs(value - week) - row.week_error)
