@@ -164,7 +164,7 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
         if known:
             opens_alarm = policy.decide(row, tuning, strong, gap, unit)
             out.score[i] = policy.score(strong, opens_alarm)
-            out.shape[i] = shape.name(row, tuning, parts, guess)
+            out.shape[i] = shape.name(row, parts, guess)
             out.alarm[i] = row.alarm > 0.0
             out.settled[i] = settling.follow(row, tuning, value, expected, guess, elapsed)
             routine.follow(row, tuning, guess, drift, gap)

@@ -38,6 +38,7 @@ _LEFT: Final = 0.35  # part of the drift's floor at which it has left its usual 
 _SUDDEN: Final = 8.0  # units from there to the bar: what takes longer crept up
 _WITHIN: Final = 0.7  # deviations from the level that are nothing special
 _OFF: Final = 2.0  # deviations from the season that are
+_EVEN: Final = 0.35  # part of the roughness that the drift is at most, where distances go both ways
 _MOVED: Final = 2.0  # deviations that the season has moved of late
 _STAYED: Final = 0.5  # part of that by which the values have moved at most, where they stayed as they were
 _APART: Final = 3.0  # times the profiles' usual error: the day's and the week's tell different stories
@@ -55,7 +56,7 @@ def follow(row: Any, tuning: Tuning, guess: Guess, pace: Pace, least: float) -> 
 
 
 @compiled
-def name(row: Any, tuning: Tuning, parts: Parts, guess: Guess) -> int:
+def name(row: Any, parts: Parts, guess: Guess) -> int:
     """Name the open alarm of a series: the name of the clearest evidence so far, NONE without an alarm."""
     if row.alarm == 0.0:
         row.shape = _NONE
@@ -67,7 +68,7 @@ def name(row: Any, tuning: Tuning, parts: Parts, guess: Guess) -> int:
         row.shape = _SEASON
     elif parts.drift >= 1.0 and row.shape not in (_SHIFT, _TREND, _SEASON):
         row.shape = _name_drift(row, guess)
-    elif row.rough > _ROUGH * row.usually_rough and abs(row.drift) < 0.5 * tuning.drifted:
+    elif row.rough > _ROUGH * row.usually_rough and abs(row.drift) < _EVEN * row.rough:
         row.shape = _VARIANCE
     elif row.shape == _NONE:
         row.shape = _SPIKE if parts.spike >= parts.novel or parts.spike > _SPIKY else _NOVEL

@@ -124,3 +124,12 @@ def test_a_lone_spike_is_no_variance():
     ts, values = daily(6)
     values[7000] += 20.0
     assert shapes_after(ts, values, 7000, 60) == {int(Shape.SPIKE)}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_trend_of_heavy_tailed_noise_is_no_variance(seed):
+    """Student's t, three degrees: distances that all go one way are no noise, however large beside the usual ones."""
+    ts, _ = daily(6)
+    values = 100.0 + np.random.default_rng(seed).standard_t(3, len(ts)) / np.sqrt(3.0)
+    values[7000:] += np.minimum(np.arange(len(ts) - 7000) / 120 * 10, 10)
+    assert int(Shape.VARIANCE) not in shapes_after(ts, values, 7000, 120)
