@@ -181,6 +181,8 @@ class SeriesCatalog:
     ) -> Series:
         if not name:
             raise DecodeError("a sample without a name", reason="labels")
+        # An empty label is none, as Prometheus has it: what leaves them out is the same series as what sends them.
+        labels = {label: text for label, text in labels.items() if text}
         self.limits.check_labels(name, labels)
         service = service_of(labels, key, self._settings)
         self.limits.check_labels(name, {SERVICE_LABEL: service})

@@ -119,14 +119,14 @@ def parse_line(text: bytes, at: int) -> Line:
 
 
 def name_and_tags(prefix: bytes) -> tuple[str, dict[str, str]]:
-    """Measurement and tags of a line, unescaped; a tag without key or value is left out. Raises DecodeError."""
+    """Measurement and tags of a line, unescaped; a tag without a key is left out. Raises DecodeError."""
     measurement, *tags = _COMMA.split(prefix)
     labels: dict[str, str] = {}
     for tag in tags:
         parts = _EQUALS.split(tag, maxsplit=1)
         if len(parts) != 2:
             raise DecodeError(f"tag {_quoted(tag)} has no value", reason="labels")
-        if parts[0] and parts[1]:
+        if parts[0]:
             name = unescape(parts[0])
             if name in labels:
                 raise comes_twice(name)

@@ -81,14 +81,14 @@ def unpack(payload: bytes, encoding: str, limits: Limits, *, is_plain: bool) -> 
 
 
 def labels_of(pairs: Iterable[tuple[str, str]]) -> tuple[str, dict[str, str]]:
-    """Name and labels; an empty value is no label. Raises DecodeError (reason `labels`) where a label comes twice."""
+    """Name and labels. Raises DecodeError (reason `labels`) where a label comes twice."""
     labels: dict[str, str] = {}
     for name, value in pairs:
         if name in labels:
             raise comes_twice(name)
         labels[name] = value
     name = labels.pop(NAME_LABEL, "")
-    return name, {label: value for label, value in labels.items() if value}
+    return name, labels
 
 
 class SeriesReader:

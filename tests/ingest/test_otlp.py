@@ -246,7 +246,6 @@ def test_resource_and_scope_become_labels() -> None:
         ({"doubleValue": 0.5}, "0.5"),
         ({"boolValue": False}, "false"),
         ({"bytesValue": "AAE="}, "AAE="),
-        ({}, ""),
         ({"arrayValue": {"values": [{"intValue": "1"}, {"stringValue": "x"}]}}, '[1,"x"]'),
         ({"kvlistValue": {"values": [{"key": "k", "value": {"boolValue": True}}]}}, '{"k":true}'),
     ],
@@ -255,6 +254,12 @@ def test_attributes_of_any_type_are_texts(value: dict[str, Any], text: str) -> N
     """Every type of attribute has one text, the same from both encodings."""
     body = request(gauge(point(asInt="1", attributes=[{"key": "x", "value": value}])))
     assert labels(body)["x"] == text
+
+
+def test_an_attribute_without_a_value_is_no_label() -> None:
+    """It says nothing, nor does the resource's that it stands before."""
+    body = request(gauge(point(asInt="1", attributes=[{"key": "x", "value": {}}])), resource={"job": "a", "x": "y"})
+    assert labels(body) == {"service": "a", "job": "a"}
 
 
 TWICE = [{"key": "x", "value": {"stringValue": value}} for value in "ab"]
