@@ -1,10 +1,11 @@
 """Native histograms of Prometheus remote write as cumulative `le` buckets.
 
-Source: prometheus.io/docs/specs/native_histograms, "Data model".
+Source: prometheus.io/docs/specs/native_histograms, "Data model"; `Histogram.Validate` of Prometheus for the counts.
 """
 
 from __future__ import annotations
 
+import math
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -33,6 +34,7 @@ def cumulative(histogram: Histogram) -> Cumulative:
     if histogram.schema not in _SCHEMAS:
         raise DecodeError(f"schema {histogram.schema} of a native histogram is neither -4…8 nor -53", reason="fields")
     negative = _counts(histogram.negative_spans, histogram.negative_deltas, histogram.negative_counts)
+    _check_total(histogram, _either(histogram, "zero_count") + sum(positive.values()) + sum(negative.values()))
     # OTLP's index i is (base^i, base^(i+1)]; here it is (base^(i-1), base^i].
     return exponential(
         Exponential(
@@ -49,9 +51,25 @@ def cumulative(histogram: Histogram) -> Cumulative:
 
 def _custom(histogram: Histogram, counts: Mapping[int, float]) -> Cumulative:
     bounds = list(histogram.custom_values)
+    _check_total(histogram, sum(counts.values()))
     if any(not 0 <= index <= len(bounds) for index in counts):
         raise DecodeError(f"a bucket beyond the {len(bounds)} custom bounds", reason="fields")
     return explicit(bounds, [counts.get(index, 0.0) for index in range(len(bounds) + 1)], total(histogram))
+
+
+def _check_total(histogram: Histogram, in_buckets: float) -> None:
+    """Raises DecodeError (reason `fields`) where buckets hold other than the count, by Prometheus' own rule.
+
+    An observation of NaN makes the sum one, and is in no bucket. Counts that are floats need not add up.
+    """
+    if histogram.WhichOneof("count") != "count_int" or in_buckets == histogram.count_int:
+        return
+    if in_buckets > histogram.count_int or not math.isnan(histogram.sum):
+        raise DecodeError(
+            f"the buckets of a native histogram hold {in_buckets:.0f} observations, its count says "
+            f"{histogram.count_int}",
+            reason="fields",
+        )
 
 
 def _either(histogram: Histogram, group: Literal["count", "zero_count"]) -> float:

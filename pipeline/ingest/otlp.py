@@ -41,14 +41,15 @@ if TYPE_CHECKING:
 
     Alone: TypeAlias = Callable[["Place"], bytes]
     Learn: TypeAlias = Callable[["Place", Sequence[int]], None]
-    ReadPoint: TypeAlias = Callable[["Place"], Any]
-    Read: TypeAlias = tuple[Sequence["Column"], Sequence[float]]
+    Read: TypeAlias = Callable[["Place"], Any]
+    Found: TypeAlias = tuple[Sequence["Column"], Sequence[float]]
 
 DELTA: Final = 1
 CUMULATIVE: Final = 2
 _TEMPORALITIES: Final = {"AGGREGATION_TEMPORALITY_DELTA": DELTA, "AGGREGATION_TEMPORALITY_CUMULATIVE": CUMULATIVE}
 _NO_VALUE: Final = 1
 _NS: Final = 1_000_000
+_LEVELS: Final = ("resourceMetrics", "scopeMetrics", "metrics", "dataPoints")
 _UNSAID: Final = "telemetry."
 _SCOPE: Final = "otel.scope."
 _COUNTS: Final = (Kind.COUNTER, Kind.BUCKET)
@@ -63,52 +64,83 @@ class Column(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a point is: the messages around it (generated ones, or structs of the same shape)."""
+    """What is looked at, and the messages around it (generated ones, or structs of the same shape)."""
 
-    resource: Any
-    scope: Any
-    metric: Any
-    data: str
-    """Which of the metric's data it is: gauge, sum, histogram, exponential_histogram, summary."""
-    point: Any
-    """As the request holds it, which need not be read yet."""
     path: tuple[int, ...]
-    """Places of the messages around it, and its own, from the outermost on."""
+    """Places of the messages around it, and its own, from the outermost on: a request's resources, scopes, metrics,
+    points."""
+    held: Any
+    """As the message around it holds it, which need not be read yet."""
+    resource: Any = None
+    scope: Any = None
+    metric: Any = None
+    data: str = ""
+    """Which of the metric's data it is, of a point: gauge, sum, histogram, exponential_histogram, summary."""
 
     @property
     def position(self) -> str:
         """The path as people point at it."""
-        names = ("resourceMetrics", "scopeMetrics", "metrics", "dataPoints")
-        return ".".join(f"{name}[{place}]" for name, place in zip(names, self.path, strict=True))
+        return ".".join(f"{name}[{place}]" for name, place in zip(_LEVELS, self.path, strict=False))
 
 
 class _Walk:
     """Takes the points of one request."""
 
-    def __init__(self, context: Context, alone: Alone, learn: Learn | None, read: ReadPoint) -> None:
+    def __init__(self, context: Context, alone: Alone, learn: Learn | None, read: Read) -> None:
         self.rows = Rows(context)
         self._context = context
+        self._limits = context.catalog.limits
         self._alone = alone
         self._learn = learn
         self._read = read
 
-    def metric(self, resource: Any, scope: Any, metric: Any, around: dict[str, str], path: tuple[int, ...]) -> None:
+    def resource(self, place: Place) -> None:
+        """Take what one resource measured."""
+        try:
+            one = self._read(place)
+            attributes = labels_of(one.resource.attributes, self._limits)
+        except DecodeError as error:
+            self._refuse(place, error)
+            return
+        around = {name: text for name, text in attributes.items() if not name.startswith(_UNSAID)}
+        for number, scoped in enumerate(one.scope_metrics):
+            self._scope(Place((*place.path, number), scoped, one.resource), around)
+
+    def _scope(self, place: Place, around: dict[str, str]) -> None:
+        try:
+            one = self._read(place)
+            around = {**scope_labels(one.scope, self._limits), **around}
+        except DecodeError as error:
+            self._refuse(place, error)
+            return
+        for number, metric in enumerate(one.metrics):
+            self._metric(Place((*place.path, number), metric, place.resource, one.scope), around)
+
+    def _metric(self, place: Place, around: dict[str, str]) -> None:
+        try:
+            metric = self._read(place)
+        except DecodeError as error:
+            self._refuse(place, error)
+            return
         data = metric.WhichOneof("data")
         if data is None:
             return
-        for number, point in enumerate(getattr(metric, data).data_points):
-            place = Place(resource, scope, metric, data, point, (*path, number))
+        for number, held in enumerate(getattr(metric, data).data_points):
+            point = Place((*place.path, number), held, place.resource, place.scope, metric, data)
             try:
-                self._point(place, around)
+                self._point(point, around)
             except DecodeError as error:
-                self.rows.refuse(self._alone(place), place.position, error)
+                self._refuse(point, error)
+
+    def _refuse(self, place: Place, error: DecodeError) -> None:
+        self.rows.refuse(self._alone(place), place.position, error)
 
     def _point(self, place: Place, around: dict[str, str]) -> None:
         point, metric = self._read(place), place.metric
         ts = point.time_unix_nano // _NS
         self.rows.check_time(ts)
         columns, values = _READERS[place.data](getattr(metric, place.data), point)
-        labels = {**around, **labels_of(point.attributes, self._context.catalog.limits)}
+        labels = {**around, **labels_of(point.attributes, self._limits)}
         series = [self._intern(metric, labels, column) for column in columns]
         start = point.start_time_unix_nano // _NS
         if point.flags & _NO_VALUE:
@@ -130,29 +162,17 @@ def walk(
     alone: Alone,
     *,
     learn: Learn | None = None,
-    read: ReadPoint = attrgetter("point"),
+    read: Read = attrgetter("held"),
 ) -> Points:
-    """Samples of a request; a point that cannot be taken is refused alone.
+    """Samples of a request; what of it cannot be taken is refused alone: a resource, a scope, a metric or a point.
 
-    `alone` gives the bytes of a request with one point only; `learn` is told which series a point gives, where the
-    labels alone tell it; `read` gives the message of a point that is not read yet, or raises DecodeError.
-    Raises DecodeError for what is wrong with a resource or scope.
+    `alone` gives the bytes of a request with nothing else in it; `learn` is told which series a point gives, where the
+    labels alone tell it; `read` gives the message at a place that is not read yet, or raises DecodeError.
     """
     walking = _Walk(context, alone, learn, read)
-    limits = context.catalog.limits
-    for i, one in enumerate(resource_metrics):
-        resource = {
-            name: text for name, text in labels_of(one.resource.attributes, limits).items() if not _is_unsaid(name)
-        }
-        for j, scoped in enumerate(one.scope_metrics):
-            around = {**scope_labels(scoped.scope, limits), **resource}
-            for k, metric in enumerate(scoped.metrics):
-                walking.metric(one.resource, scoped.scope, metric, around, (i, j, k))
+    for number, one in enumerate(resource_metrics):
+        walking.resource(Place((number,), one))
     return walking.rows.points()
-
-
-def _is_unsaid(name: str) -> bool:
-    return name.startswith(_UNSAID)
 
 
 def scope_labels(scope: Any, limits: Limits) -> dict[str, str]:
@@ -218,11 +238,11 @@ def _temporality(data: Any) -> int:
     return int(temporality)
 
 
-def _gauge(data: Any, point: Any) -> Read:  # noqa: ARG001  one signature for all readers
+def _gauge(data: Any, point: Any) -> Found:  # noqa: ARG001  one signature for all readers
     return (Column("", None, Kind.GAUGE),), (_number(point),)
 
 
-def _sum(data: Any, point: Any) -> Read:
+def _sum(data: Any, point: Any) -> Found:
     return (Column("", None, number_kind(data)),), (_number(point),)
 
 
@@ -235,13 +255,17 @@ def _number(point: Any) -> float:
     return float(getattr(point, which))
 
 
-def _histogram(data: Any, point: Any) -> Read:
+def _histogram(data: Any, point: Any) -> Found:
+    if point.bucket_counts:
+        _check_total(point, sum(point.bucket_counts))
     buckets = explicit(point.explicit_bounds, point.bucket_counts, float(point.count))
     return _distribution(_temporality(data), point, buckets)
 
 
-def _exponential(data: Any, point: Any) -> Read:
+def _exponential(data: Any, point: Any) -> Found:
     temporality = _temporality(data)
+    in_buckets = sum(point.positive.bucket_counts) + sum(point.negative.bucket_counts) + point.zero_count
+    _check_total(point, in_buckets)
     histogram = Exponential(
         scale=point.scale,
         zero_threshold=point.zero_threshold,
@@ -253,11 +277,22 @@ def _exponential(data: Any, point: Any) -> Read:
     return _distribution(temporality, point, exponential(histogram, delta=temporality == DELTA))
 
 
+def _check_total(point: Any, in_buckets: int) -> None:
+    """Raises DecodeError (reason `fields`) where buckets hold other than the point counts, which metrics.proto demands.
+
+    A point of no value has nothing to count.
+    """
+    if in_buckets != point.count and not point.flags & _NO_VALUE:
+        raise DecodeError(
+            f"the buckets of a histogram hold {in_buckets} observations, its count says {point.count}", reason="fields"
+        )
+
+
 def _by_index(buckets: Any) -> dict[int, float]:
     return {buckets.offset + place: float(count) for place, count in enumerate(buckets.bucket_counts) if count}
 
 
-def _distribution(temporality: int, point: Any, buckets: Cumulative) -> Read:
+def _distribution(temporality: int, point: Any, buckets: Cumulative) -> Found:
     count, bucket = (Kind.DELTA, Kind.DELTA_BUCKET) if temporality == DELTA else _COUNTS
     columns = [Column("_count", None, count)]
     values = [float(point.count)]
@@ -268,13 +303,13 @@ def _distribution(temporality: int, point: Any, buckets: Cumulative) -> Read:
     return columns, [*values, *buckets.below]
 
 
-def _summary(data: Any, point: Any) -> Read:  # noqa: ARG001
+def _summary(data: Any, point: Any) -> Found:  # noqa: ARG001
     columns = [Column("_count", None, Kind.COUNTER), Column("_sum", None, Kind.COUNTER)]
     columns += [Column("", ("quantile", bound_text(one.quantile)), Kind.GAUGE) for one in point.quantile_values]
     return columns, [float(point.count), point.sum, *(one.value for one in point.quantile_values)]
 
 
-_READERS: Final[dict[str, Callable[[Any, Any], Read]]] = {
+_READERS: Final[dict[str, Callable[[Any, Any], Found]]] = {
     "gauge": _gauge,
     "sum": _sum,
     "histogram": _histogram,

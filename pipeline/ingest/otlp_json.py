@@ -1,7 +1,8 @@
 """OTLP JSON: the same request as protobuf JSON, camelCase keys, 64-bit integers as texts (Collector: `otlp_json`).
 
 The structs have the names and the two methods of the generated messages that `pipeline.ingest.otlp` asks for, so one
-walk serves both. Points stay bytes until the walk is at them: one of a wrong type is refused alone. Snake case, which
+walk serves both. What stands alone stays bytes until the walk is at it: a point, a metric, a scope or a resource of a
+wrong type is refused alone. Snake case, which
 protobuf's JSON would take too, no producer is known to send.
 """
 
@@ -136,16 +137,16 @@ class _Metric(_Message):
 
 class _ScopeMetrics(_Message):
     scope: _Scope = msgspec.field(default_factory=_Scope)
-    metrics: list[_Metric] = []
+    metrics: list[msgspec.Raw] = []
 
 
 class _ResourceMetrics(_Message):
     resource: _Resource = msgspec.field(default_factory=_Resource)
-    scope_metrics: list[_ScopeMetrics] = []
+    scope_metrics: list[msgspec.Raw] = []
 
 
 class _Request(_Message):
-    resource_metrics: list[_ResourceMetrics] = []
+    resource_metrics: list[msgspec.Raw] = []
 
 
 _ONE_OF = frozenset(
@@ -157,9 +158,12 @@ _ONE_OF = frozenset(
 )
 # Numbers may come as texts, as protobuf's JSON has 64-bit integers, NaN and Infinity.
 _request = msgspec.json.Decoder(_Request, strict=False)
-_points: Final[dict[str, msgspec.json.Decoder[Any]]] = {
-    data: msgspec.json.Decoder(point, strict=False)
-    for data, point in (
+_inside: Final[dict[str | int, msgspec.json.Decoder[Any]]] = {
+    what: msgspec.json.Decoder(message, strict=False)
+    for what, message in (
+        (1, _ResourceMetrics),
+        (2, _ScopeMetrics),
+        (3, _Metric),
         ("gauge", _Number),
         ("sum", _Number),
         ("histogram", _Histogram),
@@ -167,6 +171,8 @@ _points: Final[dict[str, msgspec.json.Decoder[Any]]] = {
         ("summary", _Summary),
     )
 }
+"""By the length of the path, or by a point's data."""
+_NAMES: Final = {1: "a resource's metrics", 2: "a scope's metrics", 3: "a metric"}
 _encoder = msgspec.json.Encoder()
 
 
@@ -181,15 +187,22 @@ def decode(payload: bytes, context: Context) -> Points:
     return walk(request.resource_metrics, context, alone, read=_read)
 
 
-def _read(place: Place) -> _Point:
-    """The point that is still bytes. Raises DecodeError."""
-    point: _Point = parse_json(_points[place.data], place.point, f"a data point of a {place.data}")
-    return point
+def _read(place: Place) -> _Message:
+    """The message that is still bytes. Raises DecodeError."""
+    name = _NAMES.get(len(place.path), f"a data point of a {place.data}")
+    message: _Message = parse_json(_inside[place.data or len(place.path)], place.held, name)
+    return message
 
 
 def alone(place: Place) -> bytes:
-    """A request with one point only."""
-    data = msgspec.structs.replace(getattr(place.metric, place.data), data_points=[place.point])
-    fields: dict[str, Any] = {"name": place.metric.name, "unit": place.metric.unit, place.data: data}
-    scoped = _ScopeMetrics(scope=place.scope, metrics=[_Metric(**fields)])
-    return _encoder.encode(_Request([_ResourceMetrics(place.resource, [scoped])]))
+    """A request with this only, in what it stood in."""
+    held: Any = place.held
+    if place.data:
+        data = msgspec.structs.replace(getattr(place.metric, place.data), data_points=[held])
+        fields: dict[str, Any] = {"name": place.metric.name, "unit": place.metric.unit, place.data: data}
+        held = _Metric(**fields)
+    if place.scope is not None:
+        held = _ScopeMetrics(scope=place.scope, metrics=[held])
+    if place.resource is not None:
+        held = _ResourceMetrics(place.resource, [held])
+    return _encoder.encode(_Request([held]))

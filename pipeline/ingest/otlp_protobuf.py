@@ -83,18 +83,24 @@ def decode(payload: bytes, context: Context) -> Points:
 
 
 def alone(place: Place) -> bytes:
-    """A request with one point only."""
+    """A request with this only, in what it stood in."""
     request = ExportMetricsServiceRequest()
     one = request.resource_metrics.add()
+    if place.resource is None:
+        one.CopyFrom(place.held)
+        return request.SerializeToString()
     one.resource.CopyFrom(place.resource)
     scoped = one.scope_metrics.add()
+    if place.scope is None:
+        scoped.CopyFrom(place.held)
+        return request.SerializeToString()
     scoped.scope.CopyFrom(place.scope)
     metric = scoped.metrics.add(name=place.metric.name, description=place.metric.description, unit=place.metric.unit)
     whole, data = getattr(place.metric, place.data), getattr(metric, place.data)
     for setting in ("aggregation_temporality", "is_monotonic"):
         if setting in whole.DESCRIPTOR.fields_by_name:
             setattr(data, setting, getattr(whole, setting))
-    data.data_points.append(place.point)
+    data.data_points.append(place.held)
     return request.SerializeToString()
 
 
@@ -121,8 +127,8 @@ def _learn_point(context: Context, raw: RawRequest, place: Place, number: int, s
     part_of = number_of(OTLP_METRIC, scope * CODES + code)
     part = known.learn_part(part_of, place.metric.name.encode(), place.metric.unit.encode())
     if number == HISTOGRAM:
-        bounds = struct.pack(f"<{len(place.point.explicit_bounds)}d", *place.point.explicit_bounds)
-        key = number_of(OTLP_HISTOGRAM, part * 2 + place.point.HasField("sum"))
+        bounds = struct.pack(f"<{len(place.held.explicit_bounds)}d", *place.held.explicit_bounds)
+        key = number_of(OTLP_HISTOGRAM, part * 2 + place.held.HasField("sum"))
         known.learn_block(key, raw.run(point, HISTOGRAM_ATTRIBUTES), bounds, series)
     else:
         known.learn(number_of(OTLP_NUMBER, part), raw.run(point, NUMBER_ATTRIBUTES), b"", series[0])

@@ -162,6 +162,11 @@ def _histogram(histogram: _Histogram, counts: Kind) -> Iterator[Row]:
         bounds.pop()
     else:
         each.append(0.0)  # those beyond the last bound, which only the total tells
+    if sum(each) > histogram.count:
+        raise DecodeError(
+            f"the buckets of a histogram hold {sum(each):.0f} observations, its count says {histogram.count}",
+            reason="fields",
+        )
     yield from _buckets(explicit(bounds, each, float(histogram.count)), counts)
 
 

@@ -332,22 +332,75 @@ def test_a_json_point_that_is_no_object_is_refused_alone(point_of: Any) -> None:
     assert [(one.position[-13:], one.error.reason) for one in points.refused] == [("dataPoints[1]", "fields")]
 
 
-@pytest.mark.parametrize("around", ["resource", "scope"])
-def test_attributes_around_points_that_come_twice_refuse_the_request(around: str) -> None:
-    """Which of two values counts for all of the points, nobody can say; nor is it said once the series are known."""
-    good = request(gauge(point(asInt="1")))
-    bad = request(gauge(point(asInt="1")), scope={"name": "lib", "attributes": TWICE if around == "scope" else []})
-    if around == "resource":
-        bad["resourceMetrics"][0]["resource"]["attributes"] += TWICE
+def two_resources(bad: str) -> Any:
+    """Two resources of two scopes of two metrics: the first `resource`, or its second `scope`, has a key twice."""
+    body = request(gauge(point(asInt="1")), gauge(point(asInt="2"), name="n"))
+    other = request(gauge(point(asInt="3")), gauge(point(asInt="4"), name="n"), resource={"service.name": "other"})
+    [first], [second] = body["resourceMetrics"], other["resourceMetrics"]
+    for resource in (first, second):
+        [scope] = resource["scopeMetrics"]
+        resource["scopeMetrics"] = [scope, {**scope, "scope": {"name": "lib"}}]
+    if bad == "resource":
+        first["resource"]["attributes"] += TWICE
+    elif bad == "scope":
+        first["scopeMetrics"][1]["scope"] = {"name": "lib", "attributes": TWICE}
+    return json.loads(json.dumps({"resourceMetrics": [first, second]}))
+
+
+@pytest.mark.parametrize(
+    ("bad", "position", "values"),
+    [
+        ("resource", "resourceMetrics[0]", [3.0, 4.0, 3.0, 4.0]),
+        ("scope", "resourceMetrics[0].scopeMetrics[1]", [1.0, 2.0, 3.0, 4.0, 3.0, 4.0]),
+    ],
+)
+def test_a_bad_resource_or_scope_is_refused_alone(bad: str, position: str, values: list[float]) -> None:
+    """Which of two values counts for its points nobody can say; the points of others pass, known series or not."""
+    body = two_resources(bad)
     known = context()
-    both(good, known)
+    both(request(gauge(point(asInt="1"))), known)
     for decoder, payload in (
-        (otlp_json, json.dumps(bad).encode()),
-        (otlp_protobuf, json_format.ParseDict(bad, ExportMetricsServiceRequest()).SerializeToString()),
+        (otlp_json, json.dumps(body).encode()),
+        (otlp_protobuf, json_format.ParseDict(body, ExportMetricsServiceRequest()).SerializeToString()),
     ):
-        with pytest.raises(DecodeError, match="'x' comes twice") as caught:
-            decoder.decode(payload, known)
-        assert caught.value.reason == "labels"
+        points = decoder.decode(payload, known)
+        assert list(points.value) == values
+        [piece] = points.refused
+        assert piece.position == position
+        assert (piece.error.reason, "'x' comes twice" in str(piece.error)) == ("labels", True)
+        again = decoder.decode(piece.payload, context())
+        assert [one.error.reason for one in again.refused] == ["labels"]
+        assert not len(again.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        ((), 5),
+        ((), {"resource": 5}),
+        ((), {"scopeMetrics": {}}),
+        (("scopeMetrics", 0), []),
+        (("scopeMetrics", 0), {"scope": {"name": 5}}),
+        (("scopeMetrics", 0, "metrics", 1), {"name": 5}),
+        (("scopeMetrics", 0, "metrics", 1), {"gauge": {"dataPoints": "x"}}),
+    ],
+)
+def test_what_is_of_a_wrong_json_type_is_refused_alone(path: tuple[Any, ...], wrong: Any) -> None:
+    """Whether a resource, a scope or a metric: the others pass, and the position says which it was."""
+    body = two_resources("nothing")
+    held: Any = body["resourceMetrics"]
+    place: Any = 1
+    names = ["resourceMetrics[1]"]
+    for step in path:
+        held, place = held[place], step
+        names.append(str(step))
+    held[place] = wrong
+    points = otlp_json.decode(json.dumps(body).encode(), context())
+    [piece] = points.refused
+    assert piece.position == ".".join(names).replace(".0", "[0]").replace(".1", "[1]")
+    assert piece.error.reason == "fields"
+    assert {1.0, 2.0} <= set(points.value)
+    assert [one.error.reason for one in otlp_json.decode(piece.payload, context()).refused] == ["fields"]
 
 
 @pytest.mark.parametrize(
@@ -355,13 +408,38 @@ def test_attributes_around_points_that_come_twice_refuse_the_request(around: str
     [
         {"count": "1", "bucketCounts": ["1"], "explicitBounds": [1.0]},
         {"count": "2", "bucketCounts": ["1", "1", "0"], "explicitBounds": [2.0, 1.0]},
+        {"count": "3", "bucketCounts": ["1", "1", "0"], "explicitBounds": [1.0, 2.0]},
+        {"count": "1", "bucketCounts": ["1", "1", "0"], "explicitBounds": [1.0, 2.0]},
     ],
 )
 def test_histograms_that_contradict_themselves_are_refused(data: dict[str, Any]) -> None:
-    """Bounds and buckets that do not fit are no histogram."""
-    body = request({"name": "m", "histogram": {"dataPoints": [point(**data)], "aggregationTemporality": 2}})
-    [piece] = both(body).refused
-    assert piece.error.reason == "fields"
+    """Bounds and buckets that do not fit are no histogram, nor are buckets that hold other than the count."""
+    good = {"count": "2", "bucketCounts": ["1", "1", "0"], "explicitBounds": [1.0, 2.0]}
+    known = context()
+    for of_point, refused in ((good, 0), (data, 1)):
+        both_points = [point(**good), point(**of_point)]
+        body = request({"name": "m", "histogram": {"dataPoints": both_points, "aggregationTemporality": 2}})
+        points = both(body, known)
+        assert [one.error.reason for one in points.refused] == ["fields"] * refused
+        assert len(points.value) == 4 * (2 - refused)
+
+
+@pytest.mark.parametrize("count", ["6", "8"])
+def test_an_exponential_histogram_that_counts_otherwise_than_its_buckets_is_refused(count: str) -> None:
+    """Zeros, positive and negative ones are the count."""
+    held = {"zeroCount": "1", "positive": {"bucketCounts": ["2"]}, "negative": {"bucketCounts": ["1", "3"]}}
+    for number, refused in ((count, 1), ("7", 0)):
+        one = point(count=number, **held)
+        body = request({"name": "m", "exponentialHistogram": {"dataPoints": [one], "aggregationTemporality": 2}})
+        assert len(both(body).refused) == refused
+
+
+def test_a_histogram_without_a_value_need_not_add_up() -> None:
+    """What is not recorded is not counted."""
+    one = point(flags=1, bucketCounts=["1", "2"], explicitBounds=[1.0])
+    points = both(request({"name": "m", "histogram": {"dataPoints": [one], "aggregationTemporality": 2}}))
+    assert not points.refused
+    assert all(map(math.isnan, points.value))
 
 
 def test_a_sum_without_temporality_is_refused() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -227,6 +228,10 @@ def test_custom_bounds_stay_as_they_are() -> None:
         {"positive_spans": [wire.BucketSpan(offset=0, length=2**32 - 1)]},
         {"schema": -53, "custom_values": [1.0], "positive_spans": [wire.BucketSpan(offset=5, length=3)]},
         {"timestamp": 0},
+        {"count_int": 4},
+        {"count_int": 2},
+        {"count_int": 2, "sum": math.nan},
+        {"count_int": 4, "schema": -53, "custom_values": [1.0, 2.0]},
     ],
 )
 def test_impossible_histograms_are_refused_alone(changes: dict[str, Any]) -> None:
@@ -248,6 +253,20 @@ def test_impossible_histograms_are_refused_alone(changes: dict[str, Any]) -> Non
     assert [again.error.reason for again in remote_write.decode(piece.payload, context()).refused] == [
         piece.error.reason
     ]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"count_int": 4, "sum": math.nan, "positive_deltas": [3]},
+        {"count_float": 4.0, "positive_counts": [3.0]},
+    ],
+)
+def test_observations_of_nan_are_in_no_bucket(fields: dict[str, Any]) -> None:
+    """Prometheus' own rule: such a histogram counts more than its buckets hold, and floats need not add up."""
+    histogram = wire.Histogram(positive_spans=[wire.BucketSpan(length=1)], timestamp=START, **fields)
+    found = {name: value for name, _, _, value in decoded(first(one({"__name__": "m"}, histograms=[histogram])))}
+    assert (found["m_count"], found["m_bucket 1"], found["m_bucket +Inf"]) == (4.0, 3.0, 4.0)
 
 
 def test_exemplars_and_metadata_are_skipped() -> None:

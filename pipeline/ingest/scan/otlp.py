@@ -293,6 +293,7 @@ def _histogram(
         return False
     below = np.int64(0)
     size = known.blocks[block]
+    last = fields[_COUNTS, 1] - 8
     for i in range(size):
         bits = fields[_SUM, 0]
         if i > has_sum and i < size - 1:
@@ -308,7 +309,8 @@ def _histogram(
         series = known.blocks[block + 1 + i]
         if (start != 0 and not add(rows, series, start, 0)) or not add(rows, series, ts, bits):
             return False
-    return True
+    # What the buckets hold is the count, or the decoder says that it is not.
+    return bool(last < fields[_COUNTS, 0] or 0 <= load64(text, last) == fields[_COUNT, 0] - below)
 
 
 @kernel

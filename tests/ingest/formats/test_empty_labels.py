@@ -63,9 +63,9 @@ MESSAGES: dict[str, Callable[[Labels], bytes]] = {
     "remote_write": _remote_write,
     "remote_write_2": _remote_write_2,
     "otlp_json": lambda labels: _json(**_otlp(labels)),
-    "otlp_protobuf": lambda labels: (
-        json_format.ParseDict(_otlp(labels), ExportMetricsServiceRequest()).SerializeToString()
-    ),
+    "otlp_protobuf": lambda labels: json_format.ParseDict(
+        _otlp(labels), ExportMetricsServiceRequest()
+    ).SerializeToString(),
 }
 labels_of = st.dictionaries(st.sampled_from(["a", "b", "job", "le", "é"]), st.sampled_from(["", "", "x", "ü"]))
 

@@ -189,6 +189,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("vector", "an unknown kind", vector("relative", gauge={"value": 1}), "fields"),
     ("vector", "a number as text", vector("absolute", gauge={"value": "many"}), "fields"),
     ("vector", "a negative count", vector("absolute", aggregated_histogram={**HISTOGRAM, "count": -1}), "fields"),
+    ("vector", "too low a count", vector("absolute", aggregated_histogram={**HISTOGRAM, "count": 8}), "fields"),
     ("vector", "no name", {**COUNTER, "name": "", "namespace": None}, "labels"),
     ("vector", "a time that is none", {**COUNTER, "timestamp": "now"}, "timestamp"),
     ("vector", "the far past", {**COUNTER, "timestamp": "1970-01-02T00:00:00Z"}, "past"),
