@@ -6,6 +6,8 @@ stages may not import a Kafka client; a test holds it to aiokafka's.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 _M = 0x5BD1E995
 _MASK = 0xFFFFFFFF
 
@@ -27,6 +29,7 @@ def murmur2(data: bytes) -> int:
     return h ^ (h >> 15)
 
 
+@lru_cache(maxsize=65_536)
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition that Kafka's default partitioner gives this key."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

@@ -27,7 +27,9 @@ class Gathering:
     """Samples of one message in the order in which they stand; 24 bytes each."""
 
     def __init__(self, context: Context) -> None:
+        self._catalog = context.catalog
         self._limits = context.catalog.limits
+        self._known = len(context.catalog)
         self._series, self._ts, self._value = array("q"), array("q"), array("d")
         self._refused: list[Refused] = []
         self._room = None if context.size is None else _TIMES * context.size + _BYTES
@@ -43,6 +45,10 @@ class Gathering:
         self._series.frombytes(series.view(np.uint8).data)
         self._ts.frombytes(ts.view(np.uint8).data)
         self._value.frombytes(value.view(np.uint8).data)
+
+    def check_series(self) -> None:
+        """Raises DecodeError where the message has more new series than it may have any: they are what takes time."""
+        self._limits.check_series(len(self._catalog) - self._known)
 
     def refuse(self, payload: bytes, position: str, error: DecodeError) -> None:
         """A piece that cannot be read, as a message by itself. Raises DecodeError where there are too many.
@@ -81,6 +87,7 @@ def gather_points(
             take(bytes(point))
         except DecodeError as error:
             gathered.refuse(alone % bytes(point), position % place, error)
+        gathered.check_series()
 
 
 def gather_lines(
@@ -101,3 +108,4 @@ def gather_lines(
             end = len(payload) if newline < 0 else newline
             gathered.refuse(alone(payload[at:end]), f"line {number}", error)
             counted, at = at, end + 1
+        gathered.check_series()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 CONTENT_TYPES = ("application/vnd.influx.line-protocol", "text/vnd.influx.line-protocol")
 
+_PATIENCE = 16
+"""How many new lines are read, at most, before the scanner is asked for the next."""
 _FIELD_NAME = re.compile(rb"(?:[^,= \n]++|(?<=\\)[,= ])++=")
 _IGNORED = re.compile(rb"[ \t\r]*+(?:#[^\n]*+)?(?:\n|\Z)")
 _INDENT = re.compile(rb"[ \t]*+")
@@ -62,11 +64,20 @@ def decode(payload: bytes, context: Context) -> Points:
     gathered = Gathering(context)
     gathered.extend(*columns)
 
+    missed = wait = 0
+
     def take(at: int) -> int:
+        nonlocal missed, wait
         end = _take(payload, at, context, gathered, scanner)
-        columns, end = scanner.scan(end)
+        wait -= 1
+        if wait > 0:
+            return end
+        columns, after = scanner.scan(end)
         gathered.extend(*columns)
-        return end
+        # Where one line is new the next ones mostly are: not each is to be asked for in vain.
+        missed = 0 if after > end else missed + 1
+        wait = min(missed, _PATIENCE)
+        return after
 
     gather_lines(payload, gathered, take, lambda line: line, at)
     return gathered.points()
@@ -88,6 +99,7 @@ def _take(payload: bytes, at: int, context: Context, gathered: Gathering, scanne
     ts = context.arrived if line.ts is None else line.ts
     context.window.check(ts)
     measurement, tags = name_and_tags(line.prefix)
+    context.catalog.limits.check_series(len(line.fields))
     names = [series_name(measurement, unescape(field)) for field, _ in line.fields]
     known = [context.catalog.intern(name, tags, context.key, None, None) for name in names]
     for index, (_, value) in zip(known, line.fields, strict=True):

@@ -59,7 +59,7 @@ class Limits:
         """Raises DecodeError (reason `series`) where a message has more series than it may."""
         if count > self._settings.max_series_per_message:
             raise DecodeError(
-                f"the message has {count} series; at most {self._settings.max_series_per_message} are taken "
+                f"the message has {count} series or more; at most {self._settings.max_series_per_message} are taken "
                 "(ingest.max_series_per_message); let the producer send smaller batches",
                 reason="series",
             )
@@ -104,7 +104,7 @@ class Limits:
                 f"{name[:80]!r} has {len(labels)} labels; at most {settings.max_labels} are taken (ingest.max_labels)",
                 reason="labels",
             )
-        size = len(name.encode()) + sum(len(label.encode()) + len(value.encode()) for label, value in labels.items())
+        size = len("".join([name, *labels, *labels.values()]).encode())
         if size > settings.max_label_bytes:
             raise DecodeError(
                 f"{name[:80]!r}: name and labels are {size} bytes long; at most {settings.max_label_bytes} "

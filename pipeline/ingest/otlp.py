@@ -131,6 +131,7 @@ class _Walk:
                 self._point(point, around)
             except DecodeError as error:
                 self._refuse(point, error)
+            self.rows.check_series()
 
     def _refuse(self, place: Place, error: DecodeError) -> None:
         self.rows.refuse(self._alone(place), place.position, error)
@@ -140,6 +141,7 @@ class _Walk:
         ts = point.time_unix_nano // _NS
         self.rows.check_time(ts)
         columns, values = _READERS[place.data](getattr(metric, place.data), point)
+        self._limits.check_series(len(columns))
         labels = {**around, **labels_of(point.attributes, self._limits)}
         series = [self._intern(metric, labels, column) for column in columns]
         start = point.start_time_unix_nano // _NS

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError as ProtobufError
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from pipeline.ingest.otlp import Place
     from pipeline.ingest.points import Context, Points
+    from pipeline.ingest.raw_otlp import Field
 
 CONTENT_TYPES = (
     "application/x-protobuf;proto=opentelemetry.proto.collector.metrics.v1.ExportMetricsServiceRequest".lower(),
@@ -79,7 +79,7 @@ def decode(payload: bytes, context: Context) -> Points:
         request = ExportMetricsServiceRequest.FromString(payload)
     except (ProtobufError, UnicodeDecodeError) as error:
         raise DecodeError(f"not an OTLP metrics request: {error}", reason="syntax") from error
-    return walk(request.resource_metrics, context, alone, learn=partial(_learn, context, RawRequest(payload)))
+    return walk(request.resource_metrics, context, alone, learn=_Teacher(context, payload).learn)
 
 
 def alone(place: Place) -> bytes:
@@ -104,31 +104,44 @@ def alone(place: Place) -> bytes:
     return request.SerializeToString()
 
 
-def _learn(context: Context, raw: RawRequest, place: Place, series: Sequence[int]) -> None:
-    """Let the scanner know these series by the bytes that the request has for them."""
-    number = _SCANNED.get(place.data)
-    if number is not None:
-        # What is out of the ordinary is decoded each time.
-        with suppress(LookupError):
-            _learn_point(context, raw, place, number, series)
+class _Teacher:
+    """Lets the scanner know series by the bytes that a request has for them."""
 
+    def __init__(self, context: Context, payload: bytes) -> None:
+        self._known = context.catalog.known
+        self._is_keyed = bool(context.key)
+        self._raw = RawRequest(payload)
+        self._metrics: dict[tuple[int, ...], tuple[Field, int]] = {}
 
-def _learn_point(context: Context, raw: RawRequest, place: Place, number: int, series: Sequence[int]) -> None:
-    known, data = context.catalog.known, getattr(place.metric, place.data)
-    resource_at, scope_at, metric_at, point_at = place.path
-    resource_metrics = raw.child(raw.root, 1, resource_at)
-    scope_metrics = raw.child(resource_metrics, 2, scope_at)
-    metric = raw.child(scope_metrics, 2, metric_at)
-    raw.only(metric, number)
-    point = raw.child(raw.child(metric, number, 0), 1, point_at)
-    around = (raw.only(resource_metrics, 1), raw.only(scope_metrics, 1))
-    scope = known.learn_part(number_of(OTLP_SCOPE, bool(context.key)), *around)
-    code = metric_code(number, getattr(data, "aggregation_temporality", 0), getattr(data, "is_monotonic", 0))
-    part_of = number_of(OTLP_METRIC, scope * CODES + code)
-    part = known.learn_part(part_of, place.metric.name.encode(), place.metric.unit.encode())
-    if number == HISTOGRAM:
-        bounds = struct.pack(f"<{len(place.held.explicit_bounds)}d", *place.held.explicit_bounds)
-        key = number_of(OTLP_HISTOGRAM, part * 2 + place.held.HasField("sum"))
-        known.learn_block(key, raw.run(point, HISTOGRAM_ATTRIBUTES), bounds, series)
-    else:
-        known.learn(number_of(OTLP_NUMBER, part), raw.run(point, NUMBER_ATTRIBUTES), b"", series[0])
+    def learn(self, place: Place, series: Sequence[int]) -> None:
+        """Know the series of this point; what is out of the ordinary is not learned, but decoded each time."""
+        number = _SCANNED.get(place.data)
+        if number is not None:
+            with suppress(LookupError):
+                self._learn(place, number, series)
+
+    def _learn(self, place: Place, number: int, series: Sequence[int]) -> None:
+        metric = self._metrics.get(place.path[:3])
+        if metric is None:
+            metric = self._metrics[place.path[:3]] = self._metric(place, number)
+        data, part = metric
+        point = self._raw.child(data, 1, place.path[3])
+        if number == HISTOGRAM:
+            bounds = struct.pack(f"<{len(place.held.explicit_bounds)}d", *place.held.explicit_bounds)
+            key = number_of(OTLP_HISTOGRAM, part * 2 + place.held.HasField("sum"))
+            self._known.learn_block(key, self._raw.run(point, HISTOGRAM_ATTRIBUTES), bounds, series)
+        else:
+            self._known.learn(number_of(OTLP_NUMBER, part), self._raw.run(point, NUMBER_ATTRIBUTES), b"", series[0])
+
+    def _metric(self, place: Place, number: int) -> tuple[Field, int]:
+        """Where a metric has its data, and its number as a part. Raises LookupError."""
+        raw, data = self._raw, getattr(place.metric, place.data)
+        resource_at, scope_at, metric_at, _ = place.path
+        resource_metrics = raw.child(raw.root, 1, resource_at)
+        scope_metrics = raw.child(resource_metrics, 2, scope_at)
+        whole = raw.only(raw.child(scope_metrics, 2, metric_at), number)
+        around = (raw.own(resource_metrics, 1), raw.own(scope_metrics, 1))
+        scope = self._known.learn_part(number_of(OTLP_SCOPE, self._is_keyed), *around)
+        code = metric_code(number, getattr(data, "aggregation_temporality", 0), getattr(data, "is_monotonic", 0))
+        part_of = number_of(OTLP_METRIC, scope * CODES + code)
+        return whole, self._known.learn_part(part_of, place.metric.name.encode(), place.metric.unit.encode())

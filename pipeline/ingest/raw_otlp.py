@@ -5,8 +5,10 @@ The scanner knows series by these; a message that was parsed and serialised agai
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _VARINT, _FIXED64, _MEASURED, _FIXED32 = 0, 1, 2, 5
 _SIZES = {_FIXED64: 8, _FIXED32: 4}
@@ -22,7 +24,7 @@ class Field(NamedTuple):
 
 
 class RawRequest:
-    """Looks fields up in a message that protobuf has taken. Each message in it is read once."""
+    """Looks fields up in a message that protobuf has taken. Each message around points is read once."""
 
     def __init__(self, payload: bytes) -> None:
         self._payload = payload
@@ -33,30 +35,48 @@ class RawRequest:
         """The field of that number, one of several. Raises LookupError."""
         return self._fields(parent)[number][place]
 
-    def only(self, parent: Field, number: int) -> bytes:
-        """Value of a field that is there once, or not at all. Raises LookupError where it is repeated."""
-        found = self._fields(parent).get(number, [])
+    def only(self, parent: Field, number: int) -> Field:
+        """A field that is there once. Raises LookupError where it is not, or is repeated."""
+        found = self._fields(parent)[number]
         if len(found) > 1:
             raise LookupError(number)
-        return self._payload[found[0].begin : found[0].end] if found else b""
+        return found[0]
+
+    def own(self, parent: Field, number: int) -> bytes:
+        """Value of a field that is there once, or not at all. Raises LookupError where it is repeated."""
+        fields = self._fields(parent)
+        if number not in fields:
+            return b""
+        found = self.only(parent, number)
+        return self._payload[found.begin : found.end]
 
     def run(self, parent: Field, number: int) -> bytes:
         """A repeated field with its tags. Raises LookupError where others stand between."""
-        found = self._fields(parent).get(number, [])
-        if any(one.end != following.start for one, following in pairwise(found)):
-            raise LookupError(number)
-        return self._payload[found[0].start : found[-1].end] if found else b""
+        begin = end = parent.begin
+        for field in self._inside(parent):
+            if field.number != number:
+                continue
+            if end > parent.begin and field.start != end:
+                raise LookupError(number)
+            if end == parent.begin:
+                begin = field.start
+            end = field.end
+        return self._payload[begin:end]
 
     def _fields(self, parent: Field) -> dict[int, list[Field]]:
         known = self._read.get(parent.begin)
         if known is None:
             known = self._read[parent.begin] = {}
-            at = parent.begin
-            while at < parent.end:
-                field = self._field(at)
+            for field in self._inside(parent):
                 known.setdefault(field.number, []).append(field)
-                at = field.end
         return known
+
+    def _inside(self, parent: Field) -> Iterator[Field]:
+        at = parent.begin
+        while at < parent.end:
+            field = self._field(at)
+            yield field
+            at = field.end
 
     def _field(self, at: int) -> Field:
         tag, begin = self._varint(at)

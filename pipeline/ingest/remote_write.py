@@ -71,6 +71,7 @@ def decode(payload: bytes, context: Context) -> Points:
     context.catalog.limits.check_series(len(request.timeseries))
     reader = SeriesReader(context)
     for number, series in enumerate(request.timeseries):
+        reader.rows.check_series()
         position = f"timeseries[{number}]"
         alone = _Alone(series)
         try:

@@ -62,6 +62,7 @@ def _take(context: Context, gathered: Gathering, payload: bytes) -> None:
     ts = to_millis(metric.timestamp)
     context.window.check(ts)
     numbers = {name: float(value) for name, value in metric.fields.items() if isinstance(value, int | float)}
+    context.catalog.limits.check_series(len(numbers))
     known = [
         context.catalog.intern(series_name(metric.name, field), metric.tags or {}, context.key, None, None)
         for field in numbers

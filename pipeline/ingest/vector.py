@@ -232,6 +232,7 @@ def _take(context: Context, gathered: Gathering, payload: bytes) -> None:
     name = f"{metric.namespace}_{metric.name}" if metric.namespace else metric.name
     tags = {tag: _tag(value) for tag, value in (metric.tags or {}).items()}
     rows = list(_rows(metric))
+    context.catalog.limits.check_series(len(rows))
     known = [
         context.catalog.intern(name + row.suffix, {**tags, **row.labels}, context.key, row.kind, None) for row in rows
     ]

@@ -132,6 +132,7 @@ class SeriesReader:
         series = [self._intern(identity, suffix, identity.labels, count) for suffix in ("_count", "_sum")]
         kinds, values = [count, count], [native_histograms.total(histogram), histogram.sum]
         buckets = native_histograms.cumulative(histogram)
+        self._context.catalog.limits.check_series(len(buckets.le))
         for le, below in zip(buckets.le, buckets.below, strict=True):
             series.append(self._intern(identity, "_bucket", {**identity.labels, "le": le}, bucket))
             kinds.append(bucket)

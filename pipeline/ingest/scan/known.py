@@ -80,28 +80,27 @@ class KnownBytes:
 
     def learn(self, number: int, a: bytes, b: bytes, value: int) -> int:
         """Know this key by that value; gives the value it has, which is an older one where it was known."""
-        raw = np.frombuffer(a + b, dtype=np.uint8)
-        size = len(raw)
-        spans = (0, len(a), len(a), size)
-        found = int(find(self.arrays, number, raw, spans))
-        if found >= 0:
-            return found
+        text = np.frombuffer(a + b, dtype=np.uint8)
         if 2 * (self._count + 1) > len(self._digest):
             self._grow()
-        entry = np.array([self._store(raw), len(a), len(b), number, value], dtype=np.int64)
-        # What a kernel returns is a Python number, and as such too large to pass on.
-        _insert(self._digest, self._entry, np.uint64(_digest(number, raw, spans)), entry)
+        self._make_room(len(text))
+        found = int(_learn(self._arena, self._digest, self._entry, text, (number, len(a), self._used, value)))
+        if found >= 0:
+            return found
+        self._used += len(text)
         self._count += 1
         return value
 
     def _store(self, raw: npt.NDArray[np.uint8]) -> int:
         """Where in the arena these bytes are from now on."""
-        start, end = self._used, self._used + len(raw)
-        while end > len(self._arena):
-            self._arena = np.concatenate([self._arena, np.zeros_like(self._arena)])
-        self._arena[start:end] = raw
-        self._used = end
+        self._make_room(len(raw))
+        start, self._used = self._used, self._used + len(raw)
+        self._arena[start : self._used] = raw
         return start
+
+    def _make_room(self, size: int) -> None:
+        while self._used + size > len(self._arena):
+            self._arena = np.concatenate([self._arena, np.zeros_like(self._arena)])
 
     def key_part(self, key: bytes | None) -> int:
         """The number of a message key as a part: where the key may name the service, all is part of it."""
@@ -146,8 +145,7 @@ class KnownBytes:
     def _grow(self) -> None:
         digests, entries = self._digest, self._entry
         self._allocate(2 * len(digests))
-        for at in np.flatnonzero(digests).tolist():
-            _insert(self._digest, self._entry, digests[at], entries[at])
+        _insert_all(self._digest, self._entry, digests, entries)
 
 
 Spans = tuple[int, int, int, int]
@@ -177,15 +175,21 @@ def _digest(number: int, text: npt.NDArray[np.uint8], spans: Spans) -> np.uint64
 
 
 @kernel
-def _insert(
-    digests: npt.NDArray[np.uint64], entries: npt.NDArray[np.int64], digest: np.uint64, entry: npt.NDArray[np.int64]
+def _insert_all(
+    digests: npt.NDArray[np.uint64],
+    entries: npt.NDArray[np.int64],
+    old_digests: npt.NDArray[np.uint64],
+    old_entries: npt.NDArray[np.int64],
 ) -> None:
-    at = np.int64(digest & np.uint64(len(digests) - 1))
-    while digests[at] != np.uint64(0):
-        at = (at + 1) & (len(digests) - 1)
-    digests[at] = digest
-    for field in range(len(entry)):
-        entries[at, field] = entry[field]
+    """Put what was known into a larger, empty table."""
+    for old in range(len(old_digests)):
+        if old_digests[old] != np.uint64(0):
+            at = np.int64(old_digests[old] & np.uint64(len(digests) - 1))
+            while digests[at] != np.uint64(0):
+                at = (at + 1) & (len(digests) - 1)
+            digests[at] = old_digests[old]
+            for field in range(entries.shape[1]):
+                entries[at, field] = old_entries[old, field]
 
 
 @kernel
@@ -219,6 +223,20 @@ def find_in(
     spans: Spans,
 ) -> int:
     """As `find`, for loops: to take an array out of a tuple, or a row out of one, costs more than to look a key up."""
+    at = _place(arena, digest, entry, number, text, spans)
+    return int(entry[at, _VALUE]) if digest[at] != np.uint64(0) else -1
+
+
+@kernel
+def _place(
+    arena: npt.NDArray[np.uint8],
+    digest: npt.NDArray[np.uint64],
+    entry: npt.NDArray[np.int64],
+    number: int,
+    text: npt.NDArray[np.uint8],
+    spans: Spans,
+) -> int:
+    """Where in the table the key is, or the empty place where it belongs."""
     wanted = _digest(number, text, spans)
     a_size, b_size = spans[1] - spans[0], spans[3] - spans[2]
     at = np.int64(wanted & np.uint64(len(digest) - 1))
@@ -231,6 +249,31 @@ def find_in(
             and is_same(arena, entry[at, _START], text, spans[0], a_size)
             and is_same(arena, entry[at, _START] + a_size, text, spans[2], b_size)
         ):
-            return int(entry[at, _VALUE])
+            return int(at)
         at = (at + 1) & (len(digest) - 1)
+    return int(at)
+
+
+@kernel
+def _learn(
+    arena: npt.NDArray[np.uint8],
+    digest: npt.NDArray[np.uint64],
+    entry: npt.NDArray[np.int64],
+    text: npt.NDArray[np.uint8],
+    key: tuple[int, int, int, int],
+) -> int:
+    """Know the key (its number, bytes of its first span, where in the arena its bytes go, its value).
+
+    The value that it has already, -1 where it was not known.
+    """
+    number, a_size, start, value = key
+    spans = (0, a_size, a_size, len(text))
+    at = _place(arena, digest, entry, number, text, spans)
+    if digest[at] != np.uint64(0):
+        return int(entry[at, _VALUE])
+    digest[at] = _digest(number, text, spans)
+    entry[at, _START], entry[at, _NUMBER], entry[at, _VALUE] = start, number, value
+    entry[at, _A_SIZE], entry[at, _B_SIZE] = a_size, len(text) - a_size
+    for i in range(len(text)):
+        arena[start + i] = text[i]
     return -1
