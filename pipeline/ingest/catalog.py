@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from pipeline.errors import DecodeError
-from pipeline.ingest.limits import Limits
+from pipeline.ingest.limits import GAP_S, Limits
 from pipeline.ingest.naming import KEY_AS_SERVICE, service_of
 from pipeline.ingest.parsing import parse_json
 from pipeline.ingest.scan.known import JSON_SAMPLE, number_of
@@ -59,9 +59,9 @@ class SectionCache:
 class SeriesCatalog:
     """Interns series: one index each, and columns by index."""
 
-    def __init__(self, settings: IngestSettings, partitions: int) -> None:
+    def __init__(self, settings: IngestSettings, partitions: int, gap_s: float = GAP_S) -> None:
         self._settings = settings
-        self.limits = Limits(settings)
+        self.limits = Limits(settings, gap_s)
         self._partitions = partitions
         self.clear()
 

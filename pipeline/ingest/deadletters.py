@@ -34,13 +34,11 @@ def dead_letter(record: InputRecord, error: DecodeError, *, stage: str) -> Outpu
 
 def dead_piece(record: InputRecord, piece: Refused, *, stage: str) -> Output:
     """A piece of the record as a dead letter, a message by itself: it says its own format, and is not compressed."""
-    headers = [(name, value) for name, value in record.headers if name not in ("content-type", ENCODING_HEADER)]
+    own = ("content-type", ENCODING_HEADER) if piece.time is None else ("content-type", ENCODING_HEADER, TIME_HEADER)
+    headers = [(name, value) for name, value in record.headers if name.lower() not in own]
     reasons = {**_reasons(record, piece.error, stage), POSITION: piece.position}
     if piece.time is not None:
-        headers = [
-            *((name, value) for name, value in headers if name != TIME_HEADER),
-            (TIME_HEADER, piece.time.encode()),
-        ]
+        headers.append((TIME_HEADER, piece.time.encode()))
     return _letter(record, piece.payload, [*headers, ("content-type", piece.content_type.encode())], reasons)
 
 

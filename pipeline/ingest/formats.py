@@ -130,7 +130,7 @@ def open_message(payload: bytes, headers: Headers, topic_format: str, limits: Li
     """Unfold what `content-encoding` says, and choose the format. Raises DecodeError."""
     encoding = ""
     if headers:
-        named = dict(headers)
+        named = {name.lower(): value for name, value in headers}
         encoding = (named.get(ENCODING_HEADER) or b"").decode("utf-8", "replace").strip().lower()
         payload = unfold(payload, encoding, limits)
         time = (named.get(cloudevents.TIME_HEADER) or b"").decode("utf-8", "replace")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from pipeline.errors import DecodeError
 from pipeline.ingest.points import Points, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     import msgspec
     import numpy.typing as npt
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 _TIMES: Final = 4
 _BYTES: Final = 65_536
 """Refused pieces may have so many times the bytes of their message together, and these."""
+
+
+class Part(NamedTuple):
+    """A part of a piece that cannot be read while the rest of it can: a piece with it alone, where it is, and why."""
+
+    payload: bytes
+    position: str
+    error: DecodeError
 
 
 class Gathering:
@@ -75,18 +83,25 @@ class Gathering:
 
 
 def gather_points(
-    points: Iterable[msgspec.Raw], gathered: Gathering, take: Callable[[bytes], None], alone: bytes, position: str
+    points: Iterable[msgspec.Raw],
+    gathered: Gathering,
+    take: Callable[[bytes], Sequence[Part] | None],
+    alone: bytes,
+    position: str,
 ) -> None:
     """Read a message of JSON values that stand alone.
 
-    `take` reads one or raises DecodeError; then it is refused: `alone` is a message with a place (`%s`) for it,
-    `position` names it by its number (`%d`).
+    `take` reads one and gives the parts of it that cannot be read, or raises DecodeError; then it is refused: `alone`
+    is a message with a place (`%s`) for it, `position` names it by its number (`%d`).
     """
     for place, point in enumerate(points):
         try:
-            take(bytes(point))
+            parts = take(bytes(point)) or ()
         except DecodeError as error:
             gathered.refuse(alone % bytes(point), position % place, error)
+        else:
+            for part in parts:
+                gathered.refuse(alone % part.payload, f"{position % place}.{part.position}", part.error)
         gathered.check_series()
 
 

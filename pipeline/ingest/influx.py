@@ -27,7 +27,10 @@ CONTENT_TYPES = ("application/vnd.influx.line-protocol", "text/vnd.influx.line-p
 
 _PATIENCE = 16
 """How many new lines are read, at most, before the scanner is asked for the next."""
-_FIELD_NAME = re.compile(rb"(?:[^,= \n]++|(?<=\\)[,= ])++=")
+# A backslash and what follows are one character of a measurement or a field's name. In tags a backslash is one by
+# itself, even behind another: so has Telegraf's parser it (its machine.go.rl).
+_MEASUREMENT = re.compile(rb"(?:[^, \\\n]++|\\[^\n]?)*+")
+_FIELD_NAME = re.compile(rb"(?:[^,= \\\n]++|\\[^\n])++=")
 _IGNORED = re.compile(rb"[ \t\r]*+(?:#[^\n]*+)?(?:\n|\Z)")
 _INDENT = re.compile(rb"[ \t]*+")
 _DELIMITER = re.compile(rb"(?<!\\) |\n")
@@ -35,10 +38,11 @@ _SPACES = re.compile(rb" +")
 _COMMA = re.compile(rb"(?<!\\),")
 _EQUALS = re.compile(rb"(?<!\\)=")
 # Possessive throughout: one pass and no memory, whatever comes. A text may hold line breaks.
-_FIELD = re.compile(rb'((?:[^,= \n]++|(?<=\\)[,= ])++)=(?:"(?:[^"\\]++|\\.)*+"|([^,"\s]++))', re.DOTALL)
+_FIELD = re.compile(rb'((?:[^,= \\\n]++|\\[^\n])++)=(?:"(?:[^"\\]++|\\.)*+"|([^,"\s]++))', re.DOTALL)
 _FLOAT = re.compile(rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _INTEGER = re.compile(rb"[-+]?\d{1,20}[iu]")
 _ESCAPED = re.compile(rb'\\([,= "])')
+_ESCAPED_IN_NAME = re.compile(rb"\\([, ])")
 _BOOLEANS = {
     **dict.fromkeys((b"t", b"T", b"true", b"True", b"TRUE"), 1.0),
     **dict.fromkeys((b"f", b"F", b"false", b"False", b"FALSE"), 0.0),
@@ -49,10 +53,10 @@ _RANGES = {b"i": (-(2**63), 2**63 - 1), b"u": (0, 2**64 - 1)}
 def sniff(payload: bytes) -> bool:
     """A line whose second word is `field=…`."""
     at = _after_ignored(payload)
-    space = _DELIMITER.search(payload, at)
-    if space is None or payload[at : at + 1] in (b"{", b"["):
+    end = _prefix_end(payload, at)
+    if payload[end : end + 1] != b" " or payload[at : at + 1] in (b"{", b"["):
         return False
-    return _FIELD_NAME.match(payload, _after_spaces(payload, space.start())) is not None
+    return _FIELD_NAME.match(payload, _after_spaces(payload, end)) is not None
 
 
 def decode(payload: bytes, context: Context) -> Points:
@@ -121,20 +125,20 @@ def parse_line(text: bytes, at: int) -> Line:
     """The line that begins at this place, `end` after its line break. Raises DecodeError."""
     indent = _INDENT.match(text, at)
     at = indent.end() if indent else at
-    space = _DELIMITER.search(text, at)
-    if space is None or space[0] == b"\n":
+    end = _prefix_end(text, at)
+    if text[end : end + 1] != b" ":
         raise DecodeError("no fields: a line is `measurement,tag=value field=value time`", reason="syntax")
-    prefix = text[at : space.start()]
-    fields, at = _fields(text, _after_spaces(text, space.start()))
+    prefix = text[at:end]
+    fields, at = _fields(text, _after_spaces(text, end))
     rest, end = _rest(text, at)
     return Line(prefix, fields, _time(rest) if rest else None, end)
 
 
 def name_and_tags(prefix: bytes) -> tuple[str, dict[str, str]]:
     """Measurement and tags of a line, unescaped; a tag without a key is left out. Raises DecodeError."""
-    measurement, *tags = _COMMA.split(prefix)
+    end = _measurement_end(prefix, 0)
     labels: dict[str, str] = {}
-    for tag in tags:
+    for tag in _COMMA.split(prefix[end + 1 :]) if end < len(prefix) else ():
         parts = _EQUALS.split(tag, maxsplit=1)
         if len(parts) != 2:
             raise DecodeError(f"tag {_quoted(tag)} has no value", reason="labels")
@@ -143,13 +147,13 @@ def name_and_tags(prefix: bytes) -> tuple[str, dict[str, str]]:
             if name in labels:
                 raise comes_twice(name)
             labels[name] = unescape(parts[1])
-    return unescape(measurement), labels
+    return unescape(prefix[:end], _ESCAPED_IN_NAME), labels
 
 
-def unescape(raw: bytes) -> str:
-    """A name as text. Raises DecodeError where it is not UTF-8."""
+def unescape(raw: bytes, escaped: re.Pattern[bytes] = _ESCAPED) -> str:
+    """A tag or a field's name as text. Raises DecodeError where it is not UTF-8."""
     try:
-        return _ESCAPED.sub(rb"\1", raw).decode()
+        return escaped.sub(rb"\1", raw).decode()
     except UnicodeDecodeError as error:
         raise DecodeError(f"{_quoted(raw)} is not UTF-8", reason="syntax") from error
 
@@ -168,6 +172,20 @@ def _fields(text: bytes, at: int) -> tuple[list[tuple[bytes, float]], int]:
         if text[at : at + 1] != b",":
             return fields, at
         at += 1
+
+
+def _measurement_end(text: bytes, at: int) -> int:
+    match = _MEASUREMENT.match(text, at)
+    return match.end() if match else at
+
+
+def _prefix_end(text: bytes, at: int) -> int:
+    """Place of the blank behind measurement and tags; that of the line break, or of the end, where there is none."""
+    at = _measurement_end(text, at)
+    if text[at : at + 1] != b",":
+        return at
+    end = _DELIMITER.search(text, at)
+    return len(text) if end is None else end.start()
 
 
 def _after_ignored(text: bytes) -> int:

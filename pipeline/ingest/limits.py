@@ -6,15 +6,20 @@ Reasons of the dead letters: `labels` (too many, too long), `series` (too many i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from pipeline.errors import DecodeError
+from pipeline.settings import DetectSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipeline.ingest.points import Refused
     from pipeline.settings import IngestSettings
+
+
+GAP_S: Final[float] = DetectSettings().gap_s
+"""Unless the settings say otherwise."""
 
 
 class TimeWindow(NamedTuple):
@@ -40,10 +45,12 @@ class TimeWindow(NamedTuple):
 
 
 class Limits:
-    """The bounds of `IngestSettings`."""
+    """The bounds of `IngestSettings`; `gap_s` is detect's, across which no rate is taken."""
 
-    def __init__(self, settings: IngestSettings) -> None:
+    def __init__(self, settings: IngestSettings, gap_s: float = GAP_S) -> None:
         self._settings = settings
+        self.reset_ms = round(gap_s * 1000)
+        """How long before its sample a count may have begun to be told as a sample of 0, ms."""
         self.max_nesting = settings.max_nesting
         """Levels of lists and objects that a value may have."""
         self.max_unfolded = settings.max_decompressed_bytes

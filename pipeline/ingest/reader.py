@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from pipeline.errors import DecodeError
+from pipeline.ingest.cloudevents import at_time
 from pipeline.ingest.deadletters import dead_letter, dead_piece
 from pipeline.ingest.formats import AUTO, Opened, decode_message, open_message
 from pipeline.ingest.points import Context
@@ -40,13 +41,25 @@ class Letter(NamedTuple):
     output: Output
 
 
+class _Prepared(NamedTuple):
+    """What is to be scanned of a message (as nothing where the form is NONE), and what is known of it already."""
+
+    payload: bytes = b""
+    form: Form = Form.NONE
+    opened: Opened | DecodeError | None = None
+    """None for a message that looks like a JSON sample."""
+    time: int | None = None
+    """ms: where the event says it of itself, instead of Kafka."""
+
+
 class _Chunk:
-    """Messages to be scanned together, all of one form; `opened` is None for one that looks like a JSON sample."""
+    """Messages to be scanned together, all of one form."""
 
     def __init__(self) -> None:
         self.payloads: list[bytes] = []
         self.opened: list[Opened | DecodeError | None] = []
         self.form = Form.NONE
+        self._times: dict[int, int] = {}
         self._room = _CHUNK_BYTES
 
     def __len__(self) -> int:
@@ -56,13 +69,23 @@ class _Chunk:
         """Whether there is room for one more, of this form."""
         return self._room > 0 and (form is self.form or Form.NONE in (form, self.form))
 
-    def add(self, payload: bytes, form: Form, opened: Opened | DecodeError | None) -> None:
-        """One more message; nothing to scan where the form is NONE."""
-        self.payloads.append(payload)
-        self.opened.append(opened)
-        self._room -= len(payload)
-        if form is not Form.NONE:
-            self.form = form
+    def add(self, prepared: _Prepared) -> None:
+        """One more message."""
+        if prepared.time is not None:
+            self._times[len(self)] = prepared.time
+        self.payloads.append(prepared.payload)
+        self.opened.append(prepared.opened)
+        self._room -= len(prepared.payload)
+        if prepared.form is not Form.NONE:
+            self.form = prepared.form
+
+    def times(self, arrived: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """When each message was, ms: Kafka's times, given, but for events that say their own."""
+        if not self._times:
+            return arrived
+        times = arrived.copy()
+        times[list(self._times)] = list(self._times.values())
+        return times
 
 
 class MessageReader:
@@ -88,11 +111,11 @@ class MessageReader:
         begin = 0
         chunk = _Chunk()
         for at, record in enumerate(records):
-            payload, form, opened = self._prepare(record)
-            if not chunk.takes(form):
+            prepared = self._prepare(record)
+            if not chunk.takes(prepared.form):
                 yield from self._take(records[begin:at], arrived[begin:at], chunk, columns)
                 begin, chunk = at, _Chunk()
-            chunk.add(payload, form, opened)
+            chunk.add(prepared)
         if len(chunk):
             yield from self._take(records[begin:], arrived[begin:], chunk, columns)
 
@@ -110,21 +133,25 @@ class MessageReader:
         chunk.payloads, chunk.form, chunk.opened = payloads, Form.JSON_SAMPLE, [None] * len(payloads)
         return chunk
 
-    def _prepare(self, record: InputRecord) -> tuple[bytes, Form, Opened | DecodeError | None]:
-        """What is to be scanned of a message, as which form, and what is known of it already."""
+    def _prepare(self, record: InputRecord) -> _Prepared:
         payload = record.value
         if payload and payload.startswith(_OPEN) and self._looks_at_json and not record.headers:
-            return (payload, Form.JSON_SAMPLE, None) if len(payload) <= _LONGEST_SAMPLE else (b"", Form.NONE, None)
+            return _Prepared(payload, Form.JSON_SAMPLE) if len(payload) <= _LONGEST_SAMPLE else _Prepared()
         try:
             opened = self._open(record)
             form = opened.format.form
-            if form is Form.NONE or opened.time:  # the scanner knows Kafka's time only
-                return b"", Form.NONE, opened
-            return opened.format.unfold(opened.payload, opened.encoding, self._catalog.limits), form, opened
+            if form is Form.NONE:
+                return _Prepared(opened=opened)
+            unfolded = opened.format.unfold(opened.payload, opened.encoding, self._catalog.limits)
+            time = at_time(self._context(record), opened.time).arrived if opened.time else None
+            return _Prepared(unfolded, form, opened, time)
         except DecodeError as error:
-            return b"", Form.NONE, error
+            return _Prepared(opened=error)
         except Exception as error:  # noqa: BLE001  see `_points`
-            return b"", Form.NONE, _overlooked(error)
+            return _Prepared(opened=_overlooked(error))
+
+    def _context(self, record: InputRecord) -> Context:
+        return Context(self._catalog, record.key, record.timestamp)
 
     def _open(self, record: InputRecord) -> Opened:
         if not record.value:
@@ -136,6 +163,7 @@ class MessageReader:
     ) -> Iterator[Letter]:
         """Samples of a chunk. What decoders meet in it serves the scanner at once: the rest is then scanned again."""
         done, patience = 0, 1
+        arrived = chunk.times(arrived)
         while done < len(records):
             scanned = self._scan(records, arrived, chunk, done)
             starts = np.concatenate([[0], scanned.ends[:-1]])
@@ -164,6 +192,7 @@ class MessageReader:
                 keys=[record.key for record in records[begin:]],
                 earliest=arrived[begin:] - limits.past_ms,
                 latest=arrived[begin:] + limits.future_ms,
+                reset_ms=limits.reset_ms,
             ),
         )
 
@@ -180,7 +209,7 @@ class MessageReader:
     def _points(self, record: InputRecord, opened: Opened | DecodeError | None) -> Points:
         if isinstance(opened, DecodeError):
             raise opened
-        context = Context(self._catalog, record.key, record.timestamp)
+        context = self._context(record)
         try:
             points = decode_message(opened or self._open(record), context)
         except DecodeError:

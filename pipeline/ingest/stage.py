@@ -11,6 +11,7 @@ from pipeline.errors import StateError
 from pipeline.ingest.catalog import SeriesCatalog
 from pipeline.ingest.columns import Columns
 from pipeline.ingest.formats import AUTO
+from pipeline.ingest.limits import GAP_S
 from pipeline.ingest.packing import Origin, pack
 from pipeline.ingest.reader import MessageReader
 from pipeline.records import SourceIdle, cloudevent_headers, content_id
@@ -34,13 +35,20 @@ class IngestStage:
     name = "ingest"
 
     def __init__(
-        self, settings: IngestSettings, *, source: str, samples_partitions: int, topic_format: str = AUTO
+        self,
+        settings: IngestSettings,
+        *,
+        source: str,
+        samples_partitions: int,
+        topic_format: str = AUTO,
+        gap_s: float = GAP_S,
     ) -> None:
+        """`gap_s` is detect's: the longest interval over which a rate is taken."""
         self._source = source
         self._announced_ms: int | None = None
         self._newest_ms = 0
         self._partitions = samples_partitions
-        self._catalog = SeriesCatalog(settings, samples_partitions)
+        self._catalog = SeriesCatalog(settings, samples_partitions, gap_s)
         self._reader = MessageReader(settings, self._catalog, topic_format)
         self._counts: Counter[str] = Counter()
 

@@ -72,7 +72,7 @@ class _Part:
     def __init__(self, settings: Settings, before: SnapshotState | Sequence[Output]) -> None:
         source = f"{settings.topics.name(Topic.METRICS)}/0"
         self._topic = settings.topics.name(Topic.SAMPLES)
-        self._ingest = IngestStage(settings.ingest, source=source, samples_partitions=1)
+        self._ingest = IngestStage(settings.ingest, source=source, samples_partitions=1, gap_s=settings.detect.gap_s)
         detection = load_detection(settings.config_dir, settings.detect, partitions=1)
         self.stage = DetectStage(detection, input_topic=self._topic, partition=0, sources=[source])
         self.written: list[Written] = []

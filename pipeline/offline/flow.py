@@ -34,7 +34,9 @@ class LocalFlow:
             detection, input_topic=settings.topics.name(Topic.SAMPLES), partition=0, sources=[source]
         )
         self._stages: dict[Topic, Stage] = {
-            Topic.METRICS: IngestStage(settings.ingest, source=source, samples_partitions=1),
+            Topic.METRICS: IngestStage(
+                settings.ingest, source=source, samples_partitions=1, gap_s=settings.detect.gap_s
+            ),
             Topic.CONTROL: ControlStage(samples_partitions=1, frames_partitions=1),
             Topic.SAMPLES: self._detect,
             Topic.FRAMES: AdviseStage(

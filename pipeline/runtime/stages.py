@@ -64,6 +64,7 @@ def _ingest(settings: Settings) -> StageSpec:
             source=f"{source.topic}/{source.partition}",
             samples_partitions=topics.samples_partitions,
             topic_format=formats[source.topic],
+            gap_s=settings.detect.gap_s,
         )
 
     return StageSpec(name="ingest", inputs=(*formats, control), factory=make, outputs=_topics(settings))

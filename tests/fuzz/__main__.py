@@ -1,8 +1,9 @@
-"""`make fuzz`: every decoder for a while against what libFuzzer thinks of, a process each.
+"""`make fuzz`: every decoder, and `message`, for a while against what libFuzzer thinks of, a process each.
 
+`message` is the whole way of one with headers: compression, the choice of a format, an event's time, the decoder.
 A finding is an exception other than DecodeError, a broken promise (`tests/ingest/promises.py`), more than 100 ms of CPU
-time for one message, or more memory than ten times the message beyond what its series take. The messages that were
-found are in build/fuzz/<format>, with what was learnt (the corpus), from which the next run goes on.
+time for one message, or more memory than ten times the message, each beyond what its new series take. The messages that
+were found are in build/fuzz/<name>, with what was learnt (the corpus), from which the next run goes on.
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-from pipeline.ingest.formats import FORMATS
-from tests.fuzz.seeds import golden, seeds
+from tests.fuzz.seeds import golden, messages, seeds
+from tests.fuzz.subjects import MESSAGE, names
 
 _BUILD = Path("build/fuzz")
-_LONGEST = 8192
+_LONGEST = 65_536
 _DONE = re.compile(r"^Done (\d+) runs in (\d+) second", re.MULTILINE)
 
 
 def fuzz(name: str, seconds: int) -> bool:
-    """Fuzz one decoder; whether it kept its promises. Prints one line, and the findings."""
+    """Fuzz one subject; whether it kept its promises. Prints one line, and the findings."""
     folder = _BUILD / name
     corpus = folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
-    for payload in (*seeds().get(name, ()), *golden()):
+    own = seeds()
+    for payload in messages(own) if name == MESSAGE else (*own.get(name, ()), *golden()):
         (corpus / sha256(payload).hexdigest()[:16]).write_bytes(payload)
     command = [
         *(sys.executable, "-m", "tests.fuzz.target", name, str(corpus)),
@@ -50,10 +52,10 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    """Fuzz the decoders named, or all."""
+    """Fuzz those named, or all."""
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
-    parser.add_argument("formats", nargs="*", default=[entry.name for entry in FORMATS])
-    parser.add_argument("--seconds", type=int, default=600, help="for each decoder (default: 600)")
+    parser.add_argument("formats", nargs="*", default=names())
+    parser.add_argument("--seconds", type=int, default=600, help="for each (default: 600)")
     given = parser.parse_args()
     kept = [fuzz(name, given.seconds) for name in given.formats]
     sys.exit(0 if all(kept) else 1)

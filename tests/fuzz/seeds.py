@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import cramjam
 from google.protobuf import json_format
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from pipeline.ingest.protobuf import remote_write_pb2 as wire
 from tests.builders import START
+from tests.fuzz.subjects import ENCODINGS
 from tests.ingest import test_otlp, test_remote_write
 from tests.ingest.formats import test_cloudevents, test_exposition, test_influx, test_json_formats, test_sniffing
+from tests.ingest.formats.labelled import ALONE, many
 from tests.ingest.test_ingest_stage import ACCEPTED, REFUSED
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_MANY = 500
+_BOMB = 2 << 20
 _GOLDEN = Path(__file__).parents[1] / "golden"
 
 
@@ -40,7 +50,20 @@ def seeds() -> dict[str, list[bytes]]:
     histograms = [wire.Histogram(count_int=1, positive_spans=spans, positive_deltas=[1], timestamp=START)]
     found["remote_write"].append(test_remote_write.first(test_remote_write.one(histograms=histograms)))
     found["remote_write_2"].append(test_remote_write.second(unit="seconds", samples=samples))
+    for name in ALONE:
+        found[name].append(many(name, [{"a": str(number)} for number in range(_MANY)]))
     return found
+
+
+def messages(of_formats: Mapping[str, Sequence[bytes]]) -> Iterator[bytes]:
+    """Messages with headers (see `tests.fuzz.subjects`): of each format, compressed in each way; and bombs."""
+    packers = (bytes, gzip.compress, zlib.compress, cramjam.zstd.compress, cramjam.snappy.compress_raw)
+    for one in (each[-1] for each in of_formats.values()):
+        for encoding, packed in enumerate(packers):
+            yield bytes([encoding, 0, encoding % 2]) + bytes(packed(one))
+    for encoding, packed in enumerate(packers[1:], 1):
+        yield bytes([encoding, 0, 0]) + bytes(packed(bytes(_BOMB)))
+    yield bytes([ENCODINGS.index(b"snappy"), 0, 0]) + bytes(cramjam.snappy.compress(of_formats["influx"][-1]))
 
 
 def _otlp() -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""One decoder under libFuzzer: `python -m tests.fuzz.target FORMAT CORPUS [libFuzzer's options]`.
+"""One subject under libFuzzer: `python -m tests.fuzz.target SUBJECT CORPUS [libFuzzer's options]`.
 
 What is compiled stays as it is: numba cannot compile instrumented code.
 """
@@ -22,15 +22,19 @@ _COMPILED = [
 ]
 
 with atheris.instrument_imports(include=["pipeline"], exclude=_COMPILED):
-    from pipeline.ingest.formats import FORMATS, by_name
+    from pipeline.ingest.formats import FORMATS
+    from tests.fuzz.subjects import subject_of
     from tests.ingest.promises import check_result, decode, fresh_context
 
 if TYPE_CHECKING:
     from pipeline.errors import DecodeError
-    from pipeline.ingest.formats import Format
     from pipeline.ingest.points import Context, Points
+    from tests.fuzz.subjects import Subject
 
 _LONGEST_S = 0.1
+_SERIES_S = 0.0001
+"""For each new series: what watches the code makes it several times slower; `benchmarks.bench_new_series` says what
+they take without."""
 _TIMES = 10
 _BASE_BYTES = 256 << 10
 _SERIES_BYTES = 4096
@@ -38,53 +42,57 @@ _WEIGH_EVERY = 8
 _KEYS = (None, b"orders")
 
 
-def timed(decoder: Format, payload: bytes, context: Context) -> Points | DecodeError:
+def timed(subject: Subject, payload: bytes, context: Context) -> Points | DecodeError:
     """Decode within the bound of time. Raises AssertionError."""
-    found, spent = _clocked(decoder, payload, context)
-    if spent > _LONGEST_S:
+    found, spent, allowed = _clocked(subject, payload, context)
+    if spent > allowed:
         # The machine may have been busy, or this the first call of something compiled.
-        spent = min(_clocked(decoder, payload, fresh_context())[1] for _ in range(3))
-        assert spent <= _LONGEST_S, f"{spent:.3f} s for {len(payload)} bytes"
+        spent = min(_clocked(subject, payload, fresh_context())[1] for _ in range(3))
+        assert spent <= allowed, f"{spent:.3f} s for {len(payload)} bytes"
     return found
 
 
-def weighed(decoder: Format, payload: bytes, context: Context) -> Points | DecodeError:
+def weighed(subject: Subject, payload: bytes, context: Context) -> Points | DecodeError:
     """Decode within the bound of memory. Raises AssertionError."""
     known = len(context.catalog)
+    size = subject.size(payload)
     tracemalloc.start()
-    found = decode(decoder, payload, context)
+    found = decode(subject, payload, context)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    allowed = _TIMES * len(payload) + _BASE_BYTES + _SERIES_BYTES * (len(context.catalog) - known)
-    assert peak <= allowed, f"{peak} bytes of memory for a message of {len(payload)}"
+    allowed = _TIMES * size + _BASE_BYTES + _SERIES_BYTES * (len(context.catalog) - known)
+    assert peak <= allowed, f"{peak} bytes of memory for a message of {size}"
     return found
 
 
-def _clocked(decoder: Format, payload: bytes, context: Context) -> tuple[Points | DecodeError, float]:
-    began = time.thread_time()
-    return decode(decoder, payload, context), time.thread_time() - began
+def _clocked(subject: Subject, payload: bytes, context: Context) -> tuple[Points | DecodeError, float, float]:
+    """What comes of it, the seconds that it took, and how many it may take."""
+    known, began = len(context.catalog), time.thread_time()
+    found = decode(subject, payload, context)
+    spent = time.thread_time() - began
+    return found, spent, _LONGEST_S + _SERIES_S * (len(context.catalog) - known)
 
 
 def main() -> None:
     """Run until libFuzzer has had its time, or found something."""
-    decoder = by_name(sys.argv[1])
+    subject = subject_of(sys.argv[1])
 
     def one_input(payload: bytes) -> None:
         context = fresh_context(_KEYS[len(payload) % len(_KEYS)])
-        check_result(timed(decoder, payload, context), decoder, payload, context)
+        check_result(timed(subject, payload, context), subject, payload, context)
         # Once more, now that its series are known; memory is slow to trace, so of some messages only.
         again = weighed if crc32(payload) % _WEIGH_EVERY == 0 else timed
-        check_result(again(decoder, payload, context), decoder, payload, context)
+        check_result(again(subject, payload, context), subject, payload, context)
 
-    _warm_up(decoder)
+    _warm_up()
     atheris.Setup([sys.argv[0], *sys.argv[2:]], one_input)
     atheris.Fuzz()
 
 
-def _warm_up(decoder: Format) -> None:
+def _warm_up() -> None:
     """Compile what is compiled at its first call, which would be a finding otherwise."""
     for payload in (b"a,b=c d=1,e=2i 5\n", b"a 1\n", b"{}", b"[]", b"\x0a\x00"):
-        for entry in {decoder, *FORMATS}:
+        for entry in FORMATS:
             decode(entry, payload, fresh_context())
 
 

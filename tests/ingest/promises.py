@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from tests.builders import START, message
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.ingest.formats import Format
+    from pipeline.ingest.formats import Decode
     from pipeline.ingest.points import Points, Refused
 
 _PIECES = 5
@@ -28,7 +28,15 @@ def fresh_context(key: bytes | None = None) -> Context:
     return Context(SeriesCatalog(_SETTINGS, 4), key, START)
 
 
-def decode(decoder: Format, payload: bytes, context: Context) -> Points | DecodeError:
+class Decoder(Protocol):
+    """A format, or what takes bytes as one does."""
+
+    @property
+    def decode(self) -> Decode:
+        """See `pipeline.ingest.formats.Decode`."""
+
+
+def decode(decoder: Decoder, payload: bytes, context: Context) -> Points | DecodeError:
     """What the decoder gives, or how it refuses; no other exception is one that it may raise."""
     try:
         return decoder.decode(payload, context)
@@ -36,13 +44,13 @@ def decode(decoder: Format, payload: bytes, context: Context) -> Points | Decode
         return error
 
 
-def check(decoder: Format, payload: bytes, key: bytes | None = None) -> None:
+def check(decoder: Decoder, payload: bytes, key: bytes | None = None) -> None:
     """Raises AssertionError where a promise is broken."""
     context = fresh_context(key)
     check_result(decode(decoder, payload, context), decoder, payload, context)
 
 
-def check_result(found: Points | DecodeError, decoder: Format, payload: bytes, context: Context) -> None:
+def check_result(found: Points | DecodeError, decoder: Decoder, payload: bytes, context: Context) -> None:
     """Columns of equal length that fit their types, pieces refused alone, or a refusal that says why."""
     if isinstance(found, DecodeError):
         assert found.reason
@@ -60,7 +68,7 @@ def check_result(found: Points | DecodeError, decoder: Format, payload: bytes, c
     _check_pieces(found.refused, decoder, payload, context)
 
 
-def _check_pieces(refused: Sequence[Refused], decoder: Format, payload: bytes, context: Context) -> None:
+def _check_pieces(refused: Sequence[Refused], decoder: Decoder, payload: bytes, context: Context) -> None:
     for piece in refused[:_PIECES]:
         assert piece.position
         assert dead_piece(message(0, payload), piece, stage="ingest").value == piece.payload

@@ -16,9 +16,11 @@ from pipeline.errors import DecodeError
 from pipeline.ingest import otlp_json, otlp_protobuf
 from pipeline.ingest.catalog import SeriesCatalog
 from pipeline.ingest.points import STALE, Context, Points
+from pipeline.ingest.stage import IngestStage
 from pipeline.series import parse_canonical
 from pipeline.settings import IngestSettings
-from tests.builders import START
+from tests.builders import START, message
+from tests.ingest.test_ingest_stage import all_rows
 
 NS = 1_000_000
 MINUTE = 60_000
@@ -210,6 +212,17 @@ def test_a_new_start_time_is_a_zero(before: int, times: list[int]) -> None:
     points = both(request(total(point(asInt="7", startTimeUnixNano=str((START - before) * NS)))))
     assert list(points.ts) == times
     assert list(points.value) == [0.0, 7.0][-len(times) :]
+
+
+@pytest.mark.parametrize(("gap_s", "told"), [(3600.0, True), (600.0, True), (599.0, False)])
+def test_a_start_is_told_as_far_back_as_rates_go(gap_s: float, told: bool) -> None:
+    """`detect.gap_s` says how far: beyond it no rate is taken, whatever the count was; decoded and scanned alike."""
+    body = request(total(point(asInt="7", startTimeUnixNano=str((START - 600_000) * NS))))
+    payload = json_format.ParseDict(body, ExportMetricsServiceRequest()).SerializeToString()
+    ingest = IngestStage(IngestSettings(), source="duri.metrics/0", samples_partitions=1, gap_s=gap_s)
+    for offset in range(2):
+        found = [(ts - START, value) for _, _, ts, value in all_rows(ingest.step([message(offset, payload)]))]
+        assert found == [(-600_000, 0.0), (0, 7.0)][0 if told else 1 :]
 
 
 def test_gauges_and_deltas_have_no_zero() -> None:

@@ -64,7 +64,14 @@ def scanned(form: Form, taught: list[bytes], payload: bytes, key: bytes | None =
         DECODERS[form](one, Context(known, key, START))
     window = np.array([START])
     found = known.scanner.scan(
-        form, Candidates([payload], [key], window - known.limits.past_ms, window + known.limits.future_ms)
+        form,
+        Candidates(
+            [payload],
+            [key],
+            window - known.limits.past_ms,
+            window + known.limits.future_ms,
+            known.limits.reset_ms,
+        ),
     )
     return rows(known, found.series, found.ts, found.value) if found.taken[0] else None
 

@@ -32,7 +32,7 @@ def scan(catalog: SeriesCatalog, payloads: list[bytes]) -> Scanned:
     window = np.full(len(payloads), START)
     return catalog.scanner.scan(
         Form.JSON_SAMPLE,
-        Candidates(payloads, [None] * len(payloads), window - 10**12, window + 10**12),
+        Candidates(payloads, [None] * len(payloads), window - 10**12, window + 10**12, 300_000),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +14,8 @@ from tests.builders import START
 from tests.ingest.test_ingest_stage import all_rows, dead, reason, stage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeline.stage import Headers
 
 HOUR = 3_600_000
@@ -39,6 +42,16 @@ def test_a_known_series_is_judged_like_a_new_one() -> None:
         assert [reason(letter) for letter in dead(outputs)] == (["future"] if headers_of is headers else [])
 
 
+def test_an_events_window_is_wider_than_its_messages() -> None:
+    """A sample an hour ahead of an event that is 50 minutes ahead passes, decoded or scanned; one more minute does not."""
+    headers = (("ce_time", TIME.encode()),)
+    one = stage()
+    for minutes, refused in ((110, []), (110, []), (111, ["future"]), (110, [])):
+        outputs = one.step([message(otlp(START + minutes * 60_000), headers=headers), message(otlp(START))])
+        assert [reason(letter) for letter in dead(outputs)] == refused
+        assert len(all_rows(outputs)) == 2 - len(refused)
+
+
 def test_a_line_beyond_the_events_window_is_refused_alone() -> None:
     """Event 50 minutes ahead, one line 70 minutes ahead: within an hour of the event."""
     lines = f"cpu a=1 {(START + 70 * 60_000) * 1_000_000}\ncpu a=1 {(START + 2 * HOUR) * 1_000_000}\ncpu a=2"
@@ -55,6 +68,20 @@ def test_a_piece_of_an_event_keeps_its_time() -> None:
     assert dict(letter.headers)["ce_time"] == TIME.encode()
     outputs = stage().step([message(b"cpu a=1", headers=tuple(letter.headers))])
     assert [ts - START for _, _, ts, _ in all_rows(outputs)] == [50 * 60_000]
+
+
+@pytest.mark.parametrize("spelt", [str.lower, str.title, str.upper])
+def test_headers_are_known_however_they_are_spelt(spelt: Callable[[str], str]) -> None:
+    """HTTP's names have no case, and bridges pass them on as they like; a piece has none of them twice."""
+    body = gzip.compress(b"a 1\nbad {\n")
+    given = [("content-type", b"text/plain; version=0.0.4"), ("content-encoding", b"gzip"), ("ce_time", TIME.encode())]
+    headers = tuple((spelt(name), value) for name, value in given)
+    outputs = stage().step([message(body, headers=headers)])
+    assert [(name, ts - START) for name, _, ts, _ in all_rows(outputs)] == [("a", 50 * 60_000)]
+    [letter] = dead(outputs)
+    names = [name.lower() for name, _ in letter.headers]
+    assert "content-encoding" not in names
+    assert (names.count("content-type"), names.count("ce_time")) == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["ce_time", "content-encoding", "content-type"])

@@ -77,11 +77,22 @@ class LineScanner:
 
 
 @kernel
+def _next(text: npt.NDArray[np.uint8], at: int) -> int:
+    """Place of the next character of a measurement or a field's name: a backslash and what follows are one."""
+    if text[at] == _BACKSLASH and at + 1 < len(text) and text[at + 1] != _NEWLINE:
+        return at + 2
+    return at + 1
+
+
+@kernel
 def _prefix_end(text: npt.NDArray[np.uint8], at: int) -> int:
     """Place of the blank behind measurement and tags; that of the line break where there is none."""
-    begun = at
+    while at < len(text) and text[at] not in (_NEWLINE, _BLANK, _COMMA):
+        at = _next(text, at)
+    if at >= len(text) or text[at] != _COMMA:
+        return at
     while at < len(text) and text[at] != _NEWLINE:
-        if text[at] == _BLANK and (at == begun or text[at - 1] != _BACKSLASH):
+        if text[at] == _BLANK and text[at - 1] != _BACKSLASH:
             return at
         at += 1
     return at
@@ -93,9 +104,9 @@ def _name_end(text: npt.NDArray[np.uint8], at: int) -> int:
     begun = at
     while at < len(text) and text[at] != _NEWLINE:
         c = text[at]
-        if c in (_EQUALS, _COMMA, _BLANK) and (at == begun or text[at - 1] != _BACKSLASH):
+        if c in (_EQUALS, _COMMA, _BLANK):
             return at if c == _EQUALS and at > begun else -1
-        at += 1
+        at = _next(text, at)
     return -1
 
 

@@ -244,7 +244,7 @@ def _times(fields: npt.NDArray[np.int64], grows: bool, flags: int, message: Mess
     ts, start = fields[_TIME, 0] // _NS, fields[_START_TIME, 0] // _NS
     if start < 0 or ts <= 0 or ts < message.earliest or ts > message.latest:
         return -1, 0
-    is_told = grows and fields[flags, 0] & 1 == 0 and starts_here(start, ts, message.earliest)
+    is_told = grows and fields[flags, 0] & 1 == 0 and starts_here(start, ts, message)
     return ts, start if is_told else 0
 
 

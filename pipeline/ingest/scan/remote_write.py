@@ -87,7 +87,7 @@ def _sample(message: Message, rows: Rows, of: tuple[int, int, int]) -> bool:
         start = created
     if ts <= 0 or ts < message.earliest or ts > message.latest or (start != 0 and grows == _UNSAID):
         return False
-    is_told = grows == 1 and starts_here(start, ts, message.earliest)
+    is_told = grows == 1 and starts_here(start, ts, message)
     return (not is_told or add(rows, series, start, 0)) and add(rows, series, ts, bits)
 
 

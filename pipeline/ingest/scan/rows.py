@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pipeline.ingest.points import STALE
-from pipeline.ingest.rows import RESET_MS
 from pipeline.ingest.scan.compiled import kernel
 from pipeline.ingest.scan.wire import FIELDS
 
@@ -18,13 +17,17 @@ STALE_BITS = int(np.array([STALE]).view(np.int64)[0])
 
 
 class Message(NamedTuple):
-    """A message among the bytes of many: from `start` to `end`, whether it has a key (1, 0), and its window, ms."""
+    """A message among the bytes of many: from `start` to `end`, whether it has a key (1, 0), and its window, ms.
+
+    `reset_ms` is how long before its sample a count may have begun to be told as a sample of 0.
+    """
 
     start: int
     end: int
     is_keyed: int
     earliest: int
     latest: int
+    reset_ms: int
 
 
 class Rows(NamedTuple):
@@ -59,9 +62,9 @@ def make_rows(capacity: int, text_bytes: int) -> Rows:
 
 @kernel
 def message_at(places: npt.NDArray[np.int64], at: int) -> Message:
-    """One of the messages; places int64[n, 4]: where each ends, whether it has a key, the window."""
+    """One of the messages; places int64[n, 5]: where each ends, then as in `Message`."""
     start = 0 if at == 0 else places[at - 1, 0]
-    return Message(start, places[at, 0], places[at, 1], places[at, 2], places[at, 3])
+    return Message(start, places[at, 0], places[at, 1], places[at, 2], places[at, 3], places[at, 4])
 
 
 @kernel
@@ -87,9 +90,9 @@ def add(rows: Rows, series: int, ts: int, bits: int) -> bool:
 
 
 @kernel
-def starts_here(start: int, ts: int, earliest: int) -> bool:
+def starts_here(start: int, ts: int, message: Message) -> bool:
     """Whether a count that began at `start` is also 0 at that time (see `pipeline.ingest.rows`)."""
-    return start > 0 and start < ts and ts - start <= RESET_MS and start >= earliest
+    return start > 0 and start < ts and ts - start <= message.reset_ms and start >= message.earliest
 
 
 @kernel

@@ -44,13 +44,14 @@ _KERNELS: Final[dict[Form, Callable[..., None]]] = {
 class Candidates(NamedTuple):
     """n messages to scan: their bytes (none for one that is not to be scanned), their keys, their windows.
 
-    earliest and latest int64[n], ms.
+    earliest and latest int64[n], ms; reset_ms: see `Message`.
     """
 
     payloads: Sequence[bytes]
     keys: Sequence[bytes | None]
     earliest: npt.NDArray[np.int64]
     latest: npt.NDArray[np.int64]
+    reset_ms: int
 
 
 class Scanned(NamedTuple):
@@ -80,10 +81,10 @@ class Scanner:
         text = np.frombuffer(b"".join(candidates.payloads), dtype=np.uint8)
         rows = make_rows(n + len(text) // _ROW_BYTES, len(text))
         if form is not Form.NONE:
-            places = np.empty((n, 4), dtype=np.int64)
+            places = np.empty((n, 5), dtype=np.int64)
             places[:, 0] = np.fromiter(map(len, candidates.payloads), dtype=np.int64, count=n).cumsum()
             places[:, 1] = np.fromiter(map(bool, candidates.keys), dtype=bool, count=n) if any(candidates.keys) else 0
-            places[:, 2], places[:, 3] = candidates.earliest, candidates.latest
+            places[:, 2], places[:, 3], places[:, 4] = candidates.earliest, candidates.latest, candidates.reset_ms
             _KERNELS[form](text, places, self.known.arrays, rows, results)
         used = int(rows.used[0])
         series, ts, bits = rows.found[:, :used]

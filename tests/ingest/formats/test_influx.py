@@ -59,7 +59,14 @@ ACCEPTED: list[tuple[str, bytes, list[Row]]] = [
         rb"c\pu,ho\st=\a id\le=1",
         [(r"c\pu_id\le", {r"ho\st": r"\a"}, "gauge", 0, 1.0)],
     ),
+    # As Telegraf's parser reads them: a backslash is half of a pair in measurements and fields, but not in tags.
     ("two backslashes and a space", rb"cpu,host=two\\ words idle=1", [gauge("cpu_idle", 1.0, host=r"two\ words")]),
+    ("two backslashes and a comma", rb"cpu,host=a\\,b idle=1", [gauge("cpu_idle", 1.0, host=r"a\,b")]),
+    ("a measurement that ends in two", rb"cpu\\ idle=1", [gauge(r"cpu\\_idle", 1.0)]),
+    ("one with tags", rb"cpu\\,host=a idle=1", [gauge(r"cpu\\_idle", 1.0, host="a")]),
+    ("a field that ends in two", rb"cpu idle\\=1", [gauge(r"cpu_idle\\", 1.0)]),
+    ("three of them and a space", rb"c\\\ pu idle=1", [gauge(r"c\\ pu_idle", 1.0)]),
+    ("an equals sign in a measurement", rb"c\=pu idle=1", [gauge(r"c\=pu_idle", 1.0)]),
     (
         "what Telegraf scraped",
         b"prometheus,url=u http_requests_total=5",
@@ -104,6 +111,9 @@ REFUSED = [
     ("invalid UTF-8", b"cpu,host=\xff idle=1", "syntax"),
     ("invalid UTF-8 beside a text", b'\xff idle="a"', "syntax"),
     ("invalid UTF-8 in a field's name", b"cpu \xff=1", "syntax"),
+    ("a tag that ends in two backslashes", rb"cpu,host=a\\ idle=1", "syntax"),
+    ("a text behind an escaped equals sign", rb'm a\\="x="y"', "fields"),
+    ("a measurement that ends in a backslash", rb"cpu\ idle=1", "syntax"),
     ("an HTTP request", b"GET /foo?bar=baz HTTP/1.0", "fields"),
 ]
 

@@ -279,3 +279,18 @@ def test_what_vector_cannot_mean_is_refused(message: dict[str, Any], why: str) -
     _, points = decode("vector", json.dumps([message, COUNTER]).encode())
     assert len(points.ts) == 1
     assert len(points.refused) == 1
+
+
+@pytest.mark.parametrize("is_batch", [False, True])
+def test_a_number_beyond_all_floats_costs_its_field_only(is_batch: bool) -> None:
+    """The metric's other fields pass; the letter is the metric with that field alone, and is refused again."""
+    metric = b'{"name":"mem","tags":{"host":"a"},"fields":{"free":1,"huge":1e999,"used":2},"timestamp":%d}' % START
+    payload = b'{"metrics":[%s,%s]}' % (metric.replace(b"1e999", b"3"), metric) if is_batch else metric
+    found, points = decode("telegraf", payload)
+    assert [row[0] for row in found[-2:]] == ["mem_free", "mem_used"]
+    assert len(found) == 2 + 3 * is_batch
+    [piece] = points.refused
+    assert (piece.position, piece.error.reason) == ("metrics[1].fields.huge" if is_batch else "fields.huge", "fields")
+    assert b"1e999" in piece.payload
+    assert b"free" not in piece.payload
+    assert reason("telegraf", piece.payload) == "fields"
