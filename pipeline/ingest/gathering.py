@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _TIMES: Final = 4
 _BYTES: Final = 65_536
 """Refused pieces may have so many times the bytes of their message together, and these."""
+_REASON_BYTES: Final = 256
+"""Of each, for why and where: where pieces are small that is most of them."""
 
 
 class Part(NamedTuple):
@@ -68,7 +70,7 @@ class Gathering:
         self._refused.append(Refused(payload, position, error.with_traceback(None)))
         self._limits.check_refused(self._refused)
         if self._room is not None:
-            self._room -= len(payload)
+            self._room -= len(payload) + _REASON_BYTES
             if self._room < 0:
                 self._limits.refuse_all(self._refused)
 

@@ -111,7 +111,7 @@ class _Teacher:
         self._known = context.catalog.known
         self._is_keyed = bool(context.key)
         self._raw = RawRequest(payload)
-        self._metrics: dict[tuple[int, ...], tuple[Field, int]] = {}
+        self._path: tuple[int, ...] = ()
 
     def learn(self, place: Place, series: Sequence[int]) -> None:
         """Know the series of this point; what is out of the ordinary is not learned, but decoded each time."""
@@ -121,11 +121,10 @@ class _Teacher:
                 self._learn(place, number, series)
 
     def _learn(self, place: Place, number: int, series: Sequence[int]) -> None:
-        metric = self._metrics.get(place.path[:3])
-        if metric is None:
-            metric = self._metrics[place.path[:3]] = self._metric(place, number)
-        data, part = metric
-        point = self._raw.child(data, 1, place.path[3])
+        if place.path[:3] != self._path:
+            self._data, self._part = self._metric(place, number)
+            self._path = place.path[:3]
+        point, part = self._raw.child(self._data, 1, place.path[3]), self._part
         if number == HISTOGRAM:
             bounds = struct.pack(f"<{len(place.held.explicit_bounds)}d", *place.held.explicit_bounds)
             key = number_of(OTLP_HISTOGRAM, part * 2 + place.held.HasField("sum"))

@@ -24,11 +24,14 @@ class Field(NamedTuple):
 
 
 class RawRequest:
-    """Looks fields up in a message that protobuf has taken. Each message around points is read once."""
+    """Looks fields up in a message that protobuf has taken, from the first to the last.
+
+    Of the messages around what is looked up, and of no others, it remembers what is in them.
+    """
 
     def __init__(self, payload: bytes) -> None:
         self._payload = payload
-        self._read: dict[int, dict[int, list[Field]]] = {}
+        self._around: list[tuple[Field, dict[int, list[Field]]]] = []
         self.root = Field(0, 0, 0, len(payload))
 
     def child(self, parent: Field, number: int, place: int) -> Field:
@@ -64,12 +67,16 @@ class RawRequest:
         return self._payload[begin:end]
 
     def _fields(self, parent: Field) -> dict[int, list[Field]]:
-        known = self._read.get(parent.begin)
-        if known is None:
-            known = self._read[parent.begin] = {}
-            for field in self._inside(parent):
-                known.setdefault(field.number, []).append(field)
-        return known
+        around = self._around
+        while around and not (around[-1][0].begin <= parent.begin and parent.end <= around[-1][0].end):
+            around.pop()
+        if around and around[-1][0].begin == parent.begin:
+            return around[-1][1]
+        found: dict[int, list[Field]] = {}
+        for field in self._inside(parent):
+            found.setdefault(field.number, []).append(field)
+        around.append((parent, found))
+        return found
 
     def _inside(self, parent: Field) -> Iterator[Field]:
         at = parent.begin

@@ -43,7 +43,7 @@ def test_a_known_series_is_judged_like_a_new_one() -> None:
 
 
 def test_an_events_window_is_wider_than_its_messages() -> None:
-    """A sample an hour ahead of an event that is 50 minutes ahead passes, decoded or scanned; one more minute does not."""
+    """A sample an hour ahead of an event 50 minutes ahead passes, decoded or scanned; one more minute does not."""
     headers = (("ce_time", TIME.encode()),)
     one = stage()
     for minutes, refused in ((110, []), (110, []), (111, ["future"]), (110, [])):
