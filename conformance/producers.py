@@ -53,6 +53,9 @@ TELEGRAF_CONFIG = """\
   files = ["{truth}"]
   data_format = "json"
   json_timestamp_units = "1ns"
+[[outputs.file]]
+  files = ["{types}"]
+  data_format = "prometheus"
 """
 TELEGRAF_OUTPUT = """\
 [[outputs.kafka]]
@@ -92,12 +95,15 @@ def telegraf(
     """A Telegraf that publishes what it gathers in each of these formats (`TELEGRAF_OPTIONS`), each to its topic.
 
     `routed`: the message's key is the host.
-    Gives its StatsD address (UDP) and the file where it writes the same metrics as JSON.
+    Gives its StatsD address (UDP) and the file where it writes the same metrics as JSON; beside that one, of the
+    suffix `.prom`, is one of Prometheus text, which says their types.
     """
     statsd, truth = f"127.0.0.1:{free_port()}", folder / "telegraf.json"
+    types = truth.with_suffix(".prom")
     outputs = [telegraf_output(bootstrap, topic, name, routed=routed) for name, topic in topics.items()]
     config = folder / "telegraf.conf"
-    config.write_text("".join([TELEGRAF_CONFIG.format(interval_s=interval_s, statsd=statsd, truth=truth), *outputs]))
+    whole = TELEGRAF_CONFIG.format(interval_s=interval_s, statsd=statsd, truth=truth, types=types)
+    config.write_text("".join([whole, *outputs]))
     with _running([programs.telegraf(), "--config", config], folder / "telegraf.log"):
         yield statsd, truth
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,7 +15,7 @@ Labels = frozenset[tuple[str, str]]
 
 
 class Sample(NamedTuple):
-    """One sample of a series; `kind` is empty where the format does not tell it and its name decides."""
+    """One sample of a series."""
 
     name: str
     labels: Labels
@@ -31,14 +32,33 @@ def labels_of(labels: Mapping[str, str], service: str) -> Labels:
 # --- Telegraf -------------------------------------------------------------------------------------------------
 
 
-def telegraf(lines: Iterable[str], service: str = "shop-1") -> Iterator[Sample]:
-    """A sample for each numeric field of what Telegraf's own file output wrote (JSON, times in ns)."""
+def telegraf(
+    lines: Iterable[str], types: Mapping[str, str] = MappingProxyType({}), service: str = "shop-1"
+) -> Iterator[Sample]:
+    """A sample for each numeric field of what Telegraf's own file output wrote (JSON, times in ns).
+
+    `types` of a format that says them: see `prometheus_types`.
+    """
     for line in lines:
         metric = json.loads(line)
         labels = labels_of(metric["tags"], service)
         for field, value in metric["fields"].items():
             if isinstance(value, int | float):
-                yield Sample(f"{metric['name']}_{field}", labels, metric["timestamp"] // 1_000_000, float(value))
+                name = f"{metric['name']}_{field}"
+                yield Sample(name, labels, metric["timestamp"] // 1_000_000, float(value), kind(name, types))
+
+
+def prometheus_types(text: str) -> dict[str, str]:
+    """What `# TYPE` says of each name."""
+    words = [line.split() for line in text.splitlines() if line.startswith("# TYPE ")]
+    return {name: type_of for _, _, name, type_of in words}
+
+
+def kind(name: str, types: Mapping[str, str]) -> str:
+    """Kind of a series: its type where it has one, else by the conventions for names of Prometheus."""
+    if types.get(name) in ("counter", "gauge"):
+        return types[name]
+    return "counter" if name.endswith(("_total", "_count", "_sum")) else "gauge"
 
 
 # --- OpenTelemetry --------------------------------------------------------------------------------------------
