@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError as ProtobufError
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import ResourceMetrics
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.otlp import walk
@@ -25,6 +26,7 @@ from pipeline.ingest.scan.otlp import (
     SUM,
     metric_code,
 )
+from pipeline.ingest.split import elements, framed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,12 +80,27 @@ def decode(payload: bytes, context: Context) -> Points:
     try:
         request = ExportMetricsServiceRequest.FromString(payload)
     except (ProtobufError, UnicodeDecodeError) as error:
-        raise DecodeError(f"not an OTLP metrics request: {error}", reason="syntax") from error
+        resources = elements(payload, 1)
+        if resources is None:
+            raise DecodeError(f"not an OTLP metrics request: {error}", reason="syntax") from error
+        return walk(resources, context, alone, read=_read)
     return walk(request.resource_metrics, context, alone, learn=_Teacher(context, payload).learn)
+
+
+def _read(place: Place) -> Any:
+    """What is at a place of a request of which a resource cannot be read. Raises DecodeError for that resource."""
+    if place.resource is not None:
+        return place.held
+    try:
+        return ResourceMetrics.FromString(place.held)
+    except (ProtobufError, UnicodeDecodeError) as error:
+        raise DecodeError(f"not metrics of a resource: {error}", reason="syntax") from error
 
 
 def alone(place: Place) -> bytes:
     """A request with this only, in what it stood in."""
+    if isinstance(place.held, bytes):
+        return framed(place.held, 1)
     request = ExportMetricsServiceRequest()
     one = request.resource_metrics.add()
     if place.resource is None:

@@ -7,7 +7,7 @@ histograms become `_count`, `_sum` and `_bucket` series (see `pipeline.ingest.bu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cramjam
 from google.protobuf.message import DecodeError as ProtobufError
@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError as ProtobufError
 from pipeline.errors import DecodeError
 from pipeline.ingest.protobuf.remote_write_pb2 import TimeSeries, WriteRequest
 from pipeline.ingest.scan.known import REMOTE_WRITE, number_of
+from pipeline.ingest.split import elements, framed
 from pipeline.ingest.write_requests import (
     ZSTD_START,
     Identity,
@@ -64,26 +65,56 @@ def unfolded(payload: bytes, encoding: str, limits: Limits) -> bytes:
 
 def decode(payload: bytes, context: Context) -> Points:
     """Samples of a request. Raises DecodeError."""
-    try:
-        request = WriteRequest.FromString(unfolded(payload, context.encoding, context.catalog.limits))
-    except (ProtobufError, UnicodeDecodeError) as error:
-        raise DecodeError(f"not a remote-write request: {error}", reason="syntax") from error
-    context.catalog.limits.check_series(len(request.timeseries))
+    payload = unfolded(payload, context.encoding, context.catalog.limits)
+    each = _timeseries(payload)
+    context.catalog.limits.check_series(len(each))
     reader = SeriesReader(context)
-    for number, series in enumerate(request.timeseries):
+    for number, one in enumerate(each):
         reader.rows.check_series()
         position = f"timeseries[{number}]"
-        alone = _Alone(series)
+        if isinstance(one, _Unread):
+            reader.rows.refuse(_packed(framed(one.element, 1)), position, one.error)
+            continue
+        alone = _Alone(one)
         try:
-            identity = Identity(*labels_of((label.name, label.value) for label in series.labels))
-            index = reader.take(identity, series, position, alone)
+            identity = Identity(*labels_of((label.name, label.value) for label in one.labels))
+            index = reader.take(identity, one, position, alone)
         except DecodeError as error:
-            reader.rows.refuse(alone(series.samples, series.histograms), position, error)
+            reader.rows.refuse(alone(one.samples, one.histograms), position, error)
             continue
         if index >= 0 and context.catalog.is_told(identity.labels, context.key):
-            labels = TimeSeries(labels=series.labels).SerializeToString()
+            labels = TimeSeries(labels=one.labels).SerializeToString()
             context.catalog.known.learn(number_of(REMOTE_WRITE, bool(context.key)), labels, b"", index)
     return reader.rows.points()
+
+
+class _Unread(NamedTuple):
+    """A series of a request that is none."""
+
+    element: bytes
+    error: DecodeError
+
+
+def _timeseries(payload: bytes) -> Sequence[TimeSeries | _Unread]:
+    """The series of a request. Raises DecodeError where not even some of them can be read."""
+    try:
+        return WriteRequest.FromString(payload).timeseries
+    except (ProtobufError, UnicodeDecodeError) as error:
+        each = elements(payload, 1)
+        if each is None:
+            raise DecodeError(f"not a remote-write request: {error}", reason="syntax") from error
+    return [_series(one) for one in each]
+
+
+def _series(element: bytes) -> TimeSeries | _Unread:
+    try:
+        return TimeSeries.FromString(element)
+    except (ProtobufError, UnicodeDecodeError) as error:
+        return _Unread(element, DecodeError(f"not a series: {error}", reason="syntax"))
+
+
+def _packed(request: bytes) -> bytes:
+    return bytes(cramjam.snappy.compress_raw(request))
 
 
 class _Alone:
@@ -94,4 +125,4 @@ class _Alone:
 
     def __call__(self, samples: Sequence[Sample], histograms: Sequence[Histogram]) -> bytes:
         one = TimeSeries(labels=self._series.labels, samples=samples, histograms=histograms)
-        return bytes(cramjam.snappy.compress_raw(WriteRequest(timeseries=[one]).SerializeToString()))
+        return _packed(WriteRequest(timeseries=[one]).SerializeToString())

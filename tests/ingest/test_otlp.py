@@ -475,6 +475,20 @@ def test_deep_nesting_is_refused() -> None:
     ]
 
 
+@pytest.mark.parametrize("bad", [b"\xff", b"\x0a\x05abc", b"\x0a\x02\x08\x80"])
+def test_a_resource_that_is_no_protobuf_is_refused_alone(bad: bytes) -> None:
+    """Invalid UTF-8, or a message that is cut: the resources beside it pass, new or known."""
+    good = json_format.ParseDict(two_resources("nothing"), ExportMetricsServiceRequest()).SerializeToString()
+    known = context()
+    for _ in range(2):
+        points = otlp_protobuf.decode(good + b"\x0a" + bytes([len(bad)]) + bad + good, known)
+        assert list(points.value) == [1.0, 2.0, 1.0, 2.0, 3.0, 4.0, 3.0, 4.0] * 2
+        [piece] = points.refused
+        assert (piece.position, piece.error.reason) == ("resourceMetrics[2]", "syntax")
+        assert [one.error.reason for one in otlp_protobuf.decode(piece.payload, known).refused] == ["syntax"]
+        otlp_protobuf.decode(good, known)
+
+
 @pytest.mark.parametrize("payload", [b"\x0a", b"\x0a\x05abc", b"\xff" * 20, b"\x0b" * 5000])
 def test_broken_protobuf_is_refused_as_a_whole(payload: bytes) -> None:
     """What is no protobuf has no points to save."""

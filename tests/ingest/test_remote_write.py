@@ -380,3 +380,14 @@ def test_mutated_requests_raise_only_decode_errors(data: st.DataObject) -> None:
             assert [again.error.reason for again in decoder.decode(piece.payload, known).refused] == [
                 piece.error.reason
             ]
+
+
+def test_a_series_of_invalid_utf8_is_refused_alone() -> None:
+    """Nobody can read its labels; those of the other series can be, and by itself it is refused again."""
+    good, bad = one(samples=[sample()]), one({"__name__": "x", "a": "zz"}, samples=[sample()])
+    request = wire.WriteRequest(timeseries=[good, bad, good]).SerializeToString().replace(b"zz", b"\xff\xfe")
+    points = remote_write.decode(bytes(cramjam.snappy.compress_raw(request)), context())
+    assert list(points.value) == [1.0, 1.0]
+    [piece] = points.refused
+    assert (piece.position, piece.error.reason) == ("timeseries[1]", "syntax")
+    assert [again.error.reason for again in remote_write.decode(piece.payload, context()).refused] == ["syntax"]
