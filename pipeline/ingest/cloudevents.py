@@ -23,6 +23,7 @@ from pipeline.ingest.parsing import has_keys, parse_json
 from pipeline.ingest.timestamps import to_millis
 
 if TYPE_CHECKING:
+    from pipeline.ingest.limits import TimeWindow
     from pipeline.ingest.points import Context
 
 TIME_HEADER: Final = "ce_time"
@@ -65,11 +66,14 @@ def open_envelope(payload: bytes) -> Event:
 
 def at_time(context: Context, time: str | None) -> Context:
     """The context where the event says when it was. Raises DecodeError."""
-    if not time:
-        return context
-    arrived = to_millis(time)
-    context.window.check(arrived)
-    return context._replace(arrived=arrived)
+    return context._replace(arrived=millis_of(time, context.window)) if time else context
+
+
+def millis_of(time: str, window: TimeWindow) -> int:
+    """When the event was, ms. Raises DecodeError where that is no time, or outside of the message's window."""
+    millis = to_millis(time)
+    window.check(millis)
+    return millis
 
 
 def _inside(envelope: _Envelope) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -126,16 +127,48 @@ class Opened(NamedTuple):
     time: str | None = None
 
 
+class Told(NamedTuple):
+    """What headers say of a message, lower case; nothing where they do not."""
+
+    content_type: bytes = b""
+    encoding: str = ""
+    time: str = ""
+
+    @property
+    def is_plain_json(self) -> bool:
+        """Whether the message, if it is JSON, may be a sample that is not compressed."""
+        return self.encoding in ("", "identity") and _may_be_samples(self.content_type)
+
+
+_UNTOLD = Told()
+
+
+def told_by(headers: Headers) -> Told:
+    """What these headers say."""
+    if not headers:
+        return _UNTOLD
+    named = {name.lower(): value or b"" for name, value in headers}
+    return Told(
+        named.get("content-type", b""),
+        named.get(ENCODING_HEADER, b"").decode("utf-8", "replace").strip().lower(),
+        named.get(cloudevents.TIME_HEADER, b"").decode("utf-8", "replace"),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _may_be_samples(content_type: bytes) -> bool:
+    try:
+        named = _by_content_type(content_type)
+    except DecodeError:
+        return False
+    return named is None or named.decode is samples_json.decode
+
+
 def open_message(payload: bytes, headers: Headers, topic_format: str, limits: Limits) -> Opened:
     """Unfold what `content-encoding` says, and choose the format. Raises DecodeError."""
-    encoding = ""
-    if headers:
-        named = {name.lower(): value for name, value in headers}
-        encoding = (named.get(ENCODING_HEADER) or b"").decode("utf-8", "replace").strip().lower()
-        payload = unfold(payload, encoding, limits)
-        time = (named.get(cloudevents.TIME_HEADER) or b"").decode("utf-8", "replace")
-        return Opened(choose(payload, named.get("content-type"), topic_format), payload, encoding, time)
-    return Opened(choose(payload, None, topic_format), payload, encoding)
+    told = told_by(headers)
+    payload = unfold(payload, told.encoding, limits)
+    return Opened(choose(payload, told.content_type, topic_format), payload, told.encoding, told.time)
 
 
 def decode_message(message: Opened, context: Context) -> Points:
@@ -156,7 +189,7 @@ def decode_message(message: Opened, context: Context) -> Points:
 
 def choose(payload: bytes, content_type: bytes | None, topic_format: str) -> Format:
     """The format of this message. Raises DecodeError (reason `format`) where none fits."""
-    if content_type is not None:
+    if content_type:
         named = _by_content_type(content_type)
         if named is not None:
             return named

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from pipeline.errors import DecodeError
-from pipeline.ingest.cloudevents import at_time
+from pipeline.ingest.cloudevents import millis_of
 from pipeline.ingest.deadletters import dead_letter, dead_piece
-from pipeline.ingest.formats import AUTO, Opened, decode_message, open_message
+from pipeline.ingest.formats import AUTO, Opened, decode_message, open_message, told_by
 from pipeline.ingest.points import Context
 from pipeline.ingest.scan.scanner import Candidates, Form
 
@@ -134,21 +134,32 @@ class MessageReader:
         return chunk
 
     def _prepare(self, record: InputRecord) -> _Prepared:
-        payload = record.value
-        if payload and payload.startswith(_OPEN) and self._looks_at_json and not record.headers:
-            return _Prepared(payload, Form.JSON_SAMPLE) if len(payload) <= _LONGEST_SAMPLE else _Prepared()
         try:
-            opened = self._open(record)
-            form = opened.format.form
-            if form is Form.NONE:
-                return _Prepared(opened=opened)
-            unfolded = opened.format.unfold(opened.payload, opened.encoding, self._catalog.limits)
-            time = at_time(self._context(record), opened.time).arrived if opened.time else None
-            return _Prepared(unfolded, form, opened, time)
+            return self._looked_at(record)
         except DecodeError as error:
             return _Prepared(opened=error)
         except Exception as error:  # noqa: BLE001  see `_points`
             return _Prepared(opened=_overlooked(error))
+
+    def _looked_at(self, record: InputRecord) -> _Prepared:
+        """Raises DecodeError."""
+        payload = record.value
+        if payload and payload.startswith(_OPEN) and self._looks_at_json:
+            told = told_by(record.headers)
+            if told.is_plain_json:
+                if len(payload) > _LONGEST_SAMPLE:
+                    return _Prepared()
+                return _Prepared(payload, Form.JSON_SAMPLE, time=self._time(record, told.time))
+        opened = self._open(record)
+        form = opened.format.form
+        if form is Form.NONE:
+            return _Prepared(opened=opened)
+        unfolded = opened.format.unfold(opened.payload, opened.encoding, self._catalog.limits)
+        return _Prepared(unfolded, form, opened, self._time(record, opened.time))
+
+    def _time(self, record: InputRecord, time: str | None) -> int | None:
+        """When an event says that it was, ms. Raises DecodeError."""
+        return millis_of(time, self._catalog.limits.window(record.timestamp)) if time else None
 
     def _context(self, record: InputRecord) -> Context:
         return Context(self._catalog, record.key, record.timestamp)
