@@ -164,3 +164,4 @@ def report(name: str, figures: dict[str, Any]) -> None:
     """Print the one JSON line of a benchmark."""
     machine = {"cpus": os.cpu_count(), "python": platform.python_version()}
     sys.stdout.write(json.dumps({"benchmark": name, **figures, "machine": machine}) + "\n")
+    sys.stdout.flush()

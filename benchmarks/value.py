@@ -3,7 +3,9 @@
 `benchmarks.year` describes the year. The three stages run over all of it; people answer what detect raised in the
 first two thirds; the shipped ranker is trained on these answers alone, and both orders, detect's score and the
 ranker, are compared on the last third, which nothing of the training has seen. Recall is that of incidents: one is
-found by the first of its anomalies. Figures for each seed and their median: python -m benchmarks.value SEED…
+found by the first of its anomalies. A line for each seed as soon as it is known, and one with their median:
+
+    python -m benchmarks.value SEED…
 """
 
 from __future__ import annotations
@@ -145,12 +147,13 @@ def main() -> None:
     parser.add_argument("seeds", type=int, nargs="+", help="Of the generated years.")
     parser.add_argument("--days", type=int, default=364, help="Less than a year, where time is short.")
     given = parser.parse_args()
-    figures: dict[str, Any] = {}
+    figures: list[dict[str, Any]] = []
     for seed in given.seeds:
         with tempfile.TemporaryDirectory() as folder:
-            figures[str(seed)] = measured(seed, given.days, Path(folder))
-    ratios = {f"{at:g}": statistics.median(one["ratio"][f"{at:g}"] for one in figures.values()) for at in RECALLS}
-    report("value", {"days": given.days, "years": figures, "median_ratio": ratios})
+            figures.append(measured(seed, given.days, Path(folder)))
+        report("value", {"days": given.days, "seed": seed, **figures[-1]})
+    ratios = {f"{at:g}": statistics.median(one["ratio"][f"{at:g}"] for one in figures) for at in RECALLS}
+    report("value", {"days": given.days, "seeds": given.seeds, "median_ratio": ratios})
 
 
 if __name__ == "__main__":
