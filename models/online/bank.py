@@ -10,8 +10,8 @@ import numpy as np
 
 from models.columns import Columnar, Columns
 from models.contracts import Verdicts
-from models.online import kernel, novelty, season
-from models.online.clock import zone_offsets
+from models.online import kernel, novelty, season, warmth
+from models.online.clock import offset_index, zone_offsets
 from models.online.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def _within(name: str, value: float, low: float, high: float) -> None:
         raise ValueError(f"{name} must be {low:g} to {high:g}, not {value!r}")
 
 
+_KNOWN: Final = ("row", "profile", "bits")
 _LEFT_IN_4: Final = ("recent", "novel_alarms", "lone_spikes", "spiked", "novel_since")
 _NEW_IN_4: Final = {
     "f8": ("usual_offset", "run_from", "run_level", "run_offset", "run_spread"),
@@ -121,6 +122,24 @@ class Bank(Columnar):
     def bytes_per_series(self) -> int:
         """Bytes of state of one series."""
         return self._columns.bytes_per_slot
+
+    def samples(self, slots: Int32s) -> Float64s:
+        """How many samples each of these series has learned, float64[n]."""
+        found: Float64s = self._columns["row"]["n"][slots]
+        return found
+
+    def statistics(self, slots: Int32s) -> tuple[Float64s, Float64s]:
+        """Usual level of each series, float64[n], and float64[n, warmth.STATISTICS] of it: what priors are made of."""
+        return warmth.statistics(warmth.Known(*(self._columns[name][slots] for name in _KNOWN)), self._tuning)
+
+    def start_warm(self, slots: Int32s, at: int, prior: Float64s) -> None:
+        """Let series that have learned `warmth.OWN_SAMPLES`, the last of them at `at` ms, begin like their population.
+
+        slots int32[n], distinct; prior float64[n, warmth.STATISTICS]. They are judged from the next sample on.
+        """
+        local = at + int(self._offsets.shift[offset_index(self._offsets, at, 0)])
+        state = warmth.Known(*(self._columns[name] for name in _KNOWN))
+        warmth.start(state, slots, at / 1000.0, season.place(local).day, prior, self._tuning)
 
     def score_learn(self, slots: Int32s, ts: Int64s, values: Float64s) -> Verdicts:
         """Score each sample with what was known before it, then learn it.

@@ -213,3 +213,35 @@ def _forget(bits: npt.NDArray[np.uint64], generation: int) -> None:
     for channel in range(CHANNELS):
         first = WORDS * (2 * channel + generation)
         bits[first : first + WORDS] = 0
+
+
+def extent(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+    """First, then last bin that occurred in each channel, float64[n, 2 * CHANNELS]; bits uint64[n, CHANNELS, 2, WORDS].
+
+    A channel in which nothing has occurred has its middle.
+    """
+    words = bits[:, :, 0] | bits[:, :, 1]
+    seen = np.unpackbits(np.ascontiguousarray(words).view(np.uint8), axis=2, bitorder="little").astype(bool)
+    some = seen.any(axis=2)
+    first, last = seen.argmax(axis=2), BINS - 1 - seen[:, :, ::-1].argmax(axis=2)
+    return np.concatenate([np.where(some, first, BINS // 2), np.where(some, last, BINS // 2)], axis=1).astype(float)
+
+
+def between(extents: npt.NDArray[np.float64]) -> npt.NDArray[np.uint64]:
+    """All bins between these ends as bits of the present generation, uint64[n, CHANNELS, 2, WORDS]."""
+    ends = np.round(extents).reshape(len(extents), 2, CHANNELS, 1)
+    bins = np.arange(BINS)
+    seen = (bins >= ends[:, 0]) & (bins <= ends[:, 1])
+    words = np.packbits(seen, axis=2, bitorder="little").view(np.uint64).reshape(len(extents), CHANNELS, 1, WORDS)
+    return np.concatenate([words, words], axis=2)
+
+
+def begin_as(rows: npt.NDArray[np.void], units: int) -> None:
+    """Let series that were brought to another scale go on from where they are in it, `units` older."""
+    scale = _CLIP * rows["slow_spread"] + _RANGE * (rows["high"] - rows["low"]) + 1e-9 * np.abs(rows["slow"]) + 1e-300
+    now = np.arcsinh((rows["level"] - rows["slow"]) / scale)
+    rows["means"] = rows["minima"] = 0.0
+    rows["means"] += now[:, None]
+    rows["minima"] += now[:, None]
+    rows["season_mean"] = 0.0
+    rows["units"] += units

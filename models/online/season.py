@@ -15,6 +15,8 @@ from models.online.clock import phase_of_day, phase_of_week
 from models.online.compiling import compiled
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from models.contracts import Float32s
 
 DAY: Final = 48
@@ -119,3 +121,9 @@ def compare(row: Any, day: float, week: float, value: float, lasted_s: float, el
         rate = min(elapsed / _ERROR_UNITS, lasted_s / _ERROR_S, 1.0)
         row.day_error += rate * (abs(value - day) - row.day_error)
         row.week_error += rate * (abs(value - week) - row.week_error)
+
+
+def as_buckets(means: npt.NDArray[np.float64]) -> Float32s:
+    """These means of buckets as a profile holds them: each visited, and within single precision."""
+    plain = np.clip(means, -_MOST, _MOST).astype(np.float32)
+    return np.where(np.abs(plain) > _LEARNT_ZERO, plain, np.float32(_LEARNT_ZERO))

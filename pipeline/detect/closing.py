@@ -62,7 +62,7 @@ class FrameCloser:
         self._writer = FrameWriter(signals, list(definitions.settings))
         self._static = StaticRules(configuration.thresholds.rules, signals, patience)
         self._burn_rates = BurnRates(configuration.thresholds.objectives, signals, configuration.frame_ms)
-        self._learned = LearnedSignals(list(definitions.signals.values()), configuration.bank)
+        self._learned = LearnedSignals(list(definitions.signals.values()), configuration.bank, trained.priors)
         self._recent = RecentValues(len(signals), configuration.frame_ms)
         self._parts: dict[str, Any] = {
             "static": self._static,

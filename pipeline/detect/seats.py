@@ -17,7 +17,7 @@ from models.offline.scoring import abnormality
 from models.offline.stability import BINS
 from pipeline.errors import ModelError
 from pipeline.records import to_ms
-from pipeline.registry.admission import RANKER, probe, signals_of
+from pipeline.registry.admission import DETECTOR, PRIORS, RANKER, probe, signals_of
 from pipeline.registry.package import unpack
 
 if TYPE_CHECKING:
@@ -40,9 +40,10 @@ _PROBED: Final = 256
 class Scorer(NamedTuple):
     """A version that can score: its estimator, alarm threshold, and how far scores of ordinary features lie apart.
 
-    A ranker, which scores anomalies and not services, has no signals.
+    A ranker scores anomalies and not services, priors score nothing: both have no signals here.
     """
 
+    kind: str
     version: str
     signals: tuple[str, ...]
     estimator: Any
@@ -68,17 +69,16 @@ def scorer_of(packed: bytes, place: str, signals: Collection[str]) -> Scorer:
     manifest, estimator = unpack(packed, place)
     expected = signals_of(manifest)
     unknown = sorted(set(expected) - set(signals))
-    if unknown or manifest.threshold is None:
+    if unknown or (manifest.threshold is None and manifest.kind != PRIORS):
         lacking = f"the signals {', '.join(unknown)} are not defined here" if unknown else "it has no threshold"
         raise ModelError(f"{place}: {lacking}; run all workers with the same configuration, or train it again")
-    names = manifest.features.names
-    if manifest.kind == RANKER:
-        return Scorer(manifest.version, (), estimator, manifest.threshold, 1.0, names, None, packed)
+    kind, names, threshold = manifest.kind, manifest.features.names, manifest.threshold
+    if kind in (RANKER, PRIORS) or threshold is None:
+        return Scorer(kind, manifest.version, (), estimator, threshold or 0.0, 1.0, names, None, packed)
     spread = float(np.std(abnormality(estimator, probe(len(manifest.features.names), _PROBED))))
     spread = spread if np.isfinite(spread) and spread > 0 else 1.0
-    return Scorer(
-        manifest.version, expected, estimator, manifest.threshold, spread, names, _usual(manifest, place), packed
-    )
+    usual = _usual(manifest, place)
+    return Scorer(kind, manifest.version, expected, estimator, threshold, spread, names, usual, packed)
 
 
 def _usual(manifest: ModelManifest, place: str) -> npt.NDArray[np.float64] | None:
@@ -124,12 +124,12 @@ class Seating:
 
     def detectors(self) -> dict[str, Seats]:
         """The models that score services, by name."""
-        return {name: one for name, one in self.models.items() if all(held.signals for _, held in one.held())}
+        return {name: one for name, one in self.models.items() if all(held.kind == DETECTOR for _, held in one.held())}
 
-    def ranker(self) -> tuple[str, Scorer] | None:
-        """The live version of the ranker, and its name; of several the first by name. None where there is none."""
+    def only(self, kind: str) -> tuple[str, Scorer] | None:
+        """Name and live version of a kind of which one speaks, of several the first by name; None without one."""
         for name, seats in sorted(self.models.items()):
-            if seats.live is not None and not seats.live.signals:
+            if seats.live is not None and seats.live.kind == kind:
                 return name, seats.live
         return None
 

@@ -16,10 +16,12 @@ from models.offline.features import Features
 from pipeline.detect.cells import part_of, prefixed
 from pipeline.detect.drift import Drift
 from pipeline.detect.frame import TOGETHER, ClosedFrame, Contributor, Flag
+from pipeline.detect.priors import Priors
 from pipeline.detect.ranking import Ranking
 from pipeline.detect.seats import Seating
 from pipeline.detect.shadow import Beside, Tally
 from pipeline.records import Detector, Severity
+from pipeline.registry.admission import DETECTOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -68,6 +70,7 @@ class TrainedModels:
         self._frame_ms = frame_ms
         self._seating = Seating(self._names)
         self.ranking = Ranking(self._seating)
+        self.priors = Priors(self._seating, self._names)
         self._tracks: dict[tuple[str, ...], _Track] = {}
         self._tallies: dict[str, Tally] = {}
         self._drifts: dict[str, Drift] = {}
@@ -92,7 +95,7 @@ class TrainedModels:
         seats = self._seating.models.get(move.model)
         if taken.shadow_changed:
             self._tallies.pop(move.model, None)
-            if seats is not None and seats.shadow is not None and seats.shadow.signals:
+            if seats is not None and seats.shadow is not None and seats.shadow.kind == DETECTOR:
                 self._tallies[move.model] = self._new_tally()
         self._keep_drift(move.model, None if seats is None else seats.live)
         self._keep_tracks()
@@ -100,7 +103,7 @@ class TrainedModels:
 
     def _keep_drift(self, model: str, live: Scorer | None) -> None:
         """Each version is watched anew from when it is live."""
-        if live is None or not live.signals:
+        if live is None or live.kind != DETECTOR:
             self._drifts.pop(model, None)
         elif model not in self._drifts or self._drifts[model].version != live.version:
             self._drifts[model] = Drift(live, self._frame_ms)
@@ -250,6 +253,7 @@ class TrainedModels:
         found = {
             f'ranker_failures_total{{error="{error}"}}': float(count) for error, count in self.ranking.failures.items()
         }
+        found["warm_starts_total"] = float(self.priors.started)
         for name, seats in self._seating.models.items():
             for seat, scorer in seats.held():
                 found[f'trained_models{{model="{name}",version="{scorer.version}",seat="{seat}"}}'] = 1.0

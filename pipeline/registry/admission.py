@@ -2,7 +2,7 @@
 
 Its files are whole and its own (`pipeline.registry.artefact`), it is a detector over features that this program makes
 of signals that this configuration has, or a ranker over those that it makes of anomalies, it has a threshold, and it
-scores finite numbers within the budget.
+scores finite numbers within the budget. Priors speak of signals that this configuration has, in finite numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from models.offline import anomaly_features, features
+from models.offline import anomaly_features, features, priors
 from models.offline.scoring import abnormality, likelihood
 from pipeline.errors import ModelError
 from pipeline.registry.artefact import load
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 DETECTOR: Final = "detector"
 RANKER: Final = "ranker"
+PRIORS: Final = "priors"
+_KINDS: Final = (DETECTOR, RANKER, PRIORS)
 _SERVICES: Final = 1000
 _ROUNDS: Final = 5
 
@@ -47,7 +49,10 @@ def admit(store: Store, name: str, version: str, terms: Terms) -> bytes:
     place = f"{store.location}: {name} {version}"
     manifest, model = examine(store, name, version, terms)
     estimator = load(model, manifest, place)
-    _check_scoring(place, manifest, estimator, terms.budget_ms)
+    if manifest.kind == PRIORS:
+        _check_priors(place, signals_of(manifest), estimator)
+    else:
+        _check_scoring(place, manifest, estimator, terms.budget_ms)
     packed = pack(manifest, model)
     if len(packed) > terms.max_bytes:
         raise ModelError(
@@ -66,7 +71,7 @@ def examine(store: Store, name: str, version: str, terms: Terms) -> tuple[ModelM
 
 
 def signals_of(manifest: ModelManifest) -> tuple[str, ...]:
-    """The signals whose features a version expects, none for a ranker.
+    """The signals whose features a version expects, or whose priors it has; none for a ranker.
 
     Raises ModelError for features that this program does not make.
     """
@@ -78,6 +83,13 @@ def signals_of(manifest: ModelManifest) -> tuple[str, ...]:
                 "train it again"
             )
         return ()
+    if manifest.kind == PRIORS:
+        if expected.version != priors.VERSION:
+            raise ModelError(
+                f"{manifest.name} {manifest.version}: its priors are of version {expected.version}, this program uses "
+                f"version {priors.VERSION}; train them again"
+            )
+        return priors.signals_of(expected.names)
     if expected.version != features.VERSION:
         raise ModelError(
             f"{manifest.name} {manifest.version}: expects features of version {expected.version}, this program makes "
@@ -93,15 +105,24 @@ def signals_of(manifest: ModelManifest) -> tuple[str, ...]:
 
 
 def _check_shape(place: str, manifest: ModelManifest, terms: Terms) -> None:
-    if manifest.kind not in (DETECTOR, RANKER):
-        raise ModelError(f"{place}: is a {manifest.kind}; detect runs models of the kinds {DETECTOR} and {RANKER}")
+    if manifest.kind not in _KINDS:
+        raise ModelError(f"{place}: is a {manifest.kind}; detect runs models of the kinds {', '.join(_KINDS)}")
     unknown = sorted(set(signals_of(manifest)) - set(terms.signals))
     if unknown:
         raise ModelError(
             f"{place}: expects the signals {', '.join(unknown)}, which signals.yaml does not have; train it again"
         )
-    if manifest.threshold is None or not math.isfinite(manifest.threshold):
+    if manifest.kind != PRIORS and (manifest.threshold is None or not math.isfinite(manifest.threshold)):
         raise ModelError(f"{place}: has no alarm threshold; train it again")
+
+
+def _check_priors(place: str, signals: tuple[str, ...], estimators: Any) -> None:
+    try:
+        found = priors.table(estimators, signals)
+    except Exception as error:  # an estimator raises whatever it stumbles over
+        raise ModelError(f"{place}: cannot tell its priors ({error!r}); train them again") from error
+    if not np.isfinite(found).all():
+        raise ModelError(f"{place}: its priors are not finite; train them again")
 
 
 def _check_scoring(place: str, manifest: ModelManifest, estimator: Any, budget_ms: float) -> None:

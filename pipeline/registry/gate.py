@@ -39,8 +39,9 @@ def objections(
 
     margin is the F1 by which it may be worse than the live one (`pipeline.settings.ModelSettings.margin`).
     """
-    # A ranker raises nothing, and what it is worth is seen in answers, which come later: it has no time in the shadow.
-    beside = () if candidate.kind == "ranker" else _shadow(candidate.metrics, shadow)
+    # These raise nothing, and what they are worth shows later, in answers and in new series: they have no time in the
+    # shadow.
+    beside = () if candidate.kind in ("ranker", "priors") else _shadow(candidate.metrics, shadow)
     return (*unfit(candidate, live, margin), *beside)
 
 
@@ -70,7 +71,7 @@ def _evaluation(metrics: Mapping[str, float], beside_live: bool, margin: float) 
 
 
 def _shape(candidate: ModelManifest, live: ModelManifest | None) -> Iterator[str]:
-    if candidate.threshold is None or not math.isfinite(candidate.threshold):
+    if candidate.kind != "priors" and (candidate.threshold is None or not math.isfinite(candidate.threshold)):
         yield "it has no alarm threshold"
     if live is not None and live.kind != candidate.kind:
         yield f"it is a {candidate.kind}, the live model is a {live.kind}"

@@ -69,7 +69,7 @@ def other_features(*names: str) -> FeatureSchema:
 
 def refused_models() -> list[tuple[str, dict[str, Any], Terms, str]]:
     return [
-        ("kind", {"kind": "band"}, TERMS, "is a band; detect runs models of the kinds detector and ranker"),
+        ("kind", {"kind": "band"}, TERMS, "is a band; detect runs models of the kinds detector, ranker, priors"),
         ("schema", {"features": FeatureSchema(version=9, names=names_of(SIGNALS))}, TERMS, "features of version 9"),
         ("names", {"features": other_features(*SIGNALS)}, TERMS, "not those that this program makes"),
         ("signals", {}, Terms(frozenset({"http.rps"}), 1000, 1 << 20), "expects the signals container.memory.bytes"),

@@ -105,7 +105,7 @@ class Blocks:
         windows: Sequence[LabelledWindow] = (),
     ) -> None:
         """`windows` are labelled beyond what the dataset has, whether they are sought or not."""
-        self._dataset = dataset
+        self.dataset = dataset
         self._seek = seek or Sought(Source.INJECTED)
         self.signals = tuple(signals or dataset.signals())
         self.services = dataset.services()
@@ -131,7 +131,7 @@ class Blocks:
         together = self._together()
         for at in range(0, len(self.services), together):
             services = self.services[at : at + together]
-            cube = self._dataset.cube(services, self.signals)
+            cube = self.dataset.cube(services, self.signals)
             rng = np.random.default_rng([self._seed, at])
             changed = inject(cube.value, self._injected, rng)
             trouble = _marked(cube, [window for window in self._windows if window.matters])
@@ -154,7 +154,7 @@ class Blocks:
 
     def _together(self) -> int:
         """How many services make a block."""
-        values_of_one = self._dataset.manifest.rows(Table.FRAMES) // len(self.services)
+        values_of_one = self.dataset.manifest.rows(Table.FRAMES) // len(self.services)
         return max(1, min(_SERVICES, _VALUES // max(values_of_one, 1)))
 
 

@@ -30,13 +30,20 @@ class Kind(enum.StrEnum):
     DETECTOR = "detector"
     RANKER = "ranker"
     BAND = "band"
+    PRIORS = "priors"
 
 
-_NEEDS: Final = {Kind.DETECTOR: "score_samples", Kind.RANKER: "predict_proba", Kind.BAND: "predict"}
+_NEEDS: Final = {
+    Kind.DETECTOR: "score_samples",
+    Kind.RANKER: "predict_proba",
+    Kind.BAND: "predict",
+    Kind.PRIORS: "predict",
+}
 _EXAMPLES: Final = {
     Kind.DETECTOR: "IsolationForest and PCA",
     Kind.RANKER: "HistGradientBoostingClassifier",
     Kind.BAND: "HistGradientBoostingRegressor",
+    Kind.PRIORS: "DummyRegressor",
 }
 
 

@@ -23,6 +23,7 @@ from pipeline.offline.training.recipe import Kind
 from pipeline.offline.training.registering import Origin, Trained, manifest_of, register
 from pipeline.offline.training.sought import sought
 from pipeline.offline.training.train_band import train_band
+from pipeline.offline.training.train_priors import train_priors
 from pipeline.offline.training.train_ranker import train_ranker
 from pipeline.offline.training.worth import live_scorer, schema_of, worth
 from pipeline.registry import artefact
@@ -63,6 +64,9 @@ def train(  # noqa: PLR0913  callers name them
         return train_ranker(dataset, recipe, store, seed, workers, report)
     if recipe.kind is Kind.BAND:
         return train_band(dataset, recipe, store, seed, windows, workers, report)
+    if recipe.kind is Kind.PRIORS:
+        plain = Blocks(dataset, recipe.signals, 0, seed, windows=windows)
+        return train_priors(plain, recipe, store, seed, learners or Learners(), workers, report)
     spans = split_of(dataset.span, recipe)
     seek = sought(dataset, spans["evaluate"], windows=windows)
     blocks = Blocks(dataset, recipe.signals, recipe.injected * len(spans), seed, seek, windows)

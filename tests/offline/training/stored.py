@@ -14,6 +14,7 @@ from pipeline.offline.dataset.writer import Rows, adding
 from tests.builders import START
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 SIGNALS = ("cpu", "memory", "rps")
@@ -22,13 +23,23 @@ FRAMES = 3 * 1440
 
 
 def stored(
-    folder: Path, seed: int = 0, frames: int = FRAMES, step_ms: int = 60_000, **more: list[dict[str, object]]
+    folder: Path,
+    seed: int = 0,
+    frames: int = FRAMES,
+    step_ms: int = 60_000,
+    services: Sequence[str] = SERVICES,
+    *,
+    daily: bool = False,
+    **more: list[dict[str, object]],
 ) -> Dataset:
-    """Three days of two services whose three signals follow one load, and rows of further tables."""
+    """Three days of two services whose three signals follow one load, and rows of further tables.
+
+    daily: the load follows the day; else it has a period of its own.
+    """
     rng = np.random.default_rng(seed)
-    load = 1 + 0.3 * np.sin(np.arange(frames) / 229)
+    load = 1 + 0.3 * np.sin(2 * np.pi * np.arange(frames) / 1440 if daily else np.arange(frames) / 229)
     with adding(folder, Request(source="csv")) as writer:
-        for service in SERVICES:
+        for service in services:
             for signal in SIGNALS:
                 start = START + np.arange(frames) * step_ms
                 value = load * rng.uniform(1, 100) * (1 + 0.02 * rng.standard_normal(frames))

@@ -184,10 +184,10 @@ def test_a_recipe_that_cannot_be(dataset: Dataset, tmp_path: Path, text: str, sa
 
 def test_shipped_recipes_are_found_by_name() -> None:
     """Every one can be made into estimators; a wrong name is answered with those there are."""
-    for name in ("band", "isolation_forest", "pca", "ranker"):
+    for name in ("band", "isolation_forest", "pca", "priors", "ranker"):
         assert list(load_recipe(name, shipped_config()).candidates(0))
     with pytest.raises(
-        SettingsError, match="no recipe is called 'forest'; there are band, isolation_forest, pca, ranker"
+        SettingsError, match="no recipe is called 'forest'; there are band, isolation_forest, pca, priors, ranker"
     ):
         load_recipe("forest", shipped_config())
 
