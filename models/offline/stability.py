@@ -23,6 +23,8 @@ _EDGES: Final = np.array([-2.5, -1.5, -1.0, -0.5, -0.1, 0.1, 0.5, 1.0, 1.5, 2.5]
 BINS: Final = len(_EDGES) + 1
 MOVED: Final = 0.25
 """Index from which on a feature is another one than it was."""
+MOVED_SHARE: Final = 0.25
+"""Of a model's features, that have moved where what it was trained on is no longer what there is."""
 _LEAST: Final = 1e-4
 """Share of an empty bin: its logarithm must stay finite."""
 _DECIMALS: Final = 5
@@ -40,6 +42,11 @@ def shares(counts: Counts) -> tuple[tuple[float, ...], ...]:
     """The same as shares of each feature's values, as a manifest keeps them."""
     found = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return tuple(tuple(row) for row in np.round(found, _DECIMALS).tolist())
+
+
+def moved_share(counts: Counts, then: Floats) -> float:
+    """Share of the features that have moved since the training, 0 to 1; arguments as of `indices`."""
+    return float((indices(counts, then) >= MOVED).mean())
 
 
 def indices(counts: Counts, then: Floats) -> Floats:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from models.offline.stability import BINS, MOVED, counted, indices
+from models.offline.stability import BINS, MOVED, MOVED_SHARE, counted, indices
 from pipeline.detect.cells import part_of, prefixed
 from pipeline.detect.shadow import GAP_FRAMES, Episodes
 
@@ -23,8 +23,6 @@ _DAY_MS: Final = 86_400_000
 _EVERY: Final = 5
 """Frames from one count of features to the next: neighbours tell much the same."""
 _FEWEST_ROWS: Final = 200
-_MOVED_SHARE: Final = 0.25
-"""Of a model's features, that have moved where it is to be trained again."""
 _FEWEST_ALARMS: Final = 10
 _FALLEN: Final = 0.5
 """What is left of the agreement with other detectors where it has fallen."""
@@ -73,7 +71,7 @@ class Drift:
         if until - since < _DAY_MS:
             return None
         reasons, moved = [], self._moved()
-        if len(moved) >= _MOVED_SHARE * len(self._names):
+        if len(moved) >= MOVED_SHARE * len(self._names):
             reasons.append(f"{len(moved)} of {len(self._names)} features have moved since the training")
         agreement, before = self._agreements()
         if agreement is not None and before is not None and agreement < _FALLEN * before:

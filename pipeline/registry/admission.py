@@ -126,6 +126,7 @@ def _check_priors(place: str, signals: tuple[str, ...], estimators: Any) -> None
 
 
 def _check_scoring(place: str, manifest: ModelManifest, estimator: Any, budget_ms: float) -> None:
+    check_order(place, manifest.features.names, estimator)
     width, score_of = len(manifest.features.names), likelihood if manifest.kind == RANKER else abnormality
     rows = probe(width, _SERVICES)
     seconds = []
@@ -144,6 +145,19 @@ def _check_scoring(place: str, manifest: ModelManifest, estimator: Any, budget_m
         raise ModelError(
             f"{place}: takes {fastest:.0f} ms to score {_SERVICES:,} services, models.budget_ms allows "
             f"{budget_ms:g}; train a smaller one"
+        )
+
+
+def check_order(place: str, names: tuple[str, ...], estimator: Any) -> None:
+    """Whether an estimator was fitted on these features in this order, as far as scikit-learn has kept their names.
+
+    Raises ModelError.
+    """
+    fitted = getattr(estimator, "feature_names_in_", None)
+    if fitted is not None and tuple(fitted) != names:
+        raise ModelError(
+            f"{place}: was fitted on {', '.join(map(str, fitted[:5]))} …, its manifest says {', '.join(names[:5])} …: "
+            "other features, or in another order; train it again"
         )
 
 

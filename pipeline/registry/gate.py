@@ -4,13 +4,16 @@ A model is compared on the evaluation period that its training never saw, beside
 shadow. It must be better than none: what adds nothing is not worth its cost. It must not be worse than the live one by
 a margin: two models that are equally good differ by chance, and a test for no difference at all would refuse
 half of the equals (non-inferiority: Piaggio et al., JAMA 308, 2012). That many promotions in a row do not each lose a
-margin, the comparison with none is asked for again each time.
+margin, the comparison with none is asked for again each time. And what it was fitted on must look like what is
+normal now: a model of an incident takes the incident for normal, however well it does in a period without one.
 """
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Final
+
+from models.offline.stability import MOVED_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +29,7 @@ F1, FALSE_ALARMS, AGAINST_LIVE, AGAINST_NONE = (
     "f1_over_none_low",
 )
 BUDGET: Final = "false_alarm_budget"
+MOVED: Final = "features_moved"
 SHADOW, SHADOW_FALSE_ALARMS = "shadow_hours", "shadow_false_alarms_per_service_day"
 SHADOW_LIVE_FALSE_ALARMS = "shadow_live_false_alarms_per_service_day"
 AGREEMENT = "shadow_agreement"
@@ -58,6 +62,12 @@ def _evaluation(metrics: Mapping[str, float], beside_live: bool, margin: float) 
         return
     if metrics[FALSE_ALARMS] > metrics[BUDGET]:
         yield f"{metrics[FALSE_ALARMS]:.3g} false alarms per service-day, the budget is {metrics[BUDGET]:.3g}"
+    # What was registered before it was measured has no such metric.
+    if metrics.get(MOVED, 0.0) >= MOVED_SHARE:
+        yield (
+            f"{metrics[MOVED]:.0%} of its features are spread otherwise in what is normal now than in what it was "
+            "fitted on: an incident, or another time"
+        )
     if not metrics[AGAINST_NONE] > 0:
         yield (
             "it may be no better than no trained model: the F1 difference's interval begins at "

@@ -7,7 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 
 from models.offline.features import VERSION, names_of
@@ -67,6 +69,13 @@ def other_features(*names: str) -> FeatureSchema:
     return FeatureSchema(version=VERSION, names=names)
 
 
+def fitted_by_name(*names: str) -> dict[str, Any]:
+    """What changes where the estimator was fitted on a table with these columns."""
+    rows = np.random.default_rng(0).normal(size=(64, len(names)))
+    data = artefact.dump(PCA(1).fit(pd.DataFrame(rows, columns=list(names))))
+    return {"data": data, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+
+
 def refused_models() -> list[tuple[str, dict[str, Any], Terms, str]]:
     return [
         ("kind", {"kind": "band"}, TERMS, "is a band; detect runs models of the kinds detector, ranker, priors"),
@@ -75,6 +84,7 @@ def refused_models() -> list[tuple[str, dict[str, Any], Terms, str]]:
         ("signals", {}, Terms(frozenset({"http.rps"}), 1000, 1 << 20), "expects the signals container.memory.bytes"),
         ("threshold", {"threshold": None}, TERMS, "has no alarm threshold"),
         ("width", {"features": other_features(*names_of(SIGNALS[:2]))}, TERMS, "cannot score 2 features"),
+        ("order", fitted_by_name(*reversed(names_of(SIGNALS))), TERMS, "other features, or in another order"),
         ("slow", {}, Terms(TERMS.signals, 0.001, 1 << 20), "models.budget_ms allows 0.001"),
         ("large", {}, Terms(TERMS.signals, 1000, 1000), "models.max_bytes allows 1,000"),
     ]
@@ -86,7 +96,8 @@ def test_what_may_not_run_is_not_handed_out(
 ) -> None:
     """The answer names the version and why; no partition hears of it."""
     store = Store(str(tmp_path))
-    version = store.add(*detector(1, **changes))
+    manifest, usual = detector(1, **{name: value for name, value in changes.items() if name != "data"})
+    version = store.add(manifest, changes.get("data", usual))
     move = control_record(PointerLog(store, "services").promote(version, ADA))
     control = stage(store, terms)
     [only] = outputs = control.step([said(move)])

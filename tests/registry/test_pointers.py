@@ -138,6 +138,8 @@ def test_a_log_with_a_hole_is_refused(tmp_path: Path) -> None:
             "worse than the live model by more than 0.05 .* begins at -0.06",
         ),
         (GOOD | {"f1_over_none_low": 0.0}, SHADOWED, "no better than no trained model: .* begins at 0"),
+        (GOOD | {"features_moved": 0.24}, SHADOWED, None),
+        (GOOD | {"features_moved": 0.25}, SHADOWED, "25% of its features are spread otherwise .* an incident"),
         (GOOD, {}, "0 h in the shadow, 24 h are wanted"),
         (GOOD, SHADOWED | {"shadow_hours": 23.9}, "23.9 h in the shadow"),
         (GOOD, SHADOWED | {"shadow_false_alarms_per_service_day": 9.0}, "9 alarms per service-day in the shadow"),
@@ -146,8 +148,9 @@ def test_a_log_with_a_hole_is_refused(tmp_path: Path) -> None:
 def test_the_gate_says_what_is_against_a_version(
     metrics: dict[str, float], shadow: dict[str, float], says: str | None
 ) -> None:
-    """Not evaluated, over its budget, worse than the live model by more than the margin, no better than none, or not
-    long enough in the shadow. Better than none it must be whatever is live, so that many small losses do not add up.
+    """Not evaluated, over its budget, worse than the live model by more than the margin, no better than none, fitted on
+    what is not normal now, or not long enough in the shadow. Better than none it must be whatever is live, so that
+    many small losses do not add up.
     """
     live, _ = trained(1)
     candidate, _ = trained(2, metrics=metrics)
@@ -169,8 +172,9 @@ def test_the_first_version_is_compared_with_no_model() -> None:
     assert objections(trained(2)[0], other, SHADOWED, MARGIN) == ("it is a detector, the live model is a band",)
 
 
-def test_a_ranker_needs_no_time_in_the_shadow() -> None:
-    """It raises nothing that could be counted there; what its answers said of it counts like that of any model."""
+def test_a_ranker_and_priors_need_no_time_in_the_shadow() -> None:
+    """They raise nothing that could be counted there; what was measured of them counts like that of any model."""
+    assert objections(trained(2, kind="priors", threshold=None)[0], None, {}, MARGIN) == ()
     assert objections(trained(2, kind="ranker")[0], None, {}, MARGIN) == ()
     [reason] = objections(trained(2, kind="ranker", metrics=GOOD | {"f1_over_none_low": -0.1})[0], None, {}, MARGIN)
     assert "no better than no trained model" in reason

@@ -18,6 +18,7 @@ import numpy as np
 from models.evaluation import EventCounts, runs, score_events
 from models.offline.bootstrap import Interval, f1_difference
 from models.offline.scoring import abnormality
+from models.offline.stability import counted
 from models.trials.thresholds import ScoredEvents, event_sweep
 from pipeline.offline.training.fitting import EPISODE_GAP
 from pipeline.offline.training.sought import Source
@@ -80,7 +81,8 @@ class Point(NamedTuple):
 class Evaluation:
     """Counts by block (a day of a service) for each who, the events, and each model's curve.
 
-    false_alarms: of the new model alone, on frames that nobody has labelled and nothing was put into.
+    false_alarms: of the new model alone, on frames that nobody has labelled and nothing was put into. features: values
+    by bin in these frames, int64[features, BINS].
     """
 
     source: Source = Source.INJECTED
@@ -91,6 +93,7 @@ class Evaluation:
     false_alarms: int = 0
     service_days: float = 0.0
     step_s: float = 60.0
+    features: npt.NDArray[np.int64] | int = 0
 
     def total(self, who: str) -> EventCounts:
         """All blocks together."""
@@ -222,6 +225,7 @@ def _delay_s(event: Event, alarm: Bools, step_s: float) -> float | None:
 def _count_false_alarms(result: Evaluation, seen: _Seen, scorer: Scorer) -> None:
     clean = seen.block.clean[seen.part, seen.service]
     alarm = (scorer.scores(clean) >= scorer.threshold) & ~seen.block.abnormal[seen.part, seen.service]
+    result.features += counted(clean[~seen.block.abnormal[seen.part, seen.service]])
     result.false_alarms += len(list(runs(alarm, EPISODE_GAP)))
     result.service_days += float(np.isfinite(clean).all(axis=1).sum()) * result.step_s / 86_400
 

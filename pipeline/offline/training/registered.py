@@ -16,7 +16,7 @@ from pipeline.offline.training.evaluating import NEW, Scorer
 from pipeline.offline.training.fitting import split_of
 from pipeline.offline.training.recipe import Kind, Recipe
 from pipeline.offline.training.sought import sought
-from pipeline.offline.training.worth import live_scorer, worth
+from pipeline.offline.training.worth import Terms, live_scorer, worth
 from pipeline.records import from_ms
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ def evaluate(
         **live_scorer(store, question.name, manifest.features),
     }
     report(f"evaluating on {span}")
-    budget = recipe.false_alarm_budget
     judged = blocks.read(learners or Learners())
-    found = worth(judged, span, scorers, source=seek.source, budget=budget, seed=question.seed)
+    terms = Terms(seek.source, recipe.false_alarm_budget, question.seed, manifest.usual)
+    found = worth(judged, span, scorers, terms)
     subject = Subject(manifest, {"evaluate": span}, dataset.fingerprint, found.metrics, [])
     return Evaluated(found.metrics, card(subject, found.evaluation, found.intervals))
 

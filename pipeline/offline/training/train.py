@@ -25,7 +25,7 @@ from pipeline.offline.training.sought import sought
 from pipeline.offline.training.train_band import train_band
 from pipeline.offline.training.train_priors import train_priors
 from pipeline.offline.training.train_ranker import train_ranker
-from pipeline.offline.training.worth import live_scorer, schema_of, worth
+from pipeline.offline.training.worth import Terms, live_scorer, schema_of, worth
 from pipeline.registry import artefact
 
 if TYPE_CHECKING:
@@ -78,13 +78,11 @@ def train(  # noqa: PLR0913  callers name them
     threshold = calibrate(fitted.estimator, blocks, spans["calibrate"], recipe.false_alarm_budget)
     report(f"evaluating on {spans['evaluate']}")
     scorers = {NEW: Scorer(fitted.estimator, threshold), **live_scorer(store, recipe.name, schema)}
-    budget = recipe.false_alarm_budget
     judged = blocks.read(learners or Learners())
-    found = worth(judged, spans["evaluate"], scorers, source=seek.source, budget=budget, seed=seed)
+    usual = stability.shares(stability.counted(rows.clean))
+    found = worth(judged, spans["evaluate"], scorers, Terms(seek.source, recipe.false_alarm_budget, seed, usual))
     data = artefact.dump(fitted.estimator)
     origin = Origin(recipe, fitted.chosen, seed, dataset, Span(spans["fit"].start, spans["evaluate"].end))
-    manifest = manifest_of(
-        origin, data, schema, found.metrics, threshold, stability.shares(stability.counted(rows.clean))
-    )
+    manifest = manifest_of(origin, data, schema, found.metrics, threshold, usual)
     subject = Subject(manifest, spans, dataset.fingerprint, found.metrics, fitted.tried)
     return register(store, manifest, data, card(subject, found.evaluation, found.intervals))

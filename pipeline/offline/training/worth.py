@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from models.offline import features
+from models.offline import features, stability
 from pipeline.offline.training.evaluating import LIVE, NEW, NONE, Evaluation, Scorer, evaluate
 from pipeline.registry import gate
 from pipeline.registry.manifest import FeatureSchema
@@ -46,19 +46,29 @@ def live_scorer(store: Store, name: str, schema: FeatureSchema) -> dict[str, Sco
     return {LIVE: Scorer(store.estimator(name, version), manifest.threshold)}
 
 
-def worth(
-    blocks: Iterable[Block], span: Span, scorers: Mapping[str, Scorer], *, source: Source, budget: float, seed: int
-) -> Worth:
+class Terms(NamedTuple):
+    """How a model is judged: what is sought, its budget of false alarms, and the seed of the bootstrap.
+
+    usual: shares of its features' values in what it was fitted on, as a manifest has them; empty: not known.
+    """
+
+    source: Source
+    budget: float
+    seed: int
+    usual: tuple[tuple[float, ...], ...] = ()
+
+
+def worth(blocks: Iterable[Block], span: Span, scorers: Mapping[str, Scorer], terms: Terms) -> Worth:
     """Evaluate within the span, beside the live model where it is among the scorers, and beside none.
 
     The blocks are read with learners.
     """
-    found = evaluate(blocks, span, scorers, source)
-    intervals: dict[str, Interval] = {who: found.over(who, seed) for who in (NONE, LIVE) if who in found.counts}
-    return Worth(found, intervals, _metrics(found, intervals, budget))
+    found = evaluate(blocks, span, scorers, terms.source)
+    intervals: dict[str, Interval] = {who: found.over(who, terms.seed) for who in (NONE, LIVE) if who in found.counts}
+    return Worth(found, intervals, _metrics(found, intervals, terms))
 
 
-def _metrics(found: Evaluation, intervals: Mapping[str, Interval], budget: float) -> dict[str, float]:
+def _metrics(found: Evaluation, intervals: Mapping[str, Interval], terms: Terms) -> dict[str, float]:
     total = found.total(NEW)
     names = {NONE: gate.AGAINST_NONE, LIVE: gate.AGAINST_LIVE}
     metrics = {
@@ -67,9 +77,11 @@ def _metrics(found: Evaluation, intervals: Mapping[str, Interval], budget: float
         "recall": total.recall,
         "events": float(total.events),
         gate.FALSE_ALARMS: found.false_alarms / max(found.service_days, 1e-9),
-        gate.BUDGET: budget,
+        gate.BUDGET: terms.budget,
         **{names[who]: interval.low for who, interval in intervals.items()},
     }
+    if terms.usual:
+        metrics[gate.MOVED] = stability.moved_share(np.asarray(found.features), np.array(terms.usual))
     if np.isfinite(total.delay):
         metrics["median_delay_s"] = total.delay * found.step_s
     return metrics

@@ -67,6 +67,7 @@ def test_it_finds_what_was_put_in(trained: Trained) -> None:
     metrics = trained.manifest.metrics
     assert metrics["recall"] > 0.5
     assert 6 <= metrics["events"] <= 9  # a fifth of the 2 * 6 * 3 that were put in
+    assert metrics["features_moved"] == 0
 
 
 def test_false_alarms_keep_to_the_budget_they_were_calibrated_to(dataset: Dataset, store: Store) -> None:
