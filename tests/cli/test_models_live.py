@@ -10,16 +10,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from pipeline.records import RetrainingDue, ShadowTally, cloudevent_headers, from_ms
+from pipeline.cli.demo_run import _drained
+from pipeline.records import Anomaly, RetrainingDue, ShadowTally, cloudevent_headers, from_ms
 from pipeline.registry.pointers import PointerLog
 from pipeline.registry.store import Store
+from pipeline.runtime.admin import ClusterAdmin
+from pipeline.runtime.bounded import read_all
 from pipeline.runtime.stages import build_specs
 from pipeline.runtime.worker import run_worker
 from pipeline.settings import Settings, load_settings
 from pipeline.stage import Topic
 from tests.builders import START
+from tests.detect.test_ranking import NAME as RANKER
+from tests.detect.test_ranking import ranker
 from tests.installation import duri
+from tests.offline.flows import metrics, troubled_system
 from tests.registry.trained import detector
+from tests.runtime.test_real_stages import publish as publish_metrics
 from tests.runtime.toys import FAST, make_topics
 
 if TYPE_CHECKING:
@@ -163,3 +170,43 @@ def test_without_a_broker_no_pointer_moves(config: Path, tmp_path: Path) -> None
     assert "127.0.0.1:1" in done.stderr
     assert not PointerLog(store, NAME).moves()
     assert not (tmp_path / "registry" / "log").exists()
+
+
+async def opened(settings: Settings) -> list[Anomaly]:
+    """Anomalies in the order in which they opened."""
+    records = [record async for record in read_all(settings, Topic.ANOMALIES)]
+    return [
+        one for one in (Anomaly.model_validate_json(record.value or b"") for record in records) if one.state == "opened"
+    ]
+
+
+async def ranked_while_live(config: Path, version: str) -> tuple[list[Anomaly], list[Anomaly]]:
+    """What opens while the ranker is live, and after it was reverted."""
+    settings = load_settings(config)
+    messages = metrics(troubled_system(), hours=2.5, slice_s=60)
+    async with working(settings):
+        done = await asyncio.to_thread(models, config, "promote", RANKER, version)
+        assert done.returncode == 0, done.stderr
+        await publish_metrics(settings, messages[:75], 0)
+        await all_read(settings)
+        before = await opened(settings)
+        done = await asyncio.to_thread(models, config, "revert", RANKER, "--why", "test")
+        assert done.returncode == 0, done.stderr
+        await publish_metrics(settings, messages[75:], 0)
+        await all_read(settings)
+        return before, (await opened(settings))[len(before) :]
+
+
+async def all_read(settings: Settings) -> None:
+    """Wait until ingest and detect have committed all that is there."""
+    async with ClusterAdmin(settings.kafka) as admin:
+        for spec in build_specs(settings, ["ingest", "detect"]):
+            await _drained(settings, spec, admin)
+
+
+def test_anomalies_carry_the_rank_of_a_promoted_ranker(config: Path) -> None:
+    """Through a broker, the gate asked: each says how likely it matters, by which version; after a revert none does."""
+    version = Store(load_settings(config).models.registry).add(*ranker())
+    before, after = asyncio.run(ranked_while_live(config, version))
+    assert {one.ranked.version if one.ranked else None for one in before} == {version}
+    assert {one.ranked for one in after} == {None}
