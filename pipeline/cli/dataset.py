@@ -14,6 +14,7 @@ from rich.table import Table
 from pipeline.cli import prometheus as shared
 from pipeline.cli.times import parse_duration
 from pipeline.errors import DecodeError
+from pipeline.offline.backends import Backend, Workers
 from pipeline.offline.dataset.check import problems
 from pipeline.offline.dataset.kafka import Options
 from pipeline.offline.dataset.kafka import export as export_kafka
@@ -63,6 +64,13 @@ def export(  # noqa: PLR0913  each is an option of the command
     ] = False,
     restart: Restart = False,
     buckets: Buckets = None,
+    backend: Annotated[
+        Backend, typer.Option(help="Where partitions are read; workers elsewhere need --out at the same place.")
+    ] = Backend.SERIAL,
+    jobs: Annotated[int | None, typer.Option(min=1, help="How many at once; left out, the processors.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Scheduler of Dask, like tcp://host:8786, or head of Ray, like host:6379.")
+    ] = None,
     as_json: AsJson = False,
     bootstrap: Bootstrap = None,
     config: Config = None,
@@ -76,7 +84,8 @@ def export(  # noqa: PLR0913  each is an option of the command
     if request.start is not None and request.end is not None and request.start >= request.end:
         raise typer.BadParameter(f"{end} is not after --from {begin}", param_hint="--to")
     settings = load_settings(config, overrides={"kafka.bootstrap": bootstrap})
-    manifest = asyncio.run(export_shown(settings, out, request, Options(restart, allow_missing, buckets)))
+    options = Options(restart, allow_missing, buckets, Workers(backend, jobs, address))
+    manifest = asyncio.run(export_shown(settings, out, request, options))
     _say(out, manifest, as_json=as_json)
 
 

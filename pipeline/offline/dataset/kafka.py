@@ -5,50 +5,36 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import joblib
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from pipeline.errors import BrokerError, BrokerUnavailableError
+from pipeline.errors import BrokerError
+from pipeline.offline.backends import SERIAL, Backend, Workers
 from pipeline.offline.dataset.columns import Window
-from pipeline.offline.dataset.frame_rows import FrameRows
 from pipeline.offline.dataset.offsets import Rules, plan
-from pipeline.offline.dataset.record_rows import RecordRows
-from pipeline.offline.dataset.sample_rows import SampleRows
-from pipeline.offline.dataset.writer import adding
+from pipeline.offline.dataset.partition_reader import COLLECTORS, PartitionReader, Piece, Windows
+from pipeline.offline.dataset.writer import FileStore, adding
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.clients import log_reader
 from pipeline.stage import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from aiokafka import AIOKafkaConsumer
 
-    from pipeline.offline.dataset.columns import Collector
     from pipeline.offline.dataset.manifest import Manifest
     from pipeline.offline.dataset.staging import Reading, Request
     from pipeline.offline.dataset.writer import DatasetWriter
     from pipeline.settings import Settings
-    from pipeline.stage import InputRecord
 
-COLLECTORS: Final[Mapping[Topic, type[SampleRows | FrameRows | RecordRows]]] = {
-    Topic.SAMPLES: SampleRows,
-    Topic.FRAMES: FrameRows,
-    Topic.ANOMALIES: RecordRows,
-    Topic.INCIDENTS: RecordRows,
-    Topic.RECOMMENDATIONS: RecordRows,
-    Topic.OUTCOMES: RecordRows,
-    Topic.CONTROL: RecordRows,
-}
 _WAIT_S: Final = 5.0
-_PATIENCE_S: Final = 30.0
-_POLL_MS: Final = 500
-_POLL_BYTES: Final = 8 << 20
-"""What one poll brings at most, unfolded, as far as the size of the records before tells."""
-_FEWEST, _MOST = 16, 5_000
+_PIECES: Final = 8
+"""That one task on a backend reads of a partition: a checkpoint is not far, and to connect is little beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +56,8 @@ class Options:
     """Export what is left of a range that Kafka no longer holds from its start."""
     buckets: int | None = None
     """Service buckets of a new dataset."""
+    workers: Workers = SERIAL
+    """Where partitions are read; workers on other machines need the dataset's folder at the same place."""
 
 
 async def export(
@@ -94,7 +82,7 @@ async def export(
                     allow_missing=options.allow_missing,
                 )
                 writer.checkpoint(readings=await plan(consumer, places, request, writer.manifest, rules))
-            await _Export(settings, consumer, writer, report).run()
+            await _Export(settings, folder, writer, report).run(consumer, options.workers)
             return writer.publish()
 
 
@@ -109,124 +97,135 @@ async def _cluster(settings: Settings) -> AsyncIterator[tuple[AIOKafkaConsumer, 
             f"{settings.kafka.bootstrap}: there is no topic {missing[0]}; check topics.prefix, "
             "or create it with `duri topics create`"
         )
+    async with _consumer(settings) as consumer:
+        yield consumer, [TopicPartition(name, number) for name in names for number in range(found[name])]
+
+
+@asynccontextmanager
+async def _consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = log_reader(settings.kafka)
     try:
         await consumer.start()
         await asyncio.sleep(0)  # aiokafka cannot stop a consumer whose tasks have not had their first turn
-        yield consumer, [TopicPartition(name, number) for name in names for number in range(found[name])]
+        yield consumer
     except KafkaError as error:
         raise BrokerError(f"{settings.kafka.bootstrap}: the export stopped: {error!r}; repeat the command") from error
     finally:
         await consumer.stop()
 
 
+class Order(NamedTuple):
+    """What a worker is to read: the rest of one partition, or the next pieces of it."""
+
+    settings: Settings
+    folder: Path
+    topic: Topic
+    reading: Reading
+    windows: Windows
+    prefix: str
+    buckets: int
+
+    def reader(self, consumer: AIOKafkaConsumer) -> PartitionReader:
+        """Who reads it."""
+        store = FileStore(self.folder, self.prefix, self.reading.files, self.buckets)
+        return PartitionReader(consumer, self.topic, self.reading, self.windows, store)
+
+
+def read_pieces(order: Order) -> Piece:
+    """Read some pieces of a partition, with a Kafka client of its own; all of them as one."""
+    return asyncio.run(_pieces(order))
+
+
+async def _pieces(order: Order) -> Piece:
+    read: list[Piece] = []
+    async with _consumer(order.settings) as consumer:
+        async for piece in order.reader(consumer).pieces():
+            read += [] if piece is None else [piece]
+            if len(read) == _PIECES:
+                break
+    files = tuple(file for piece in read for file in piece.files)
+    return Piece(read[-1].reading, files, sum(piece.unreadable for piece in read))
+
+
 class _Export:
     """Reads what the last checkpoint has left to read."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        consumer: AIOKafkaConsumer,
-        writer: DatasetWriter,
-        report: Callable[[Told], None],
-    ) -> None:
+    def __init__(self, settings: Settings, folder: Path, writer: DatasetWriter, report: Callable[[Told], None]) -> None:
         self._settings = settings
-        self._consumer = consumer
+        self._folder = folder
         self._writer = writer
         self._report = report
         progress = writer.progress
-        self._readings = {TopicPartition(one.topic, one.partition): one for one in progress.readings}
+        self._readings = list(progress.readings)
         self._rows = sum(file.rows for file in progress.files)
         self._unreadable = progress.unreadable
         request = progress.request
-        self._window = Window(request.start, request.end)
-        self._window_again = Window(progress.after if request.start is None else request.start, request.end)
+        start = progress.after if request.start is None else request.start
+        self._windows = Windows(new=Window(request.start, request.end), again=Window(start, request.end))
 
-    async def run(self) -> None:
-        """Read everything to its end; the last checkpoint is complete then.
-
-        Partition by partition, and what is written together depends on the log alone, not on polls: so an export
-        that was stopped and went on has the same files as one that was not.
-        """
-        for topic, kind in COLLECTORS.items():
-            name = self._settings.topics.name(topic)
-            collector = kind(self._writer.buckets)
-            for place, reading in self._readings.items():
-                if place.topic == name and not reading.finished:
-                    await self._read(place, collector)
-            self._flush(collector)
+    async def run(self, consumer: AIOKafkaConsumer, workers: Workers) -> None:
+        """Read everything to its end; the last checkpoint is complete then."""
+        if workers.backend is Backend.SERIAL:
+            await self._one_by_one(consumer)
+        else:
+            await asyncio.to_thread(self._side_by_side, workers)
         self._checkpoint(complete=True)
 
-    async def _read(self, place: TopicPartition, collector: Collector) -> None:
-        self._consumer.assign([place])
-        self._consumer.seek(place, self._readings[place].next)
-        most = _FEWEST
-        clock = asyncio.get_running_loop().time
-        moved = clock()
-        while not (reading := self._readings[place]).finished:
-            polled = await self._consumer.getmany(place, timeout_ms=_POLL_MS, max_records=most)
-            records = [record for record in polled.get(place, ()) if record.offset < reading.end]
-            for record in records:
-                self._take(place, record, collector)
-            position = min(await self._consumer.position(place), reading.end)
-            if position > reading.next:
-                moved = clock()
-            elif clock() - moved > _PATIENCE_S:
-                raise BrokerUnavailableError(self._stuck(reading))
-            self._move(place, position)
-            most = _next_poll(records, most)
-            self._tell(collector.rows)
+    async def _one_by_one(self, consumer: AIOKafkaConsumer) -> None:
+        for number, order in self._orders():
+            reader = order.reader(consumer)
+            async for piece in reader.pieces():
+                if piece is not None:
+                    self._take(number, piece)
+                self._tell(number, reader)
 
-    def _take(self, place: TopicPartition, record: InputRecord, collector: Collector) -> None:
-        reading = self._readings[place]
-        window = self._window_again if record.offset < reading.known else self._window
-        newest = self._add(collector, record, window)
-        if reading.resume is None and newest is not None and window.end is not None and newest >= window.end:
-            self._readings[place] = reading.model_copy(update={"resume": record.offset})
-        if collector.full:
-            self._move(place, record.offset + 1)
-            self._flush(collector)
+    def _side_by_side(self, workers: Workers) -> None:
+        """Some pieces of each partition by turn, until all are read."""
+        with workers.parallel() as parallel:
+            while orders := list(self._orders()):
+                work: Callable[..., Any] = joblib.delayed(read_pieces)
+                pieces = parallel(work(order) for _, order in orders)
+                for (number, _), piece in zip(orders, pieces, strict=True):
+                    self._take(number, piece)
+                    self._tell()
 
-    def _move(self, place: TopicPartition, position: int) -> None:
-        self._readings[place] = self._readings[place].model_copy(update={"next": position})
+    def _orders(self) -> Iterator[tuple[int, Order]]:
+        """What is left to read, by number of its reading."""
+        topics = {self._settings.topics.name(topic): topic for topic in COLLECTORS}
+        for number, reading in enumerate(self._readings):
+            if not reading.finished:
+                prefix = f"{self._writer.progress.number:04d}-{number:04d}"
+                yield (
+                    number,
+                    Order(
+                        self._settings,
+                        self._folder,
+                        topics[reading.topic],
+                        reading,
+                        self._windows,
+                        prefix,
+                        self._writer.buckets,
+                    ),
+                )
 
-    def _add(self, collector: Collector, record: InputRecord, window: Window) -> int | None:
-        try:
-            return collector.add(record, window)
-        except ValueError:
-            self._unreadable += 1
-            return None
-
-    def _flush(self, collector: Collector) -> None:
-        """Write what is collected, and remember that it is written."""
-        self._rows += collector.rows
-        for rows in collector.take():
-            self._writer.write(rows)
+    def _take(self, number: int, piece: Piece) -> None:
+        """Remember what is read and written."""
+        self._readings[number] = piece.reading
+        self._rows += sum(file.rows for file in piece.files)
+        self._unreadable += piece.unreadable
+        self._writer.add(piece.files)
         self._checkpoint()
 
     def _checkpoint(self, *, complete: bool = False) -> None:
-        self._writer.checkpoint(readings=self._readings.values(), unreadable=self._unreadable, complete=complete)
+        self._writer.checkpoint(readings=self._readings, unreadable=self._unreadable, complete=complete)
 
-    def _tell(self, collected: int) -> None:
-        readings = self._readings.values()
+    def _tell(self, number: int = -1, reader: PartitionReader | None = None) -> None:
+        """How far all are; of one that is being read, what is not written yet as well."""
+        ahead = 0 if reader is None else reader.reading.next - self._readings[number].next
         self._report(
             Told(
-                offsets=sum(one.next - one.start for one in readings),
-                total=sum(one.end - one.start for one in readings),
-                rows=self._rows + collected,
+                offsets=ahead + sum(one.next - one.start for one in self._readings),
+                total=sum(one.end - one.start for one in self._readings),
+                rows=self._rows + (0 if reader is None else reader.rows),
             )
         )
-
-    def _stuck(self, reading: Reading) -> str:
-        return (
-            f"{self._settings.kafka.bootstrap}: {reading.topic}/{reading.partition} gives nothing from offset "
-            f"{reading.next} on, though it reaches to {reading.end}; is the broker well? Repeat the command to go on"
-        )
-
-
-def _next_poll(records: Sequence[InputRecord], before: int) -> int:
-    """How many records the next poll may bring, by the size of these."""
-    if not records:
-        return before
-    size = sum(len(record.value or b"") for record in records) / len(records)
-    return int(min(max(_POLL_BYTES / max(size, 1.0), _FEWEST), _MOST))

@@ -62,6 +62,8 @@ class Reading(Model):
     end: int
     known: int = 0
     """Records below this offset were read before: of them only what is later than that range's end is new."""
+    files: int = 0
+    """Written so far."""
     resume: int | None = None
     """Offset of the first record that has something later than the range's end; None while there is none."""
 

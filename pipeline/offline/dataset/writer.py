@@ -41,6 +41,66 @@ class Rows(NamedTuple):
     rank: npt.NDArray[np.int64]
 
 
+class FileStore:
+    """Writes rows as files below the staging folder of an addition; their names are numbered on from `count`."""
+
+    def __init__(self, folder: Path, prefix: str, count: int, buckets: int) -> None:
+        self._folder = folder
+        self._prefix = prefix
+        self.count = count
+        self.buckets = buckets
+        """Service buckets of the dataset."""
+
+    def write(self, rows: Rows) -> Iterator[DataFile]:
+        """Write these rows into files of their own, one for each day and bucket. Raises FileError."""
+        if not rows.columns.num_rows:
+            return
+        ts = rows.columns["timestamp"].cast(pa.int64()).to_numpy()
+        day = ts // DAY_MS
+        order, cuts = _in_order(rows, day, ts)
+        for places in np.split(order, cuts):
+            part = _compact(rows.columns.take(pa.array(places)))
+            first = int(places[0])
+            yield self._write(rows.table, int(day[first]), int(rows.bucket[first]), part, ts[places])
+
+    def _write(self, table: Table, day: int, bucket: int, part: pa.Table, ts: npt.NDArray[np.int64]) -> DataFile:
+        name = np.datetime64(day, "D").astype(str)
+        path = f"{table}/day={name}/bucket={bucket}/part-{self._prefix}-{self.count:06d}.parquet"
+        content = encode(part, table)
+        try:
+            _store(self._folder / stage.STAGING / path, content)
+        except OSError as error:
+            raise cannot_write(self._folder, error) from error
+        self.count += 1
+        return DataFile(
+            path=path,
+            table=table,
+            day=str(name),
+            bucket=bucket,
+            rows=part.num_rows,
+            bytes=len(content),
+            first=int(ts.min()),
+            last=int(ts.max()),
+            sha256=hashlib.sha256(content).hexdigest(),
+        )
+
+
+def _store(path: Path, content: memoryview) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def cannot_write(folder: Path, error: OSError) -> FileError:
+    """What to say where a file of an addition cannot be written."""
+    return FileError(
+        f"{folder}: cannot be written ({error.strerror}); the dataset is as it was. Free or grant what is "
+        "missing and repeat the command: it goes on where it stopped"
+    )
+
+
 class DatasetWriter:
     """One addition to the dataset in `folder`; made by `adding`. See `pipeline.offline.dataset.staging`."""
 
@@ -53,6 +113,7 @@ class DatasetWriter:
         self.resumed = bool(progress.files)
         """Whether an earlier run has staged a part of it."""
         self._files = list(progress.files)
+        self._store = FileStore(folder, f"{progress.number:04d}", len(self._files), progress.buckets)
 
     @property
     def buckets(self) -> int:
@@ -61,45 +122,11 @@ class DatasetWriter:
 
     def write(self, rows: Rows) -> None:
         """Write these rows into files of their own, one for each day and bucket. Raises FileError."""
-        if not rows.columns.num_rows:
-            return
-        ts = rows.columns["timestamp"].cast(pa.int64()).to_numpy()
-        day = ts // DAY_MS
-        order, cuts = _in_order(rows, day, ts)
-        for places in np.split(order, cuts):
-            part = _compact(rows.columns.take(pa.array(places)))
-            first = int(places[0])
-            self._write(rows.table, int(day[first]), int(rows.bucket[first]), part, ts[places])
+        self._files.extend(self._store.write(rows))
 
-    def _write(self, table: Table, day: int, bucket: int, part: pa.Table, ts: npt.NDArray[np.int64]) -> None:
-        name = np.datetime64(day, "D").astype(str)
-        number = f"{self.progress.number:04d}-{len(self._files):06d}"
-        path = f"{table}/day={name}/bucket={bucket}/part-{number}.parquet"
-        content = encode(part, table)
-        self._store(self._staging / path, content)
-        self._files.append(
-            DataFile(
-                path=path,
-                table=table,
-                day=str(name),
-                bucket=bucket,
-                rows=part.num_rows,
-                bytes=len(content),
-                first=int(ts.min()),
-                last=int(ts.max()),
-                sha256=hashlib.sha256(content).hexdigest(),
-            )
-        )
-
-    def _store(self, path: Path, content: memoryview) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            raise self._cannot(error) from error
+    def add(self, files: Iterable[DataFile]) -> None:
+        """Files that somebody else has written below the staging folder, with another prefix."""
+        self._files.extend(files)
 
     def checkpoint(
         self,
@@ -116,31 +143,26 @@ class DatasetWriter:
             "origins_done": origins_done,
             "reached": reached,
             "unreadable": unreadable,
-            "files": tuple(self._files),
+            # Whoever wrote them in whatever order: an addition is the same.
+            "files": tuple(sorted(self._files, key=lambda file: file.path)),
             "complete": complete,
         }
         self.progress = self.progress.model_copy(update=update)
         try:
             stage.save(self._staging, self.progress)
         except OSError as error:
-            raise self._cannot(error) from error
+            raise cannot_write(self._folder, error) from error
 
     def publish(self) -> Manifest:
         """Make the addition, whose last checkpoint is complete, a part of the dataset. Raises FileError."""
         try:
             return stage.publish(self._folder, self._staging, self.progress)
         except OSError as error:
-            raise self._cannot(error) from error
+            raise cannot_write(self._folder, error) from error
 
     def discard(self) -> None:
         """Throw away what is staged: the source has turned out to be bad, and going on with it makes no sense."""
         stage.discard(self._staging)
-
-    def _cannot(self, error: OSError) -> FileError:
-        return FileError(
-            f"{self._folder}: cannot be written ({error.strerror}); the dataset is as it was. Free or grant what is "
-            "missing and repeat the command: it goes on where it stopped"
-        )
 
 
 @contextmanager

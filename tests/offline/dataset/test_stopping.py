@@ -15,7 +15,7 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from pipeline.errors import BrokerError, FileError
 from pipeline.offline.dataset import kafka as exporting
-from pipeline.offline.dataset import sample_rows, staging
+from pipeline.offline.dataset import partition_reader, sample_rows, staging
 from pipeline.offline.dataset.manifest import read_manifest
 from pipeline.offline.dataset.staging import Request
 from pipeline.offline.dataset.writer import DatasetWriter, adding
@@ -38,7 +38,7 @@ class Killed(BaseException):
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint every few thousand samples, as a long export has them."""
     monkeypatch.setattr(sample_rows, "_MOST_ROWS", 5_000)
-    monkeypatch.setattr(exporting, "_POLL_BYTES", 100_000)
+    monkeypatch.setattr(partition_reader, "_POLL_BYTES", 100_000)
 
 
 @pytest.mark.usefixtures("small_chunks")
