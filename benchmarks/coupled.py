@@ -22,14 +22,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from scipy.signal import lfilter
 
+from benchmarks.frames import MINUTE_MS, START, write_frames
 from pipeline.offline.dataset.labels import LabelledWindow
 from pipeline.offline.dataset.reading import Dataset
 from pipeline.offline.dataset.staging import Request
-from pipeline.offline.dataset.tables import SCHEMAS, TIME, Table, bucket_of
-from pipeline.offline.dataset.writer import DatasetWriter, Rows, adding
+from pipeline.offline.dataset.writer import adding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,9 +39,7 @@ if TYPE_CHECKING:
 SIGNALS: Final = ("connections", "cpu", "errors", "io", "latency", "memory", "queue", "rps")
 SERVICES: Final = 6
 TROUBLES: Final = 1.5
-START: Final = 1_767_225_600_000
 _DAY: Final = 1440
-_MINUTE_MS: Final = 60_000
 _APART: Final = 1.6
 
 
@@ -84,9 +81,9 @@ def generate(folder: Path, seed: int, days: int) -> World:
                 else:
                     column = one.signals[0]
                     _leave(value[:, column], one, float(high[column] - low[column]), rng)
-                ends = [START + frame * _MINUTE_MS for frame in (one.first, one.after)]
+                ends = [START + frame * MINUTE_MS for frame in (one.first, one.after)]
                 windows.append(LabelledWindow(*ends, service, "", matters=True, source=one.kind))
-            _write(writer, service, value * sizes)
+            write_frames(writer, service, SIGNALS, value * sizes)
         writer.checkpoint(complete=True)
         writer.publish()
     share = float(np.concatenate([one.ravel() for one in inside]).mean())
@@ -137,21 +134,3 @@ def _troubles(days: int, rng: np.random.Generator) -> Iterator[Trouble]:
         count = int(rng.integers(1, 4)) if kind == "together" else 1
         signals = tuple(sorted(rng.choice(len(SIGNALS), count, replace=False).tolist()))
         yield Trouble(kind, first, first + int(rng.integers(*lengths[kind])), signals)
-
-
-def _write(writer: DatasetWriter, service: str, value: Floats) -> None:
-    frames = len(value)
-    start = START + np.arange(frames) * _MINUTE_MS
-    bucket = np.full(frames, bucket_of(service, writer.buckets), dtype=np.int32)
-    for column, signal in enumerate(SIGNALS):
-        words = {"service": service, "system": "default", "signal": signal}
-        columns = {
-            "timestamp": pa.array(start).cast(TIME),
-            "end": pa.array(start + _MINUTE_MS).cast(TIME),
-            "value": pa.array(value[:, column]),
-            **{name: pa.array([word] * frames).dictionary_encode() for name, word in words.items()},
-            **dict.fromkeys(("expected", "lower", "upper", "score"), pa.nulls(frames, pa.float64())),
-        }
-        schema = SCHEMAS[Table.FRAMES]
-        table = pa.table([columns[name] for name in schema.names], schema=schema)
-        writer.write(Rows(Table.FRAMES, table, bucket, np.zeros(frames, dtype=np.int64)))
