@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from models.offline.features import Features
 from pipeline.detect.cells import part_of, prefixed
 from pipeline.detect.drift import Drift
 from pipeline.detect.frame import TOGETHER, ClosedFrame, Contributor, Flag
@@ -20,6 +19,7 @@ from pipeline.detect.priors import Priors
 from pipeline.detect.ranking import Ranking
 from pipeline.detect.seats import Seating
 from pipeline.detect.shadow import Beside, Tally
+from pipeline.detect.tracks import Tracks
 from pipeline.records import Detector, Severity
 from pipeline.registry.admission import DETECTOR
 
@@ -36,19 +36,10 @@ if TYPE_CHECKING:
 
 BAR = 0.5
 """Share of abnormality from which on there is an alarm: the model's threshold."""
-_TRACKS = 4
-"""Choices of signals whose features are made, beyond those that a model needs now."""
 _NAMED = 5
 """Signals that an anomaly names, those with the largest shares …"""
 _LEAST_SHARE = 0.1
 """… but none with less."""
-
-
-class _Track(NamedTuple):
-    """Features of some signals: their running state, and the signals' columns in a frame."""
-
-    features: Features
-    columns: npt.NDArray[np.int64]
 
 
 class LiveScore(NamedTuple):
@@ -71,7 +62,7 @@ class TrainedModels:
         self._seating = Seating(self._names)
         self.ranking = Ranking(self._seating)
         self.priors = Priors(self._seating, self._names)
-        self._tracks: dict[tuple[str, ...], _Track] = {}
+        self._tracks = Tracks(self._names)
         self._tallies: dict[str, Tally] = {}
         self._drifts: dict[str, Drift] = {}
         self._scores: dict[str, tuple[str, Floats]] = {}
@@ -98,7 +89,8 @@ class TrainedModels:
             if seats is not None and seats.shadow is not None and seats.shadow.kind == DETECTOR:
                 self._tallies[move.model] = self._new_tally()
         self._keep_drift(move.model, None if seats is None else seats.live)
-        self._keep_tracks()
+        wanted = {scorer.signals for seats in self._seating.detectors().values() for _, scorer in seats.held()}
+        self._tracks.keep(wanted)
         return taken
 
     def _keep_drift(self, model: str, live: Scorer | None) -> None:
@@ -111,25 +103,11 @@ class TrainedModels:
     def _new_tally(self) -> Tally:
         return Tally(self._frame_ms, BAR)
 
-    def _keep_tracks(self) -> None:
-        """Features of what is seated, and of what was of late: who comes back is warm."""
-        wanted = {scorer.signals for seats in self._seating.detectors().values() for _, scorer in seats.held()}
-        for signals in sorted(wanted - self._tracks.keys()):
-            self._tracks[signals] = self._new_track(signals)
-        idle = [signals for signals in self._tracks if signals not in wanted]
-        for signals in idle[: max(0, len(self._tracks) - _TRACKS)]:
-            del self._tracks[signals]
-
-    def _new_track(self, signals: tuple[str, ...]) -> _Track:
-        columns = np.array([self._names.index(signal) for signal in signals], dtype=np.int64)
-        return _Track(Features(0, len(signals)), columns)
-
     # --- frames -----------------------------------------------------------------------------------------------
 
     def grow(self, rows: int) -> None:
         """Make room for service rows below `rows`."""
-        for track in self._tracks.values():
-            track.features.grow(rows)
+        self._tracks.grow(rows)
         for tally in self._tallies.values():
             tally.grow(rows)
         for drift in self._drifts.values():
@@ -137,8 +115,7 @@ class TrainedModels:
 
     def evict(self, rows: npt.NDArray[np.int32]) -> None:
         """These services are gone."""
-        for track in self._tracks.values():
-            track.features.evict(rows[rows < track.features.services])
+        self._tracks.evict(rows)
         for tally in self._tallies.values():
             tally.evict(rows)
         for drift in self._drifts.values():
@@ -152,9 +129,7 @@ class TrainedModels:
             return
         # A model that came since has no rows yet.
         self.grow(rows)
-        self._features = features = {
-            signals: track.features.advance(frame.values[:, track.columns]) for signals, track in self._tracks.items()
-        }
+        self._features = features = self._tracks.advance(frame.values)
         self._shadows: dict[str, Floats] = {}
         for name, seats in sorted(self._seating.detectors().items()):
             if seats.shadow is not None:
@@ -272,11 +247,10 @@ class TrainedModels:
 
     def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
         """Copy of the whole state."""
-        tracks = {"/".join(signals): track.features.snapshot() for signals, track in self._tracks.items()}
         return prefixed(
             seating=self._seating.snapshot(),
             ranking=self.ranking.snapshot(),
-            features={f"{signals}|{name}": part for signals, state in tracks.items() for name, part in state.items()},
+            features=self._tracks.snapshot(),
             tallies={
                 f"{model}|{name}": part
                 for model, tally in self._tallies.items()
@@ -293,14 +267,8 @@ class TrainedModels:
         """Become what gave this snapshot; without models where it knows of none. Raises ValueError."""
         self.unusable = self._seating.restore(part_of(state, "seating"))
         self.ranking.restore(part_of(state, "ranking"))
-        self._tracks, self._tallies, self._drifts = {}, {}, {}
-        for joined, features in _grouped(part_of(state, "features")).items():
-            signals = tuple(joined.split("/"))
-            track = self._new_track(signals)
-            track.features.grow(len(features["frames"]))
-            if track.features.keeps(features):
-                track.features.restore(features)  # type: ignore[arg-type]  # all of them are float64
-            self._tracks[signals] = track
+        self._tallies, self._drifts = {}, {}
+        self._tracks.restore(_grouped(part_of(state, "features")))
         for model, kept in _grouped(part_of(state, "tallies")).items():
             if self._seating.models[model].shadow is not None:
                 self._tallies[model] = self._new_tally()
