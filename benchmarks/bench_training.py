@@ -1,7 +1,11 @@
 """Training the shipped recipes on ten million frame rows: 30 days of 8 services with 29 signals.
 
-Of each recipe, in a process of its own: seconds of CPU and wall time, peak memory, and what the card says: F1
-on injected anomalies, where the interval of what it adds to the online learners begins, and its false alarms.
+The ranker learns from answers: 20,000 anomalies in these days, of which people reject what comes at night and confirm
+two thirds of the others.
+
+Of each recipe, in a process of its own: seconds of CPU and wall time, peak memory, and what its card says: F1 (of
+a ranker on answers, of priors on first days, else on injected anomalies), where the interval of what it adds to none
+begins, and its false alarms; of a band its coverage.
 """
 
 from __future__ import annotations
@@ -27,7 +31,9 @@ from pipeline.offline.training.recipe import load_recipe
 from pipeline.offline.training.train import train
 from pipeline.registry.store import Store
 
-RECIPES = ("isolation_forest", "pca")
+RECIPES = ("isolation_forest", "pca", "band", "priors", "ranker")
+TOLD = ("f1", "f1_over_none_low", "false_alarms_per_service_day", "coverage")
+ANSWERS = 20_000
 SERVICES, SIGNALS, DAYS = 8, 29, 30
 START = 1_767_225_600_000
 
@@ -56,9 +62,33 @@ def generate(folder: Path, services: int = SERVICES, signals: int = SIGNALS, day
                 bucket = np.full(len(minutes), bucket_of(words[0], writer.buckets), dtype=np.int32)
                 table = pa.table(columns, schema=schema)
                 writer.write(Rows(Table.FRAMES, table, bucket, np.zeros(len(minutes), dtype=np.int64)))
+        for name, rows in answers(ANSWERS, days, rng).items():
+            nothing = np.zeros(len(rows), dtype=np.int64)
+            answered = pa.Table.from_pylist(rows, schema=SCHEMAS[name])
+            writer.write(Rows(name, answered, nothing.astype(np.int32), nothing))
         writer.checkpoint(complete=True)
         writer.publish()
     return services * signals * len(minutes)
+
+
+def answers(count: int, days: int, rng: np.random.Generator) -> dict[Table, list[dict[str, Any]]]:
+    """Anomalies of a service that lies in no frame, the advice on each, and what people said of it."""
+    found: dict[Table, list[dict[str, Any]]] = {
+        name: [] for name in (Table.ANOMALIES, Table.RECOMMENDATIONS, Table.FEEDBACK)
+    }
+    for number, minute in enumerate(np.sort(rng.integers(0, days * 1440, count)).tolist()):
+        at = START + minute * 60_000
+        right = minute % 1440 > 360 and rng.random() < 2 / 3
+        anomaly = {"timestamp": at, "id": f"a{number}", "state": "opened", "severity": "warning", "service": "answered"}
+        anomaly |= {"signal": f"signal.{number % 29:02d}", "opened_at": at, "last_at": at + 600_000, "direction": "up"}
+        anomaly |= {"score": rng.uniform(0.6, 1.0), "observed": 8.0, "expected": 2.0, "lower": 1.0, "upper": 3.0}
+        found[Table.ANOMALIES].append(anomaly | {"detectors": ["learned"], "record": json.dumps({"shape": "spike"})})
+        found[Table.RECOMMENDATIONS].append(
+            {"timestamp": at, "id": f"r{number}", "anomalies": [f"a{number}"], "record": ""}
+        )
+        said = {"recommendation": f"r{number}", "verdict": "applied" if right else "rejected", "record": ""}
+        found[Table.FEEDBACK].append({"timestamp": at, "id": f"f{number}", **said})
+    return found
 
 
 def measured(recipe: str, folder: str) -> dict[str, float]:
@@ -70,9 +100,7 @@ def measured(recipe: str, folder: str) -> dict[str, float]:
         "cpu_s": time.process_time() - cpu,
         "wall_s": time.perf_counter() - wall,
         "peak_mb": peak_mb(),
-        "f1": metrics["f1"],
-        "f1_over_none_low": metrics["f1_over_none_low"],
-        "false_alarms_per_service_day": metrics["false_alarms_per_service_day"],
+        **{name: metrics[name] for name in TOLD if name in metrics},
     }
 
 
