@@ -121,7 +121,7 @@ class Classified(BaseEstimator):
 
 
 class Candidate(NamedTuple):
-    """A model to judge, and what it was fitted on, float64[n, features]."""
+    """A model to judge, and what it was fitted on, float64[n, features] in order of time."""
 
     kind: str
     estimator: Any
@@ -171,7 +171,7 @@ def judged(world: World, candidate: Candidate, live: Scorer | None) -> tuple[str
     except DuriError as error:
         return (str(error),)
     scorers = {NEW: Scorer(candidate.estimator, threshold), **({} if live is None else {LIVE: live})}
-    terms = Terms(Source.WINDOWS, BUDGET, 0, stability.shares(stability.counted(candidate.fitted_on)))
+    terms = Terms(Source.WINDOWS, BUDGET, 0, stability.spread(candidate.fitted_on))
     found = worth(world.blocks, world.spans["evaluate"], scorers, terms)
     manifest = _manifest(found.metrics, threshold)
     return gate.objections(manifest, None if live is None else manifest, SHADOW, ModelSettings().margin)

@@ -9,7 +9,7 @@ Below 0.1 nothing has changed, from 0.25 on much has. The bins are the same for 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,8 @@ MOVED: Final = 0.25
 """Index from which on a feature is another one than it was."""
 MOVED_SHARE: Final = 0.25
 """Of a model's features, that have moved where what it was trained on is no longer what there is."""
+_PARTS: Final = 3
+_BEYOND: Final = 2.0
 _LEAST: Final = 1e-4
 """Share of an empty bin: its logarithm must stay finite."""
 _DECIMALS: Final = 5
@@ -44,9 +46,30 @@ def shares(counts: Counts) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(row) for row in np.round(found, _DECIMALS).tolist())
 
 
-def moved_share(counts: Counts, then: Floats) -> float:
-    """Share of the features that have moved since the training, 0 to 1; arguments as of `indices`."""
-    return float((indices(counts, then) >= MOVED).mean())
+class Spread(NamedTuple):
+    """What a model was fitted on: shares by bin, float64[features, BINS], and how far parts of it lie from the whole.
+
+    wander: the largest index of a feature in a part, float64[features].
+    """
+
+    shares: Floats
+    wander: Floats
+
+
+def spread(features: Floats) -> Spread:
+    """Of rows float64[n, features] in order of time: the parts are thirds of them."""
+    usual = np.array(shares(counted(features)))
+    thirds = np.array_split(features, _PARTS)
+    return Spread(usual, np.max([indices(counted(third), usual) for third in thirds], axis=0))
+
+
+def moved_share(counts: Counts, then: Spread) -> float:
+    """Share of the features that are spread otherwise than in what a model was fitted on, 0 to 1.
+
+    Otherwise is an index of `MOVED` or more that is also `_BEYOND` times as large as what parts of that time have
+    among themselves: half a day differs from two days in many features, and nothing has moved.
+    """
+    return float((indices(counts, then.shares) >= np.maximum(MOVED, _BEYOND * then.wander)).mean())
 
 
 def indices(counts: Counts, then: Floats) -> Floats:

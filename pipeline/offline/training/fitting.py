@@ -96,15 +96,33 @@ def split_of(span: Span, recipe: Recipe) -> Mapping[str, Span]:
 
 
 def fit(recipe: Recipe, rows: Rows, seed: int, workers: Workers = SERIAL) -> Fitted:
-    """The candidate that ranks injected anomalies best on later folds, fitted on all rows. Raises SettingsError."""
+    """The candidate that ranks injected anomalies best on later folds, fitted on all rows.
+
+    Raises SettingsError for parameters that there are not, ModelError where it cannot be fitted.
+    """
     candidates = list(recipe.candidates(seed))
     if len(candidates) == 1:
         parameters, estimator = candidates[0]
-        return Fitted(estimator.fit(rows.clean), parameters, [])
+        return Fitted(_fitted(estimator, rows.clean), parameters, [])
     scores = workers.map(_precision, [(estimator, rows) for _, estimator in candidates])
     tried = [(parameters, score) for (parameters, _), score in zip(candidates, scores, strict=True)]
     parameters, estimator = list(recipe.candidates(seed))[int(np.argmax(scores))]
-    return Fitted(estimator.fit(rows.clean), parameters, tried)
+    return Fitted(_fitted(estimator, rows.clean), parameters, tried)
+
+
+def _fitted(estimator: Any, features: Floats) -> Any:
+    """Fit it, and see that it can score what it was fitted on. Raises ModelError that says what is the matter."""
+    try:
+        estimator.fit(features)
+        estimator.score_samples(features[:1])
+    except Exception as error:  # an estimator raises whatever it stumbles over
+        same = np.flatnonzero(np.ptp(features, axis=0) == 0)
+        constant = f"; {len(same)} of {features.shape[1]} features never change" if len(same) else ""
+        raise ModelError(
+            f"{type(estimator).__name__} cannot be fitted on {len(features)} rows ({error}){constant}: name signals "
+            "that move in the recipe's `signals`, or other parameters"
+        ) from error
+    return estimator
 
 
 def _precision(estimator: Any, rows: Rows) -> float:
@@ -113,7 +131,7 @@ def _precision(estimator: Any, rows: Rows) -> float:
     for before, after in TimeSeriesSplit(_FOLDS).split(rows.frame):
         labels = rows.injected[after]
         if labels.any() and not labels.all():
-            score = -estimator.fit(rows.clean[before]).score_samples(rows.dirty[after])
+            score = -_fitted(estimator, rows.clean[before]).score_samples(rows.dirty[after])
             found.append(float(average_precision_score(labels, score)))
     return float(np.mean(found)) if found else 0.0
 

@@ -83,7 +83,7 @@ def evaluate(
     }
     report(f"evaluating on {span}")
     judged = blocks.read(learners or Learners())
-    terms = Terms(seek.source, recipe.false_alarm_budget, question.seed, manifest.usual)
+    terms = Terms(seek.source, recipe.false_alarm_budget, question.seed)
     found = worth(judged, span, scorers, terms)
     subject = Subject(manifest, {"evaluate": span}, dataset.fingerprint, found.metrics, [])
     return Evaluated(found.metrics, card(subject, found.evaluation, found.intervals))

@@ -79,10 +79,11 @@ def train(  # noqa: PLR0913  callers name them
     report(f"evaluating on {spans['evaluate']}")
     scorers = {NEW: Scorer(fitted.estimator, threshold), **live_scorer(store, recipe.name, schema)}
     judged = blocks.read(learners or Learners())
-    usual = stability.shares(stability.counted(rows.clean))
-    found = worth(judged, spans["evaluate"], scorers, Terms(seek.source, recipe.false_alarm_budget, seed, usual))
+    terms = Terms(seek.source, recipe.false_alarm_budget, seed, stability.spread(rows.clean))
+    found = worth(judged, spans["evaluate"], scorers, terms)
     data = artefact.dump(fitted.estimator)
     origin = Origin(recipe, fitted.chosen, seed, dataset, Span(spans["fit"].start, spans["evaluate"].end))
+    usual = stability.shares(stability.counted(rows.clean))
     manifest = manifest_of(origin, data, schema, found.metrics, threshold, usual)
     subject = Subject(manifest, spans, dataset.fingerprint, found.metrics, fitted.tried)
     return register(store, manifest, data, card(subject, found.evaluation, found.intervals))

@@ -49,13 +49,13 @@ def live_scorer(store: Store, name: str, schema: FeatureSchema) -> dict[str, Sco
 class Terms(NamedTuple):
     """How a model is judged: what is sought, its budget of false alarms, and the seed of the bootstrap.
 
-    usual: shares of its features' values in what it was fitted on, as a manifest has them; empty: not known.
+    spread: how its features are spread in what it was fitted on; None: not known.
     """
 
     source: Source
     budget: float
     seed: int
-    usual: tuple[tuple[float, ...], ...] = ()
+    spread: stability.Spread | None = None
 
 
 def worth(blocks: Iterable[Block], span: Span, scorers: Mapping[str, Scorer], terms: Terms) -> Worth:
@@ -80,8 +80,8 @@ def _metrics(found: Evaluation, intervals: Mapping[str, Interval], terms: Terms)
         gate.BUDGET: terms.budget,
         **{names[who]: interval.low for who, interval in intervals.items()},
     }
-    if terms.usual:
-        metrics[gate.MOVED] = stability.moved_share(np.asarray(found.features), np.array(terms.usual))
+    if terms.spread is not None:
+        metrics[gate.MOVED] = stability.moved_share(np.asarray(found.features), terms.spread)
     if np.isfinite(total.delay):
         metrics["median_delay_s"] = total.delay * found.step_s
     return metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from pipeline.offline.dataset.writer import Rows, adding
 from tests.builders import START
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 SIGNALS = ("cpu", "memory", "rps")
@@ -30,11 +31,13 @@ def stored(
     services: Sequence[str] = SERVICES,
     *,
     daily: bool = False,
+    instead: Mapping[tuple[str, str], float] = MappingProxyType({}),
     **more: list[dict[str, object]],
 ) -> Dataset:
     """Three days of two services whose three signals follow one load, and rows of further tables.
 
-    daily: the load follows the day; else it has a period of its own.
+    daily: the load follows the day; else it has a period of its own. instead: one value all the time, by service and
+    signal.
     """
     rng = np.random.default_rng(seed)
     load = 1 + 0.3 * np.sin(2 * np.pi * np.arange(frames) / 1440 if daily else np.arange(frames) / 229)
@@ -43,13 +46,15 @@ def stored(
             for signal in SIGNALS:
                 start = START + np.arange(frames) * step_ms
                 value = load * rng.uniform(1, 100) * (1 + 0.02 * rng.standard_normal(frames))
+                if (service, signal) in instead:
+                    value[:] = instead[service, signal]
                 columns = {
                     "timestamp": pa.array(start).cast(TIME),
                     "end": pa.array(start + step_ms).cast(TIME),
                     **{name: pa.array([word] * frames).dictionary_encode() for name, word in
                        (("service", service), ("system", "default"), ("signal", signal))},
                     **dict.fromkeys(("expected", "lower", "upper"), pa.nulls(frames, pa.float64())),
-                    "value": pa.array(value),
+                    "value": pa.array(value, from_pandas=True),
                     "score": pa.array(np.zeros(frames)),
                 }  # fmt: skip
                 table = pa.table([columns[name] for name in SCHEMAS[Table.FRAMES].names], schema=SCHEMAS[Table.FRAMES])
