@@ -32,7 +32,7 @@ PRIOR_SAMPLES: Final = 30.0
 _SPREADS: Final = ("spread", "slow_spread", "rest_spread", "season_spread", "season_most")
 _ROUTINE: Final = (
     *("spike_usual", "spike_varies", "drift_usual", "drift_varies", "drifts", "apart_usual", "apart_varies"),
-    *("usual", "bustle", "moves", "longest", "trust"),
+    *("usual", "usually_rough", "bustle", "moves", "longest", "trust"),
 )
 _RESTS: Final = ("rest_low", "rest_high")
 STATISTICS: Final = (

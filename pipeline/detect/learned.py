@@ -28,7 +28,7 @@ class LearnedSignals:
     After `judge`, `expected`, `lower`, `upper` and `score` hold the verdicts of that frame, float64[rows, signals].
     """
 
-    def __init__(self, signals: Sequence[Signal], settings: BankSettings, priors: Priors) -> None:
+    def __init__(self, signals: Sequence[Signal], settings: BankSettings, priors: Priors | None = None) -> None:
         self._bank = Bank(settings)
         self._floor = np.array([signal.floor for signal in signals])
         self._floor_share = np.array([signal.floor_share for signal in signals])
@@ -56,7 +56,8 @@ class LearnedSignals:
         values = frame.values[rows, columns]
         verdicts = self._bank.score_learn(slots, np.full(len(slots), frame.end, dtype=np.int64), values)
         self._keep(rows, columns, verdicts)
-        self._priors.warm(self._bank, slots, columns, frame.end)
+        if self._priors is not None:
+            self._priors.warm(self._bank, slots, columns, frame.end)
         deviation = values - verdicts.expected
         floor = np.maximum(self._floor[columns], self._floor_share[columns] * np.abs(verdicts.expected))
         matters = verdicts.alarm & ~(np.abs(deviation) < floor)
