@@ -36,13 +36,9 @@ ENV PATH=/opt/duri/bin:$PATH \
     DURI_RUNTIME__LOG_FORMAT=json
 USER duri
 WORKDIR /home/duri
-# Runs the three stages once, which compiles the kernels for the CPU that builds; another kind of CPU compiles its own
-# on first use, hence the folder.
-RUN mkdir warm \
-    && python -c 'print("timestamp,service,name,labels,value"); [print(f"{1767225600 + 60 * i},warm,http_request_duration_seconds_bucket,le={le},{i}") for i in range(300) for le in (0.1, 1, "+Inf")]' \
-      > warm/warm.csv \
-    && duri backtest warm -o out \
-    && rm -r warm out
+# Compiles the kernels for the CPU that builds; another kind of CPU compiles its own before its first start is ready,
+# hence the folder.
+RUN python -m pipeline.runtime.kernels </dev/null
 EXPOSE 9464
 # Alive, not ready: a worker that restores a large state is well. /readyz is for those who roll out.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \

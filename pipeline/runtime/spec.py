@@ -25,6 +25,8 @@ class StageSpec:
     inputs: tuple[str, ...]
     factory: StageFactory
     outputs: Mapping[Topic, str]
+    rehearse: Callable[[], None] | None = None
+    """Calls each kernel that the stage calls; none where it calls none."""
 
 
 @dataclass(frozen=True, slots=True)

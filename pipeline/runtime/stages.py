@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.advise import load_advice
@@ -16,6 +17,7 @@ from pipeline.ingest.stage import IngestStage
 from pipeline.registry.artefact import warm
 from pipeline.registry.courier import RegistryCourier
 from pipeline.runtime.model_terms import admission_terms
+from pipeline.runtime.rehearsal import rehearse_advise, rehearse_detect, rehearse_ingest
 from pipeline.runtime.spec import StageSpec
 from pipeline.stage import Topic
 
@@ -67,7 +69,13 @@ def _ingest(settings: Settings) -> StageSpec:
             gap_s=settings.detect.gap_s,
         )
 
-    return StageSpec(name="ingest", inputs=(*formats, control), factory=make, outputs=_topics(settings))
+    return StageSpec(
+        name="ingest",
+        inputs=(*formats, control),
+        factory=make,
+        outputs=_topics(settings),
+        rehearse=partial(rehearse_ingest, settings.ingest),
+    )
 
 
 def _check_format(key: str, name: str) -> None:
@@ -96,7 +104,13 @@ def _detect(settings: Settings) -> StageSpec:
             sources=[f"{metrics}/{partition}" for partition in range(topics.metrics_partitions)],
         )
 
-    return StageSpec(name="detect", inputs=(topics.name(Topic.SAMPLES),), factory=make, outputs=_topics(settings))
+    return StageSpec(
+        name="detect",
+        inputs=(topics.name(Topic.SAMPLES),),
+        factory=make,
+        outputs=_topics(settings),
+        rehearse=partial(rehearse_detect, configuration),
+    )
 
 
 def _advise(settings: Settings) -> StageSpec:
@@ -115,5 +129,9 @@ def _advise(settings: Settings) -> StageSpec:
         )
 
     return StageSpec(
-        name="advise", inputs=(settings.topics.name(Topic.FRAMES),), factory=make, outputs=_topics(settings)
+        name="advise",
+        inputs=(settings.topics.name(Topic.FRAMES),),
+        factory=make,
+        outputs=_topics(settings),
+        rehearse=rehearse_advise,
     )

@@ -16,7 +16,7 @@ class StopRequestedError(Exception):
     """The work was given up because its owner was asked to stop."""
 
 
-async def unless_stopped(stop: asyncio.Future[None], work: Coroutine[Any, Any, Result]) -> Result:
+async def unless_stopped(stop: asyncio.Future[Any], work: Coroutine[Any, Any, Result]) -> Result:
     """The work's result; where `stop` comes first the work is cancelled. Raises StopRequestedError then."""
     task = asyncio.ensure_future(work)
     try:

@@ -17,8 +17,10 @@ from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.context import WorkerContext
 from pipeline.runtime.group import StageRunner
 from pipeline.runtime.http import Answer, json_answer, metrics_answer, serving
+from pipeline.runtime.kernels import make_ready
 from pipeline.runtime.minutes import report_minutes
 from pipeline.runtime.spec import StageSpec, Timing
+from pipeline.runtime.stopping import StopRequestedError, unless_stopped
 from pipeline.runtime.telemetry import Telemetry
 from pipeline.runtime.topology import check_topics
 from pipeline.stage import Topic
@@ -84,10 +86,22 @@ class Worker:
                 context = WorkerContext(
                     settings, self._timing, admin, facts, self._telemetry, pool, self._partitions_held
                 )
-                self._runners += [StageRunner(context, spec) for spec in self._stages]
-                async with self._watched(admin, address, on_ready):
-                    await self._run_stages(stop)
+                if await self._kernels_ready(stop):
+                    self._runners += [StageRunner(context, spec) for spec in self._stages]
+                    async with self._watched(admin, address, on_ready):
+                        await self._run_stages(stop)
         log.info("stopped")
+
+    async def _kernels_ready(self, stop: asyncio.Event) -> bool:
+        """Have the kernels before the group hands out partitions: others may work on those meanwhile."""
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await unless_stopped(stopping, make_ready(self._settings, self._stages))
+        except StopRequestedError:
+            return False
+        finally:
+            stopping.cancel()
+        return True
 
     async def _run_stages(self, stop: asyncio.Event) -> None:
         tasks = {asyncio.create_task(runner.run(), name=f"stage {runner}") for runner in self._runners}
