@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pipeline.runtime.deadletter_counts import ReasonCount
-    from pipeline.runtime.deadletter_log import Letter
+    from pipeline.runtime.deadletter_letter import Letter
     from pipeline.settings import Settings
 
 Result = TypeVar("Result")
@@ -49,26 +49,38 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def list_letters(
     *,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="The newest so many.")] = 20,
-    by_reason: Annotated[bool, typer.Option("--by-reason", help="Count them by reason instead; reads all.")] = False,
+    by_reason: Annotated[bool, typer.Option("--by-reason", help="Only count them by reason.")] = False,
     as_json: AsJson = False,
     bootstrap: Bootstrap = None,
     config: Config = None,
 ) -> None:
-    """Show the newest dead letters, the newest last: when, why, where from and how they begin."""
+    """Count dead letters by reason; then the newest, the newest last: when, why, where from and how they begin."""
     settings = load_settings(config, overrides={"kafka.bootstrap": bootstrap})
     if by_reason:
         _show_counts(_with_log(settings, count_by_reason), as_json)
         return
-    letters = _with_log(settings, lambda log: log.newest(limit))
     if as_json:
-        for letter in letters:
+        for letter in _with_log(settings, lambda log: log.newest(limit)):
             typer.echo(json.dumps(plain_letter(letter), ensure_ascii=False))
-    elif letters:
-        Console().print(letter_table(letters))
-        if len(letters) == limit:
-            typer.echo(f"the newest {limit}; --limit shows more, --by-reason counts all")
-    else:
-        typer.echo("no dead letters")
+        return
+    with Console(stderr=True).status("reading the dead letters"):
+        counts, letters = _with_log(settings, lambda log: _counts_and_newest(log, limit))
+    _show_counts(counts, as_json)
+    if not letters:
+        return
+    typer.echo(_newest_words(len(letters), sum(count.letters for count in counts.values())))
+    Console().print(letter_table(letters))
+    typer.echo("`duri deadletter show PLACE` prints one in full; `replay` sends them back once the cause is gone")
+
+
+async def _counts_and_newest(log: DeadLetterLog, limit: int) -> tuple[dict[str, ReasonCount], list[Letter]]:
+    return await count_by_reason(log), await log.newest(limit)
+
+
+def _newest_words(shown: int, there: int) -> str:
+    return (
+        f"all {there}, the newest last:" if shown == there else f"the newest {shown} of {there} (--limit shows more):"
+    )
 
 
 def _show_counts(counts: dict[str, ReasonCount], as_json: bool) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pipeline.runtime.deadletter_counts import ReasonCount
-    from pipeline.runtime.deadletter_log import Letter
+    from pipeline.runtime.deadletter_letter import Letter
     from pipeline.runtime.deadletter_replay import Replayed
 
 _FIRST_BYTES = 60
@@ -46,40 +48,30 @@ def first_bytes(value: bytes) -> str:
 
 
 def letter_table(letters: Sequence[Letter]) -> Table:
-    """A line a letter."""
-    table = _folding("place", "time (UTC)", "reason", "came from", "message", "first bytes")
+    """A few lines a letter, on any terminal: its place beside when, why and where from; the message; how it begins."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
     for letter in letters:
-        table.add_row(
-            f"{letter.partition}/{letter.offset}",
-            _time(letter.timestamp),
-            _safe(letter.reason),
-            _safe(_origin(letter)),
-            _safe(letter.error.get("message", "")),
-            _safe(first_bytes(letter.value or b"")),
-        )
+        head = Text.assemble(_time(letter.timestamp), "  ", (_printable(letter.reason or fmt.NOTHING), "yellow"))
+        head.append(f"  {_printable(_origin(letter))}")
+        lines = (head, _safe(letter.error.get("message", "")), Text(first_bytes(letter.value or b""), "dim"))
+        table.add_row(f"{letter.partition}/{letter.offset}", Group(*(line for line in lines if line.plain)))
+        table.add_row()
     return table
 
 
 def reason_table(counts: Mapping[str, ReasonCount]) -> Table:
-    """A line a reason."""
-    table = _folding("reason", "letters", "sent back", "oldest (UTC)", "newest (UTC)", "newest message")
+    """A line a reason, the most frequent first; the message of the newest letter goes on below where it is long."""
+    table = Table(box=SIMPLE, pad_edge=False)
+    table.add_column("reason", no_wrap=True, style="yellow")
+    table.add_column("letters", justify="right", no_wrap=True)
+    table.add_column("sent back", justify="right", no_wrap=True)
+    table.add_column("newest (UTC)", no_wrap=True)
+    table.add_column("newest message", overflow="fold", ratio=1)
     for reason, count in counts.items():
-        table.add_row(
-            _safe(reason or fmt.NOTHING),
-            fmt.compact(count.letters),
-            fmt.compact(count.sent_back),
-            _time(count.oldest_ms),
-            _time(count.newest_ms),
-            _safe(count.example),
-        )
-    return table
-
-
-def _folding(*titles: str) -> Table:
-    """A table that cuts nothing on a narrow terminal: a topic or position that is one long word goes on below."""
-    table = Table()
-    for title in titles:
-        table.add_column(title, overflow="fold")
+        numbers = fmt.compact(count.letters), fmt.compact(count.sent_back)
+        table.add_row(_safe(reason or fmt.NOTHING), *numbers, _time(count.newest_ms), _safe(count.example))
     return table
 
 

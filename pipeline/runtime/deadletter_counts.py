@@ -10,7 +10,8 @@ from pipeline.runtime.deadletter_memory import Selection
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from pipeline.runtime.deadletter_log import DeadLetterLog, Letter
+    from pipeline.runtime.deadletter_letter import Letter
+    from pipeline.runtime.deadletter_log import DeadLetterLog
 
 
 @dataclass(slots=True)

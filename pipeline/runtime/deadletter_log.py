@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from pipeline.errors import BrokerError, BrokerUnavailableError, FileError
-from pipeline.ingest.deadletters import ERROR_PREFIX, NULL
 from pipeline.runtime import clients
 from pipeline.runtime.admin import ClusterAdmin
+from pipeline.runtime.deadletter_letter import Letter, read_letter
 from pipeline.runtime.deadletter_memory import Memory, read_memory
 from pipeline.stage import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
     from collections.abc import Set as AbstractSet
     from types import TracebackType
 
     from aiokafka.structs import OffsetAndMetadata
 
     from pipeline.settings import Settings
-    from pipeline.stage import Headers, InputRecord
 
 _WAIT_S = 5.0
 _POLL_MS = 500
@@ -33,46 +31,6 @@ _NEW_TOPIC_S = 1.0
 """A broker hears of a topic a moment after it was made."""
 _WINDOW = 4
 """A letter takes at most two offsets (its transaction's end is one), and some offsets hold nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """One dead letter: what was sent, and why it could not be read."""
-
-    partition: int
-    offset: int
-    timestamp: int
-    """When it became a dead letter, ms."""
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    """The original's."""
-    error: Mapping[str, str]
-    """`duri.error.*` without the prefix: stage, class, reason, message, topic, partition, offset, position."""
-
-    @property
-    def reason(self) -> str:
-        """The short, countable reason; empty where the record tells none."""
-        return self.error.get("reason", "")
-
-    @property
-    def origin(self) -> tuple[str, int] | None:
-        """Topic and partition that it came from; None where the record does not say."""
-        topic, partition = self.error.get("topic"), self.error.get("partition", "")
-        return (topic, int(partition)) if topic and partition.isdecimal() else None
-
-
-def read_letter(record: InputRecord) -> Letter:
-    """A record of the dead-letter topic as a letter: the inverse of `pipeline.ingest.deadletters.dead_letter`."""
-    error = {
-        name.removeprefix(ERROR_PREFIX): value.decode("utf-8", "replace")
-        for name, value in record.headers
-        if name.startswith(ERROR_PREFIX)
-    }
-    original = [(name, value) for name, value in record.headers if not name.startswith(ERROR_PREFIX)]
-    # The dead letter of a record without a value is empty, and says so.
-    value = None if error.get(NULL) == "true" else record.value or b""
-    return Letter(record.partition, record.offset, record.timestamp, record.key, value, original, error)
 
 
 def no_such_letter(log: DeadLetterLog, place: tuple[int, int]) -> FileError:

@@ -17,7 +17,7 @@ from pipeline.errors import StateError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.runtime.deadletter_log import Letter
+    from pipeline.runtime.deadletter_letter import Letter
 
 MAX_SINGLES = 200
 """Letters dealt with one by one that are remembered: the broker takes 4 KB of metadata."""

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaProducer, TopicPartition
 
-    from pipeline.runtime.deadletter_log import DeadLetterLog, Letter
+    from pipeline.runtime.deadletter_letter import Letter
+    from pipeline.runtime.deadletter_log import DeadLetterLog
     from pipeline.runtime.deadletter_memory import Memory, Selection
     from pipeline.settings import Settings
 

@@ -13,11 +13,13 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from pipeline.cli.deadletter import deadletter, parse_place
-from pipeline.cli.deadletter_words import first_bytes, letter_table
+from pipeline.cli.deadletter_words import first_bytes, letter_table, reason_table
 from pipeline.errors import BrokerError, DecodeError, FencedError, FileError, StateError
 from pipeline.ingest.deadletters import dead_letter
 from pipeline.runtime.admin import ClusterAdmin
-from pipeline.runtime.deadletter_log import DeadLetterLog, Letter, read_letter
+from pipeline.runtime.deadletter_counts import ReasonCount
+from pipeline.runtime.deadletter_letter import Letter, read_letter
+from pipeline.runtime.deadletter_log import DeadLetterLog
 from pipeline.runtime.deadletter_memory import MAX_SINGLES, Memory, Selection, read_memory
 from pipeline.runtime.deadletter_replay import Replayed, replay
 from pipeline.runtime.topology import create_topics
@@ -26,6 +28,8 @@ from pipeline.stage import LogRecord, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.table import Table
 
 ALL = Selection()
 RUNNER = CliRunner()
@@ -38,25 +42,44 @@ def letter(offset: int, reason: str = "syntax", partition: int = 0) -> Letter:
 # --- tables ---------------------------------------------------------------------------------------------------
 
 
-def test_a_narrow_terminal_folds_the_table():
-    """At 80 columns nothing is cut: whoever reads it can name the topic, partition, offset and position."""
-    error = {
-        "reason": "timestamp",
-        "topic": "duri.metrics.of.a.long.name",
-        "partition": "11",
-        "offset": "1234567890",
-        "position": "resourceMetrics[0].scopeMetrics[0].metrics[2].dataPoints[0]",
-        "message": "a point without a time after 1970 " * 3,
+LONG = {
+    "reason": "timestamp",
+    "topic": "duri.metrics.of.a.long.name",
+    "partition": "11",
+    "offset": "1234567890",
+    "position": "resourceMetrics[0].scopeMetrics[0].metrics[2].dataPoints[0]",
+    "message": "a point without a time after 1970 " * 3,
+}
+
+
+def printed(table: Table, width: int) -> list[str]:
+    console = Console(width=width, file=io.StringIO())
+    console.print(table)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_narrow_terminal_cuts_nothing(width: int):
+    """Whoever reads it can name the place, topic, partition, offset and position, whatever the width."""
+    lines = printed(letter_table([Letter(10, 123456, 0, None, b"{" * 100, (), LONG)]), width)
+    assert all(len(line.rstrip()) <= width for line in lines)
+    assert lines[0].startswith("10/123456  1970-01-01 00:00:00  timestamp  ")
+    text = "".join(line.strip() for line in lines).replace(" ", "")
+    for part in (f"{LONG['topic']}/11@{LONG['offset']},{LONG['position']}", LONG["message"], "{" * 60):
+        assert part.replace(" ", "") in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_counts_are_a_line_a_reason(width: int):
+    """Reason, counts and time stand in one line even where the message needs several."""
+    counts = {
+        "syntax": ReasonCount(12_345, 7, 1, 86_400_000, "expected a value at byte 17 of the message " * 3),
+        "timestamp": ReasonCount(2, 0, 1, 1, "early"),
     }
-    console = Console(width=80, file=io.StringIO())
-    console.print(letter_table([Letter(10, 123456, 0, None, b"{" * 100, (), error)]))
-    shown = console.file.getvalue()
-    assert "…" not in shown
-    columns = zip(*(line.split("│")[1:-1] for line in shown.splitlines() if line.startswith("│")), strict=True)
-    texts = ["".join(cell.strip() for cell in column) for column in columns]
-    assert texts[0] == "10/123456"
-    where = f"{error['topic']}/11 @ {error['offset']}, {error['position']}"
-    assert texts[3].replace(" ", "") == where.replace(" ", "")
+    lines = printed(reason_table(counts), width)
+    assert all(len(line.rstrip()) <= width for line in lines)
+    assert any(line.split()[:6] == ["syntax", "12", "345", "7", "1970-01-02", "00:00:00"] for line in lines)
+    assert any(line.split()[:3] == ["timestamp", "2", "0"] for line in lines)
 
 
 # --- letters and memory ---------------------------------------------------------------------------------------
