@@ -32,6 +32,7 @@ def _options(
 COMMANDS: Final = (
     "demo",
     "run",
+    "publish",
     "replay",
     "watch",
     "feedback",

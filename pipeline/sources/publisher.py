@@ -64,6 +64,11 @@ class Publisher:
         """Hand one columnar message to the producer; waits where too many are unconfirmed."""
         await self._send(self.topic, message, _HEADERS, partition=lane % self._partitions)
 
+    async def publish_raw(self, message: bytes, key: str | None, headers: list[tuple[str, bytes]]) -> None:
+        """Hand over one message as it is; those without a key all through the first partition, so in order."""
+        where: dict[str, Any] = {"partition": 0} if key is None else {"key": key.encode()}
+        await self._send(self.topic, message, headers, **where)
+
     async def publish_record(self, topic: str, key: str, message: bytes, headers: list[tuple[str, bytes]]) -> None:
         """Hand over one message for another topic, with its own key and headers."""
         await self._send(topic, message, headers, key=key.encode())
