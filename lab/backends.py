@@ -16,6 +16,7 @@ from typing import Any
 import redis
 
 from pipeline.errors import DuriError
+from pipeline.runtime.children import ending_with_us
 
 _WAIT_S = 20.0
 _USER = "postgres"
@@ -44,9 +45,11 @@ def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def spawn(command: list[str], log: Path, **options: Any) -> subprocess.Popen[bytes]:
-    """Start a process whose output goes to `log`."""
+    """Start a process whose output goes to `log`, and that is killed where we are."""
     with log.open("wb") as out:
-        return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, **options)  # noqa: S603
+        return subprocess.Popen(  # noqa: S603
+            command, stdout=out, stderr=subprocess.STDOUT, **ending_with_us(), **options
+        )
 
 
 def postgres_programs() -> Path:

@@ -20,6 +20,7 @@ from lab.prove import Answer, Pace, Proof, prove
 from lab.report import plot, summary, table
 from lab.system import Lab
 from pipeline.errors import FileError
+from pipeline.runtime.children import sigterm_as_ctrl_c
 from pipeline.views.plots import require_plots
 
 lab = typer.Typer(
@@ -45,9 +46,10 @@ def up(
     users: Annotated[int, typer.Option(min=1, help="Users that ask the services.")] = NORMAL_USERS,
     fault: Annotated[str, typer.Option(help="Inject this fault; `duri lab list` has them.")] = "",
 ) -> None:
-    """Start the system under load, print its addresses, and keep it until Ctrl-C."""
+    """Start the system under load, print its addresses, and keep it until Ctrl-C or SIGTERM."""
     if fault:
         _known([fault])
+    sigterm_as_ctrl_c()
     try:
         asyncio.run(_up(users, fault))
     except KeyboardInterrupt:
@@ -79,6 +81,7 @@ def prove_faults(
         require_plots()
     if record is not None:
         record.mkdir(parents=True, exist_ok=True)
+    sigterm_as_ctrl_c()
     pace = Pace(speed=speed, after_s=after, answer=answer)
     console = Console(stderr=True)
     proofs: list[Proof] = []

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from lab.flow import Advice
+from pipeline.runtime.children import end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,9 @@ class Desk:
     """An `Advice` elsewhere: the same methods, each answered with all that was said so far."""
 
     def __init__(self) -> None:
-        self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        self._pool = ProcessPoolExecutor(
+            1, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent
+        )
 
     async def begin(self, healthy: Sequence[Row]) -> Seen:
         """Start from a healthy phase."""

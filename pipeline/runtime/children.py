@@ -22,14 +22,20 @@ def ending_with_us() -> dict[str, Any]:
 
     So start it from a thread that lives as long as the process does, as the main one. Elsewhere than on Linux nothing.
     """
-    arrange = _with_parent()
+    arrange = _arrangement(os.getpid())
     return {} if arrange is None else {"preexec_fn": arrange}
 
 
-def _with_parent() -> Callable[[], None] | None:
+def end_with_parent() -> None:
+    """In a child: be killed when the thread that started us ends. Elsewhere than on Linux nothing."""
+    arrange = _arrangement(os.getppid())
+    if arrange is not None:
+        arrange()
+
+
+def _arrangement(parent: int) -> Callable[[], None] | None:
     if not sys.platform.startswith("linux"):
         return None
-    parent = os.getpid()
     libc = ctypes.CDLL(None)  # loaded before the fork
 
     def arrange() -> None:
@@ -38,6 +44,11 @@ def _with_parent() -> Callable[[], None] | None:
             os._exit(1)
 
     return arrange
+
+
+def sigterm_as_ctrl_c() -> None:
+    """From now on SIGTERM ends this process as Ctrl-C does: through every `with`, `finally` and asyncio's runner."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 async def stop_child(child: asyncio.subprocess.Process) -> None:

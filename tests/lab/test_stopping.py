@@ -1,0 +1,117 @@
+"""Nothing that the lab or the demo starts outlives them, however they are ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from lab.backends import LabError, postgres_programs, redis_program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PATIENCE_S = 90.0
+DESK = "from lab.desk import Desk; desk = Desk(); print(desk._pool.submit(str).result(), flush=True); input()"
+
+
+@pytest.fixture
+def backends() -> None:
+    """What the lab needs of the machine."""
+    try:
+        postgres_programs()
+        redis_program()
+    except LabError as error:
+        if os.environ.get("CI"):
+            raise  # there a missing program must not look like success
+        pytest.skip(f"THE LAB IS NOT TESTED: {error}")
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts Python with these arguments; killed at the end, and what it left behind as well."""
+    started: list[subprocess.Popen[str]] = []
+    seen: set[psutil.Process] = set()
+
+    def run(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            seen.update(psutil.Process(process.pid).children(recursive=True))
+            process.kill()
+        process.communicate()
+    for one in seen:
+        if one.is_running():
+            one.kill()
+
+
+def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def end(process: subprocess.Popen[str], number: int, children: list[psutil.Process]) -> None:
+    """Send the signal; the process ends, and no child of it is alive a moment later."""
+    assert children
+    process.send_signal(number)
+    process.wait(60)
+    _, alive = psutil.wait_procs(children, timeout=15)
+    for one in alive:
+        one.kill()
+    assert alive == []
+
+
+@pytest.mark.usefixtures("backends")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_labs_services_end_with_it(start: Callable[..., subprocess.Popen[str]], number: int) -> None:
+    """PostgreSQL, Redis and the four services are gone, whether it could clean up or not."""
+    process = start("-m", "pipeline", "lab", "up", "--users", "1")
+    assert process.stdout is not None
+    names = [process.stdout.readline().split()[0] for _ in range(6)]
+    assert {"duri_core", "postgres", "redis"} <= set(names)
+    children = family(process)
+    assert len(children) >= len(names)
+    end(process, number, children)
+
+
+@pytest.mark.usefixtures("backends")
+def test_a_proof_ends_at_sigterm(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """`duri lab prove` lets go of its lab as at Ctrl-C."""
+    process = start("-m", "pipeline", "lab", "prove", "healthy")
+    wait_until(lambda: len(family(process)) >= 6)
+    end(process, signal.SIGTERM, family(process))
+    assert process.returncode != 0
+
+
+def test_the_desk_ends_with_the_lab(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """The process in which the stages run is gone even after SIGKILL."""
+    process = start("-c", DESK)
+    assert process.stdout is not None
+    process.stdout.readline()
+    end(process, signal.SIGKILL, family(process))
+
+
+def test_the_demo_ends_at_sigterm(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """With its broker, while that is starting or later."""
+    process = start("-m", "pipeline", "demo", "--json")
+    wait_until(lambda: any("java" in one.name() for one in family(process)))
+    end(process, signal.SIGTERM, family(process))
+    assert process.returncode == 128 + signal.SIGTERM
