@@ -8,9 +8,11 @@ FUZZ ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+INSTALL_LOG := $(VENV)/install.log
 KAFKA := build/kafka
 # By its name too: after a restart of the machine the number may be another program's.
 KAFKA_RUNS := [ -f $(KAFKA)/pid ] && grep -qs duri "/proc/$$(cat $(KAFKA)/pid)/cmdline"
+KAFKA_SAYS := sed 's/^bootstrap: /export DURI_BOOTSTRAP=/' $(KAFKA)/address
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo tutorial test lint lab conformance fuzz bench bench-million proto kafka-up kafka-down clean
@@ -26,9 +28,19 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  echo "make: '$(PYTHON)' is not Python 3.11 or later; install python3.11, or name one: make setup PYTHON=/path/to/python3" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "make: '$(PYTHON)' has no venv module; on Debian and Ubuntu: apt-get install python3-venv (or python3.11-venv)" >&2; exit 1; }
-	@echo "installing into $(VENV): about a minute"
+	@echo "installing into $(VENV): one to five minutes, by the network and the machine"
 	@"$(PYTHON)" -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[dev]' \
+	  >$(INSTALL_LOG) 2>&1 & pip=$$!; \
+	trap 'kill $$pip 2>/dev/null; exit 130' INT TERM; \
+	while kill -0 $$pip 2>/dev/null; do \
+	  found=$$(grep -c '^Collecting' $(INSTALL_LOG)); \
+	  step=$$(grep -q '^Installing collected' $(INSTALL_LOG) && echo installing || echo downloading); \
+	  [ ! -t 1 ] || printf '\r  %s, %s packages so far ' "$$step" "$$found"; \
+	  sleep 1; \
+	done; \
+	[ ! -t 1 ] || echo; \
+	wait $$pip || { tail -n 20 $(INSTALL_LOG) >&2; echo "make: that failed; all of it is in $(INSTALL_LOG)" >&2; exit 1; }
 	@touch $@
 
 demo: setup  ## See it work: a broker, a system in trouble, recommendations (a minute)
@@ -70,15 +82,15 @@ bench-million: setup  ## Measure a million live series on one worker, for MINUTE
 proto: setup  ## Generate the protobuf modules again after a change of a .proto file
 	cd pipeline/ingest/protobuf && $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. *.proto
 
-kafka-up: setup  ## Start a Kafka in the background and print its address
+kafka-up: setup  ## Start a Kafka in the background and print the line that leads duri to it
 	@mkdir -p $(KAFKA)
-	@if $(KAFKA_RUNS); then cat $(KAFKA)/address; exit 0; fi; \
+	@if $(KAFKA_RUNS); then $(KAFKA_SAYS); exit 0; fi; \
 	echo "starting Kafka; its very first start fetches it ($(KAFKA)/log tells how far)" >&2; \
 	rm -f $(KAFKA)/address; \
 	nohup $(BIN)/duri broker --port $(KAFKA_PORT) >$(KAFKA)/address 2>$(KAFKA)/log </dev/null & \
 	pid=$$!; echo $$pid >$(KAFKA)/pid; \
 	while kill -0 $$pid 2>/dev/null && ! [ -s $(KAFKA)/address ]; do sleep 0.2; done; \
-	if [ -s $(KAFKA)/address ]; then cat $(KAFKA)/address; else rm -f $(KAFKA)/pid; cat $(KAFKA)/log >&2; exit 1; fi
+	if [ -s $(KAFKA)/address ]; then $(KAFKA_SAYS); else rm -f $(KAFKA)/pid; cat $(KAFKA)/log >&2; exit 1; fi
 
 kafka-down:  ## Stop that Kafka; its data goes with it
 	@if $(KAFKA_RUNS); then \

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -81,13 +84,21 @@ def _add_extras(app: typer.Typer) -> None:
     """Groups of other packages, such as the lab's; only the one that is asked for is imported."""
     for found in metadata.entry_points(group="duri.commands"):
         if sys.argv[1:2] != [found.name]:
-            app.add_typer(typer.Typer(), name=found.name, help=f"See `duri {found.name} --help`.")
+            app.add_typer(typer.Typer(), name=found.name, help=_said_of(found.module))
             continue
         try:
             app.add_typer(found.load(), name=found.name)
         except ImportError as error:
             missing = f"duri {found.name} needs {error.name}, which is not installed"
             raise MissingExtraError(f"{missing}: pip install 'duri-pipeline[{found.name}]'") from error
+
+
+def _said_of(module: str) -> str:
+    """What the first line of a module says of its command, after the colon; it is not imported for that."""
+    spec = find_spec(module)
+    text = Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else ""
+    said = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0].partition(": ")[2]
+    return said[:1].upper() + said[1:]
 
 
 def main() -> None:

@@ -95,4 +95,5 @@ def _words(done: Published, span: Span, took_s: float) -> str:
         f"{fmt.count(done.samples, 'sample')} of {fmt.seconds((span.until_ms - span.after_ms) / 1000)} published "
         f"in {fmt.seconds(took_s)} ({rate}/s)"
     )
-    return f"{text}; left out: {fmt.count(done.missing, 'value')} that no series takes" if done.missing else text
+    left_out = f"; left out: {fmt.count(done.missing, 'value')} without a number (NaN, infinities, ends of series)"
+    return f"{text}{left_out}" if done.missing else text

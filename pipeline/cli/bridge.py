@@ -17,6 +17,7 @@ from pipeline.runtime.logs import configure_logging
 from pipeline.settings import load_settings
 from pipeline.sources.backoff import Backoff
 from pipeline.sources.bridge import Bridge, Pace
+from pipeline.stage import Topic
 
 log = get_logger(__name__)
 
@@ -63,7 +64,15 @@ def prometheus(  # noqa: PLR0913  a command's options are its parameters
         work = Bridge(
             reader, lambda: shared.make_publisher(settings, source), pace, Backoff(), settings.topics.samples_partitions
         )
-        log.info("bridge", source=source, url=reader.url, match=matches, step_s=pace.step_s)
+        log.info(
+            "the bridge begins",
+            url=reader.url,
+            match=matches or "all series",
+            to=f"{settings.topics.name(Topic.METRICS)} at {settings.kafka.bootstrap}",
+            every_s=pace.step_s,
+            behind_s=pace.delay_s,
+            source=source,
+        )
         await work.run(stop)
 
     asyncio.run(run())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from structlog import get_logger
 
 from pipeline.cli.times import parse_duration
 from pipeline.client import MetricsPublisher
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 _DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 _WAIT_S = 5.0
 _PUBLISH_S = 1.0
+
+log = get_logger(__name__)
 
 collect = typer.Typer(help="Publish how this machine and its containers are doing.", no_args_is_help=True)
 
@@ -129,8 +132,11 @@ async def _run(read: Callable[[], Iterable[Reading]], service: str, interval_s: 
     async with ClusterAdmin(settings.kafka, wait_s=_WAIT_S) as admin:
         if topic not in await admin.topics():
             raise BrokerError(f"{settings.kafka.bootstrap}: no topic {topic}; create it with `duri topics create`")
+    log.info("the collector begins", service=service, every_s=interval_s, to=f"{topic} at {settings.kafka.bootstrap}")
     client = connection(settings.kafka)
     async with MetricsPublisher(
         client.pop("bootstrap_servers"), service=service, topic=topic, interval_s=min(_PUBLISH_S, interval_s), **client
     ) as publisher:
         await Collector(read, publisher, interval_s).run(stop)
+    statistics = publisher.statistics
+    log.info("published", samples=statistics.sent, dropped=statistics.dropped + statistics.waiting)

@@ -195,11 +195,13 @@ class TransactionalWriter:
 
     async def close(self) -> None:
         """Abort what is open, then let go."""
-        if self._in_transaction:
-            # Where aborting fails too, the next owner's start (or the broker's time limit) aborts it.
-            with contextlib.suppress(KafkaError, AssertionError, asyncio.InvalidStateError):
-                await self._producer.abort_transaction()
-        await self._producer.stop()
+        try:
+            if self._in_transaction:
+                # Where aborting fails too, the next owner's start (or the broker's time limit) aborts it.
+                with contextlib.suppress(KafkaError, AssertionError, asyncio.InvalidStateError):
+                    await self._producer.abort_transaction()
+        finally:  # without a broker aborting takes for ever, and is cancelled at the end of the worker
+            await self._producer.stop()
 
 
 class AtLeastOnceWriter:

@@ -1,4 +1,7 @@
-"""What a worker has done, in one log line a minute; a warning where samples were lost or not modelled."""
+"""What a worker has done, in one log line a minute; a warning where samples were lost or not modelled.
+
+The warning has the remedy for what was lost most; the rest stands beside it as counts.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,15 @@ _SHOWN = {
     "model_failures_total": "model_failures",
     "recommendations_total": "recommendations",
 }
-_LOST = ("late", "unmodelled", "series_refused", "dead_letters", "late_frames", "model_failures")
-_REMEDY = (
-    "late: publish each series through one partition (the service as key), in order of time; "
-    "series refused: raise detect.max_series; dead letters: `duri deadletter list`; "
-    "model failures: choose another detect.multivariate.river, or none"
-)
+_REMEDIES = {
+    "late": "publish each series through one partition (the service as key), in order of time",
+    "unmodelled": "raise detect.max_series",
+    "series_refused": "raise detect.max_series",
+    "dead_letters": "`duri deadletter list`",
+    "late_frames": "raise advise.source_timeout_s, or see why a partition of detect lags",
+    "model_failures": "choose another detect.multivariate.river, or none",
+}
+"""What is lost, or not as it should be, and what to do about it."""
 
 
 async def report_minutes(statistics: Callable[[], Iterable[Mapping[str, float]]], period_s: float = _PERIOD_S) -> None:
@@ -43,8 +49,10 @@ async def report_minutes(statistics: Callable[[], Iterable[Mapping[str, float]]]
         # A partition that moved to another worker takes its counts along.
         grown = {name: int(count - before[name]) for name, count in now.items() if count > before[name]}
         before = now
-        if any(name in grown for name in _LOST):
-            log.warning("last minute", **grown, remedy=_REMEDY)
+        lost = {name: count for name, count in grown.items() if name in _REMEDIES}
+        if lost:
+            most = max(lost, key=lost.__getitem__)
+            log.warning("last minute", **grown, remedy=f"{most}: {_REMEDIES[most]}")
         elif grown:
             log.info("last minute", **grown)
 

@@ -48,8 +48,6 @@ async def backfill(
     """Publish the span; `report` is told the time reached (ms) and the samples so far after each piece."""
     done = Published(until_ms=span.after_ms)
     async for part in publish_windows(reader, publisher, span, lanes):
-        done.samples += part.samples
-        done.missing += part.missing
-        done.until_ms = part.until_ms
+        done.add(part)
         report(part.until_ms, done.samples)
     return done

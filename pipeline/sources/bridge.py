@@ -16,6 +16,7 @@ import numpy as np
 from structlog import get_logger
 
 from pipeline.errors import DuriError, FencedError
+from pipeline.records import from_ms
 from pipeline.sources.lanes import lane_of
 from pipeline.sources.positions import Position
 from pipeline.sources.replay import MAX_ROWS, messages
@@ -60,6 +61,12 @@ class Published:
     """No finite numbers; left out."""
     until_ms: int = 0
 
+    def add(self, part: Published) -> None:
+        """What was published after it."""
+        self.samples += part.samples
+        self.missing += part.missing
+        self.until_ms = part.until_ms
+
 
 async def publish_windows(
     reader: Reader, publisher: PositionedPublisher, span: tuple[int, int], lanes: int
@@ -98,7 +105,7 @@ class Bridge:
         self._backoff = backoff
         self._lanes = lanes
         self._worked = False
-        self._minute = Published()
+        self._minute, self._whole = Published(), Published()
         self._reported_s = time.monotonic()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -107,6 +114,12 @@ class Bridge:
         Raises FencedError where another bridge of the same name took over, and whatever fails before the first round
         has succeeded and will not mend by itself.
         """
+        try:
+            await self._reconnecting(stop)
+        finally:
+            log.info("the bridge ends", samples=self._whole.samples, left_out=self._whole.missing, **self._reached())
+
+    async def _reconnecting(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
                 async with self._connect() as publisher:
@@ -136,12 +149,11 @@ class Bridge:
             # Written at once: where the bridge began must be known, also when nothing comes for a while.
             since_ms = until_ms if self._pace.since_ms is None else self._pace.since_ms
             await publisher.publish((), Position(since_ms))
-            log.info("the bridge begins", since_ms=since_ms)
+            log.info("a new source", since=from_ms(since_ms).isoformat())
         after_ms = publisher.position.until_ms if publisher.position else until_ms
         async for part in publish_windows(self._reader, publisher, (after_ms, until_ms), self._lanes):
-            self._minute.samples += part.samples
-            self._minute.missing += part.missing
-            self._minute.until_ms = part.until_ms
+            self._minute.add(part)
+            self._whole.add(part)
             if stop.is_set():
                 break
         return until_ms > after_ms
@@ -151,7 +163,12 @@ class Bridge:
             return
         self._reported_s = time.monotonic()
         done, self._minute = self._minute, Published()
-        log.info("last minute", samples=done.samples, left_out=done.missing, until_ms=done.until_ms)
+        log.info("last minute", samples=done.samples, left_out=done.missing, **self._reached())
+
+    def _reached(self) -> dict[str, str]:
+        """The server's time up to which all is published; nothing where that is unknown."""
+        until_ms = self._whole.until_ms
+        return {"until": from_ms(until_ms).isoformat()} if until_ms else {}
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:

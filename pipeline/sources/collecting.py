@@ -39,12 +39,19 @@ class Collector:
         self._worked = False
         self._reported_s = time.monotonic()
         self._sent = 0
+        self._readings, self._series = 0, 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Collect until `stop` is set; a source that fails later on is tried again at the next interval.
 
         Raises SourceError where the first reading fails.
         """
+        try:
+            await self._again_and_again(stop)
+        finally:
+            log.info("the collector ends", readings=self._readings, series=self._series)
+
+    async def _again_and_again(self, stop: asyncio.Event) -> None:
         next_s = time.monotonic()
         while not stop.is_set():
             await self._once()
@@ -66,7 +73,10 @@ class Collector:
                 raise
             log.warning("nothing was read", error=str(error))
             return
+        if not self._worked:
+            log.info("first reading", series=len(readings))
         self._worked = True
+        self._readings, self._series = self._readings + 1, len(readings)
         self._hand_over(readings, ts)
 
     def _hand_over(self, readings: Sequence[Reading], ts: int) -> None:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 import lab.cli
 from lab.backends import LabError
 from lab.prove import Proof
+from tests.installation import duri
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,3 +47,9 @@ def test_plots_that_cannot_be_drawn_are_refused_before_anything_runs(monkeypatch
     monkeypatch.setattr(lab.cli, "prove", runs)
     done = CliRunner().invoke(lab.cli.lab, ["prove", "healthy", "--plots", "page.png"])
     assert isinstance(done.exception, LabError)
+
+
+def test_the_command_line_says_what_the_lab_is() -> None:
+    """`duri --help` says what `duri lab` does, without importing what only the lab needs."""
+    shown = " ".join(duri("--help").stdout.replace("│", " ").split())
+    assert "lab List the faults, run the system, prove that the advice for each fault is right." in shown

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import signal
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tests.bridging import assert_published_once, start_bridge, wait_for
@@ -50,4 +52,11 @@ def test_a_killed_broker_costs_the_bridge_time_only(
             bridge.kill()
         assert bridge.returncode == 0, told
         assert "the bridge waits" in told
+        lines = [json.loads(line) for line in told.splitlines()]
+        assert lines[0]["event"] == "the bridge begins"
+        assert (lines[0]["url"], lines[0]["every_s"]) == (server.url, 0.3)
+        assert lines[0]["to"] == f"{topic_prefix}metrics at {mortal_broker.bootstrap}"
+        assert lines[-1]["event"] == "the bridge ends"
+        assert lines[-1]["samples"] > 0
+        assert datetime.fromisoformat(lines[-1]["until"]).timestamp() * 1000 >= end_ms
         assert_published_once(settings, server, end_ms, at_least=30)

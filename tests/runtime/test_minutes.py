@@ -49,3 +49,10 @@ def test_a_minute_is_one_line_and_loss_is_a_warning() -> None:
         ("warning", 5, 2),
     ]
     assert "key" in str(lines[1]["remedy"])
+
+
+def test_the_remedy_is_for_what_was_lost_most() -> None:
+    """One remedy to try first; what else was lost is counted in the same line."""
+    (line,) = reported([{}, {"late_samples_total": 2.0, 'deadletters_total{reason="syntax"}': 700.0}])
+    assert (line["late"], line["dead_letters"]) == (2, 700)
+    assert line["remedy"] == "dead_letters: `duri deadletter list`"

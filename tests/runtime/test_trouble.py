@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from pipeline.runtime.broker import EmbeddedBroker
     from pipeline.settings import Settings
 
 NUMBERS = [(f"key{number % 5}", number) for number in range(300)]
@@ -136,3 +138,20 @@ def test_a_topic_made_anew_is_read_from_its_beginning(
 
     asyncio.run(story())
     assert "made anew" in capsys.readouterr().out
+
+
+def test_a_broker_that_goes_first_leaves_no_producer_unclosed(
+    mortal_broker: EmbeddedBroker, topic_prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Worker and broker stopped together, as with a machine: aborting hangs, and what hangs is closed all the same."""
+    settings = settings_for(mortal_broker.bootstrap, topic_prefix, shutdown_s=2.0)
+
+    async def story() -> None:
+        await make_topics(settings)
+        async with working(settings, timing=replace(FAST, close_timeout_s=0.5)):
+            await feed(settings, [("key", number) for number in range(20_000)])
+            await asyncio.to_thread(mortal_broker.kill)
+
+    asyncio.run(story())
+    gc.collect()
+    assert not [record.getMessage() for record in caplog.records if "Unclosed" in record.getMessage()]

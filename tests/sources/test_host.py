@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from pipeline.client import Limits, MetricsPublisher
 from pipeline.errors import SourceError
@@ -213,7 +214,10 @@ def test_failing_later_is_waited_out():
         with pytest.raises(SourceError):
             await Collector(read, publisher, 0.01).run(asyncio.Event())
 
-    asyncio.run(story())
+    with capture_logs() as logs:
+        asyncio.run(story())
+    assert [line["event"] for line in logs[:3]] == ["first reading", "nothing was read", "the collector ends"]
+    assert logs[2]["readings"] == 2
 
 
 def test_show_prints_what_would_be_published():
