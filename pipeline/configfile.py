@@ -117,11 +117,16 @@ def in_file(path: Path, tree: yaml.Node | None) -> PlaceOf:
     return lambda location: str(path) if tree is None else f"{path}:{line_of(tree, location)}"
 
 
-def describe(error: ValidationError, place_of: PlaceOf, within: tuple[str, ...] = ()) -> str:
+def describe(
+    error: ValidationError,
+    place_of: PlaceOf,
+    within: tuple[str, ...] = (),
+    known: Callable[[Sequence[int | str]], Iterable[str]] = lambda _: (),
+) -> str:
     """One line a wrong key: `place: key: what was expected, what was found`; secrets are not repeated.
 
     `place_of` names the file and line, environment variable or option that sets a key; `within` is the section that
-    was validated alone.
+    was validated alone; `known` gives the keys that there are where a wrong one stands.
     """
     lines = []
     for problem in error.errors():
@@ -129,7 +134,8 @@ def describe(error: ValidationError, place_of: PlaceOf, within: tuple[str, ...] 
         place = place_of(location)
         key = ".".join(str(part) for part in location) or "(whole file)"
         found = _found(problem["type"], location, problem["input"])
-        lines.append(f"{place}: {key}: {problem['msg']}{found}")
+        hint = nearest(str(location[-1]), known(location)) if problem["type"] == "extra_forbidden" else ""
+        lines.append(f"{place}: {key}: {problem['msg']}{found}{hint}")
     return "\n".join(lines)
 
 

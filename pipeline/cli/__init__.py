@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 import sys
 from importlib import import_module, metadata
 from importlib.util import find_spec
@@ -105,6 +106,8 @@ def main() -> None:
     """Run the command line; our own errors become one clear message and their exit status."""
     # To import all commands takes a second and more; only what lists them needs that.
     wanted = [name for name in sys.argv[1:2] if name in COMMANDS]
+    # Where a command configures no logging, the client's every attempt would be printed beside our one message.
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:
         command_line(wanted or COMMANDS)()
     except DuriError as error:

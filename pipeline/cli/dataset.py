@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path  # typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.cli import prometheus as shared
-from pipeline.cli.times import parse_duration
+from pipeline.cli.times import parse_duration, parse_moment
 from pipeline.errors import DecodeError
 from pipeline.offline.backends import Backend, Workers
 from pipeline.offline.dataset.check import problems
@@ -188,8 +189,8 @@ def _moment(text: str | None, option: str) -> int | None:
         return None
     try:
         return parse_time(text)
-    except DecodeError as error:
-        raise typer.BadParameter(f"{error}; give a time like 2026-01-31T12:00:00Z", param_hint=option) from error
+    except DecodeError:
+        return parse_moment(text, round(time.time() * 1000), option)
 
 
 async def export_shown(settings: Settings, out: Path, request: Request, options: Options) -> Manifest:

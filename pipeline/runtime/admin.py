@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.admin.records_to_delete import RecordsToDelete
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 
 from pipeline.errors import BrokerError, BrokerUnavailableError
 from pipeline.runtime.clients import admin_client
@@ -53,7 +53,7 @@ class ClusterAdmin:
             except (KafkaError, OSError) as error:
                 await client.close()
                 if asyncio.get_running_loop().time() >= deadline:
-                    raise self._unavailable(str(error)) from error
+                    raise self._unavailable(error) from error
                 await asyncio.sleep(min(0.5, self._wait_s))
                 continue
             self._client = client
@@ -65,9 +65,11 @@ class ClusterAdmin:
         if self._client is not None:
             await self._client.close()
 
-    def _unavailable(self, why: str) -> BrokerUnavailableError:
+    def _unavailable(self, why: Exception | str) -> BrokerUnavailableError:
+        # That a connection failed is said already.
+        said = "" if isinstance(why, KafkaConnectionError) else f": {why if isinstance(why, str) else repr(why)}"
         return BrokerUnavailableError(
-            f"no Kafka broker answers at {self._kafka.bootstrap} ({self._kafka.security_protocol}): {why}; "
+            f"no Kafka broker answers at {self._kafka.bootstrap} ({self._kafka.security_protocol}){said}; "
             "check the address (--bootstrap, DURI_BOOTSTRAP or kafka.bootstrap), or start one with `duri broker`"
         )
 
@@ -79,7 +81,7 @@ class ClusterAdmin:
         except (KafkaError, OSError, TimeoutError) as error:
             if isinstance(error, KafkaError) and not error.retriable:
                 raise BrokerError(f"{self._kafka.bootstrap}: {error}") from error
-            raise self._unavailable(repr(error)) from error
+            raise self._unavailable(error) from error
 
     @property
     def _open(self) -> AIOKafkaAdminClient:

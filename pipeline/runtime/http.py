@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -71,7 +72,7 @@ async def serving(host: str, port: int, routes: Mapping[str, Route]) -> AsyncIte
         server = await asyncio.start_server(connected, host, port, limit=_MAX_REQUEST_BYTES)
     except OSError as error:
         raise SettingsError(
-            f"runtime.http_port: cannot listen on {host}:{port} ({error.strerror}); "
+            f"runtime.http_port: cannot listen on {host}:{port} ({os.strerror(error.errno or 0)}); "
             "choose another port (--http-port), or 0 for any free one"
         ) from error
     bound = server.sockets[0].getsockname()

@@ -9,7 +9,7 @@ from pydantic_settings import SettingsError as VariableError
 
 from pipeline.configfile import describe, in_file, read_mapping, shipped_config
 from pipeline.errors import SettingsError
-from pipeline.settings.variables import no_json, refuse_unknown_variables, variable_of
+from pipeline.settings.variables import keys_beside, no_json, refuse_unknown_variables, variable_of
 from pipeline.settings.whole import Settings
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ def load_settings(path: Path | None = None, *, overrides: dict[str, Any] | None 
         raise SettingsError("\n".join(no_json()) or str(error)) from error
     except ValidationError as error:
         place_of = in_file(path, tree)
-        raise SettingsError(describe(error, lambda key: variable_of(key) or place_of(key))) from error
+        raise SettingsError(
+            describe(error, lambda key: variable_of(key) or place_of(key), known=keys_beside)
+        ) from error
     return _apply(settings, {key: value for key, value in (overrides or {}).items() if value is not None})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import TYPE_CHECKING, Any, Final, get_origin
+from typing import TYPE_CHECKING, Any, Final, cast, get_origin
 
 from pipeline.configfile import nearest
 from pipeline.errors import SettingsError
@@ -37,6 +37,17 @@ def _variables_of(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, 
         yield variable, kind
         if _is_section(kind):
             yield from _variables_of(kind, f"{variable}__")
+
+
+def keys_beside(location: Sequence[int | str]) -> list[str]:
+    """The keys of the section in which this one stands; none where there is no such section."""
+    section: type[BaseModel] = Settings
+    for part in location[:-1]:
+        field = section.model_fields.get(str(part))
+        if field is None or not _is_section(field.annotation):
+            return []
+        section = cast("type[BaseModel]", field.annotation)
+    return list(section.model_fields)
 
 
 def _is_section(kind: Any) -> bool:
