@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from lab.system import Lab
 
 _CHANGING = ("pg_terminate_backend", "pg_cancel_backend", "pg_reload_conf", "ALTER SYSTEM")
+_LOOK_S = 0.5
 _NEEDS_RESTART = ("shared_buffers", "max_connections")
 # What lasts minutes of the lab's clock. Those of work_mem and the like are no durations.
 _DURATION = re.compile(r"(interval '|_timeout = '|CONFIG SET timeout )(\d+)( seconds| minutes|s|\b)")
@@ -98,6 +100,15 @@ async def _restart(lab: Lab, found: re.Match[str]) -> bool:
     return True
 
 
+async def _replace(lab: Lab, found: re.Match[str]) -> bool:
+    used = {one.number: one.limits.cpu_used for one in lab.services[found[1]] if one.limits is not None}
+    before = {number: read() for number, read in used.items()}
+    await asyncio.sleep(_LOOK_S)
+    if used:
+        await lab.replace(found[1], max(used, key=lambda number: used[number]() - before[number]))
+    return bool(used)
+
+
 async def _balance(lab: Lab, found: re.Match[str]) -> bool:
     lab.balancers[found[1]].least_connections = "least_conn" in found[2]
     return True
@@ -108,6 +119,11 @@ _TOOLS: Sequence[tuple[str, re.Pattern[str], Callable[[Lab, re.Match[str]], Awai
     ("docker", re.compile(r"docker update --memory (\d+)m .* (\S+)$"), _memory),
     ("kubernetes", re.compile(r"kubectl rollout undo deployment/(\S+)"), _roll_back),
     ("kubernetes", re.compile(r"kubectl scale deployment/(\S+) --replicas=(\d+)$"), _scale),
+    (
+        "kubernetes",
+        re.compile(r"kubectl top pod -l app=(\S+) .*--sort-by=cpu.* kubectl delete pod$"),
+        _replace,
+    ),
     ("compose", re.compile(r"docker compose restart (\S+)$"), _restart),
     ("nginx", re.compile(r"upstream (\S+) \{(.*)\}"), _balance),
 )

@@ -99,10 +99,23 @@ class Limits:
         """Bytes that the process and its part of the page cache take."""
         return int(self._read("memory", "memory.usage_in_bytes"))
 
+    def cpu_used(self) -> float:
+        """Seconds of CPU that the processes have had."""
+        return int(self._read("cpuacct", "cpuacct.usage")) / 1e9
+
+    def cpu_waited(self) -> float:
+        """Seconds that their threads were ready to run and had no CPU."""
+        waited = 0
+        for thread in self._read("cpu", "tasks").split():
+            with suppress(OSError):  # it has ended meanwhile
+                waited += int(Path(f"/proc/{thread}/schedstat").read_text(encoding="ascii").split()[1])
+        return waited / 1e9
+
     def metrics(self) -> Iterator[tuple[str, float]]:
         """(name, value) as cAdvisor names them."""
         stat = dict(line.split() for line in self._read("cpu", "cpu.stat").splitlines())
-        yield "container_cpu_usage_seconds_total", int(self._read("cpuacct", "cpuacct.usage")) / 1e9
+        yield "container_cpu_usage_seconds_total", self.cpu_used()
+        yield "container_cpu_schedstat_runqueue_seconds_total", self.cpu_waited()
         yield "container_cpu_cfs_periods_total", float(stat["nr_periods"])
         yield "container_cpu_cfs_throttled_periods_total", float(stat["nr_throttled"])
         yield "container_spec_cpu_quota", self.cores * _PERIOD_US

@@ -35,7 +35,7 @@ _WARM_S = 10.0
 _READING_S = 120.0
 """Reading the history takes no longer, in the wall's time."""
 _SLACK_S = 75.0
-"""What a verification takes beyond its own time: the interval that it ends with, and those that were disturbed."""
+"""What a verification takes beyond twice its own time, after which it ends whatever was disturbed."""
 
 
 class Answer(enum.StrEnum):
@@ -56,7 +56,7 @@ class Pace:
     speed: float = 5.0
     healthy_s: float = 120.0
     fault_s: float = 180.0
-    after_s: float = 1200.0
+    after_s: float = 4000.0
     """At most: a verification says how long it takes."""
     answer: Answer = Answer.OWN
 
@@ -144,7 +144,7 @@ class Run:
 
     def _needed_s(self, recommendation: dict[str, Any]) -> float:
         check = recommendation["verification"]
-        return min(self._pace.after_s, float(check["settle_s"]) + float(check["after_s"]) + _SLACK_S)
+        return min(self._pace.after_s, float(check["settle_s"]) + 2 * float(check["after_s"]) + _SLACK_S)
 
     async def _inject(self) -> float:
         self.injected_at = self._clock.now_ms()

@@ -118,6 +118,19 @@ class Lab:
             await asyncio.to_thread(stop, old.process)
             self.services[service][number] = await asyncio.to_thread(self._start, service, number, port)
 
+    async def replace(self, service: str, number: int) -> None:
+        """Start one replica anew; it gets no requests until it is warm."""
+        old, urls = self.services[service][number], self.balancers[service].urls
+        if len(urls) > 1:
+            urls.remove(old.url)
+        await asyncio.to_thread(stop, old.process)
+        port = int(old.url.rpartition(":")[2])
+        new = await asyncio.to_thread(self._start, service, number, port)
+        self.services[service][number] = new
+        (await self._http.post(f"{new.url}/lab/warm")).raise_for_status()
+        if new.url not in urls:
+            urls.append(new.url)
+
     async def restart_postgres(self) -> None:
         """Start PostgreSQL again."""
         await asyncio.to_thread(self.postgres.restart)

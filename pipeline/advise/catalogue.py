@@ -49,6 +49,8 @@ class CompiledRule:
     supports: tuple[tuple[Program, float], ...]
     change: Mapping[str, Program]
     values: Mapping[str, Program]
+    instead: tuple[tuple[Program, str], ...]
+    """Signals to verify by in place of the usual one, each with the condition for it."""
     condition: Program
     abort_if: Program | None
     applied_if: Program | None
@@ -82,8 +84,7 @@ class Catalogue:
 
     def verified_signals(self) -> tuple[str, ...]:
         """Signals that verifications compare before and after; sorted."""
-        checks = [entry.rule.verification for entry in self.rules]
-        named = {name for check in checks for name in (check.signal, check.signal_if_failing) if name} | {*GUARDS}
+        named = {name for entry in self.rules for _, name in _checked(entry.rule)} | {*GUARDS}
         return tuple(sorted(name for name in named if name in self.signals))
 
     def history_signals(self) -> tuple[str, ...]:
@@ -168,6 +169,7 @@ def _compile(rule: Rule, look_alikes: Mapping[str, LookAlike]) -> CompiledRule:
             name: compile_expression(text) for name in formulas if (text := getattr(rule.change, name)) is not None
         },
         values={name: compile_expression(text) for name, text in rule.values.items()},
+        instead=tuple((compile_expression(other.condition), other.signal) for other in rule.verification.instead),
         condition=compile_expression(rule.verification.condition),
         abort_if=compile_expression(rule.verification.abort_if) if rule.verification.abort_if else None,
         applied_if=compile_expression(rule.change.applied_if) if rule.change.applied_if else None,
@@ -264,15 +266,16 @@ def _unknown_names(rule: Rule, catalogue: Catalogue, _: Evaluator) -> Iterator[M
     for index, name in enumerate(rule.evidence):
         if name not in catalogue.signals and name not in catalogue.settings:
             yield ("evidence", index), f"unknown signal or settings gauge {name!r}"
-    check = rule.verification
-    places = (
-        (("effect", "signal"), rule.effect.signal),
-        (("verification", "signal"), check.signal),
-        (("verification", "signal_if_failing"), check.signal_if_failing or check.signal),
-    )
-    for place, name in places:
+    for place, name in ((("effect", "signal"), rule.effect.signal), *_checked(rule)):
         if name not in catalogue.signals:
             yield place, _no_signal(name, catalogue)
+
+
+def _checked(rule: Rule) -> Iterator[tuple[Place, str]]:
+    """The signals by which a rule may be verified, each with its place in the rule."""
+    yield ("verification", "signal"), rule.verification.signal
+    for index, other in enumerate(rule.verification.instead):
+        yield ("verification", "instead", index, "signal"), other.signal
 
 
 def _unknown(place: Place, text: str, catalogue: Catalogue) -> Iterator[Mistake]:
@@ -287,8 +290,10 @@ def _unknown(place: Place, text: str, catalogue: Catalogue) -> Iterator[Mistake]
 
 def _unknown_in_tests(rule: Rule, catalogue: Catalogue, _: Evaluator) -> Iterator[Mistake]:
     for index, test in enumerate(rule.tests):
-        for part in ("signals", "settings", "rising", "falling", "without"):
-            for name in getattr(test, part):
+        named = {part: getattr(test, part) for part in ("signals", "settings", "rising", "falling", "without")}
+        named["verified_by"] = [test.verified_by] if test.verified_by is not None else []
+        for part, names in named.items():
+            for name in names:
                 if name not in catalogue.signals and name not in catalogue.settings:
                     yield ("tests", index, part), f"unknown signal or settings gauge {name!r}"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.advise.facts import symptoms
 from pipeline.advise.rules import fill
 from pipeline.detect.stage import MODEL_VERSION
 from pipeline.records import (
@@ -146,9 +145,8 @@ def _commands(templates: Iterable[CommandTemplate], values: Mapping[str, str]) -
 
 def _verification(match: Match) -> Verification:
     check = match.entry.rule.verification
-    _, failing = symptoms(match.facts.frame.anomalies)
     return Verification(
-        signal=(check.signal_if_failing if failing else None) or check.signal,
+        signal=match.verified_by,
         condition=check.condition,
         after_s=check.after_s,
         settle_s=check.settle_s,

@@ -61,6 +61,8 @@ class Match:
     """Share of the confidence by signal; they add up to 1."""
     values: Mapping[str, str]
     """What fills the templates."""
+    verified_by: str
+    """The signal that showed the trouble, and so tells whether the change mends it."""
 
     @property
     def key(self) -> str:
@@ -97,6 +99,8 @@ class Judge:
         change = self._change(entry)
         if change is None:
             return None
+        instead = (signal for program, signal in entry.instead if evaluator.holds(program))
+        verified_by = next(instead, rule.verification.signal)
         supported = [evaluator.holds(program) for program, _ in entry.supports]
         efficacy = self._lessons.efficacy
         factors = {
@@ -119,6 +123,7 @@ class Judge:
             change=change,
             weights=_weights(entry, facts, supported),
             values=self._values(entry, facts, change),
+            verified_by=verified_by,
         )
 
     def _change(self, entry: CompiledRule) -> Change | None:

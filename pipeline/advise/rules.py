@@ -129,13 +129,19 @@ class EffectText(Part):
     basis: Text
 
 
+class OtherSignal(Part):
+    """A signal to verify by in place of the usual one."""
+
+    condition: Expression = Field(alias="if", description="CEL: holds where this signal showed the trouble")
+    signal: Text
+
+
 class Check(Part):
     """How to see whether it worked. Conditions are CEL; `before` has the signals as they were at the change."""
 
-    signal: Text
-    signal_if_failing: Text | None = Field(
-        default=None,
-        description="The signal that must move where requests fail: what was the symptom is what is verified",
+    signal: Text = Field(description="The signal that must move: the one that showed the trouble")
+    instead: list[OtherSignal] = Field(
+        default_factory=list, description="Others in its place, where they showed it; the first that holds is taken"
     )
     condition: Expression
     after_s: Annotated[float, Field(gt=0, le=604_800)]
@@ -173,6 +179,7 @@ class RuleTest(Part):
         default="first", description="Whether the rule is the first choice, one of them, or none"
     )
     recommended: float | str | None = Field(default=None, description="The value that it recommends")
+    verified_by: Text | None = Field(default=None, description="The signal by which it is verified")
 
     def ramps(self) -> Iterator[tuple[str, Ramp]]:
         """The signals, each as a value by the minute."""
@@ -216,9 +223,9 @@ class Rule(Part):
         """Every expression with its place in the rule."""
         for index, text in enumerate(self.when):
             yield ("when", index), text
-        for index, other in enumerate(self.unless):
-            if isinstance(other, LookAlike):
-                yield ("unless", index, "if"), other.condition
+        for index, look_alike in enumerate(self.unless):
+            if isinstance(look_alike, LookAlike):
+                yield ("unless", index, "if"), look_alike.condition
         for index, support in enumerate(self.supports):
             yield ("supports", index, "if"), support.condition
         for name in ("current", "recommended", "lower", "upper", "observed_peak", "applied_if"):
@@ -226,6 +233,8 @@ class Rule(Part):
                 yield ("change", name), formula
         for name, text in self.values.items():
             yield ("values", name), text
+        for index, other in enumerate(self.verification.instead):
+            yield ("verification", "instead", index, "if"), other.condition
         yield ("verification", "condition"), self.verification.condition
         if self.verification.abort_if is not None:
             yield ("verification", "abort_if"), self.verification.abort_if

@@ -71,6 +71,8 @@ def judge(rule: Rule, test: RuleTest, found: list[Recommendation]) -> str:
     record = found[names.index(rule.id)]
     if test.recommended is not None and record.change.recommended != test.recommended:
         return f"it recommends {record.change.recommended!r}, and should {test.recommended!r}"
+    if test.verified_by is not None and record.verification.signal != test.verified_by:
+        return f"it is verified by {record.verification.signal}, and should be by {test.verified_by}"
     return ""
 
 

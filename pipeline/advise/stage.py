@@ -113,8 +113,8 @@ class AdviseStage:
         self._judge = Judge(catalogue, self._lessons)
         windows = Windows(self._history, catalogue.shapes)
         pace = Pace(settings.decide_after_frames, frame_ms)
-        self._verifier = Verifier(catalogue, self._judge.evaluator, self._board, windows, pace, self._silence.disturbed)
-        self._deploys = Deploys(settings, windows, catalogue.signals, frame_ms, self._disturbs_deploy)
+        self._verifier = Verifier(catalogue, self._judge.evaluator, self._board, windows, pace, self._disturbs)
+        self._deploys = Deploys(settings, windows, catalogue.signals, frame_ms, self._disturbs)
         self._forecasts = Forecasts(self._history, catalogue)
         self._inquiry = Inquiry(
             self._judge,
@@ -280,10 +280,8 @@ class AdviseStage:
             if incident.decided:
                 self._advisor.advise(incident, steady, end_ms)
 
-    def _disturbs_deploy(
-        self, trial: Trial, frames: Mapping[str, Frame], end_ms: int, *, by_callees: bool = True
-    ) -> bool:
-        """A callee's trouble is no excuse for a deploy whose service does the harm itself."""
+    def _disturbs(self, trial: Trial, frames: Mapping[str, Frame], end_ms: int, *, by_callees: bool = True) -> bool:
+        """A callee's trouble is no excuse for a change whose service does the harm itself."""
         by_callees = by_callees and not self._incidents.own(trial.service)
         return self._silence.disturbed(trial, frames, end_ms, by_callees=by_callees)
 

@@ -12,7 +12,8 @@ For each interval that began after the change, and that nothing else disturbed:
 4. No data that could tell, until twice `after_s` and five intervals more: no_effect, and the note says why.
 
 Disturbed: maintenance, another change to the service, a callee whose own trouble began after the change where the
-condition does not hold: where it does, it held in spite of that.
+condition does not hold: where it does, it held in spite of that; nor where nearly all harm is the service's own, whose
+bursts its callees then suffer from.
 """
 
 from __future__ import annotations

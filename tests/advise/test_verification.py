@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipeline.advise.stage import AdviseStage
 
 P95 = "http.latency.p95"
+ROWS = "pg.seq_tup_read.rate"
 POOL = Fault({**SLOW, "app.pool.utilisation": 1.0, "app.pool.acquire.p95": 0.2}, rising=[P95])
 FAILING = Fault({**POOL.signals, "http.error_ratio": 0.2, "http.availability": 0.8}, rising=[P95, "http.error_ratio"])
 SLOWER = Fault({name: 3 * value for name, value in SLOW.items()}, rising=[P95])
@@ -143,6 +144,29 @@ def test_trouble_of_a_callee_is_not_the_changes_fault() -> None:
         each for each in outcomes(story.troubled(5, both).healthy(7), stage) if each["recommendation"] == found[0]["id"]
     ]
     assert [each["result"] for each in told] == ["verified"]
+
+
+def test_a_callee_that_suffers_a_little_is_no_excuse() -> None:
+    """The harm stays the service's own: a callee that its bursts hold up does not keep the verdict waiting."""
+    story, stage = Story(("duri_core", "duri_brain")), make_stage()
+    found = advice(stage.step(story.healthy(40).troubled(8, {"duri_core": POOL}).take()))
+    stage.step(story.feedback(found[0]["id"], "applied").take())
+    held_up = Fault({"http.latency.mean": 0.09, P95: 0.25}, rising=[P95])
+    told = outcomes(story.troubled(9, {"duri_core": POOL, "duri_brain": held_up}), stage)
+    [outcome] = [each for each in told if each["recommendation"] == found[0]["id"]]
+    assert (outcome["result"], outcome["disturbed"]) == ("no_effect", 1)
+    assert "does not hold" in outcome["note"]
+
+
+def test_what_showed_the_trouble_is_what_is_verified() -> None:
+    """An index whose want no user felt: the rows read in vain are gone, and that is the verdict."""
+    story, stage, first = applied(Fault({ROWS: 2e6}, rising=[ROWS]))
+    assert first["verification"]["signal"] == ROWS
+    [outcome] = outcomes(story.healthy(14), stage)
+    assert (outcome["result"], outcome["signal"]) == ("verified", ROWS)
+    story, stage, first = applied(Fault({ROWS: 2e6}, rising=[ROWS]))
+    still = Fault({ROWS: 1.9e6}, rising=[ROWS])
+    assert [each["result"] for each in outcomes(story.troubled(14, {"duri_core": still}), stage)] == ["no_effect"]
 
 
 def test_mended_in_spite_of_a_callees_trouble_is_verified() -> None:

@@ -6,6 +6,8 @@ import asyncio
 from typing import Any
 
 from lab.executor import execute, sped_up
+from lab.system import Replica
+from tests.advise.helpers import shipped
 
 
 class Knobs:
@@ -13,6 +15,7 @@ class Knobs:
 
     def __init__(self) -> None:
         self.turned: list[tuple[Any, ...]] = []
+        self.services: dict[str, list[Replica]] = {}
 
     async def turn(self, service: str, replica: int | None = None, **knobs: str) -> None:
         assert replica is None
@@ -21,12 +24,28 @@ class Knobs:
     async def sql(self, statements: str) -> None:
         self.turned.append(("sql", statements))
 
+    async def replace(self, service: str, number: int) -> None:
+        self.turned.append(("replaced", service, number))
+
     def redis_cli(self, *arguments: str) -> None:
         self.turned.append(arguments)
 
 
+class Used:
+    """Limits of a replica that uses so much CPU between two looks."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._looks = 0
+
+    def cpu_used(self) -> float:
+        self._looks += 1
+        return self._looks * self._seconds
+
+
 def run(*commands: tuple[str, str]) -> list[tuple[Any, ...]]:
     knobs = Knobs()
+    knobs.services = {"duri_core": [Replica(number, "", None, Used(cpu)) for number, cpu in enumerate((0.1, 0.4, 0.2))]}
     asyncio.run(execute(knobs, "duri_core", [{"via": via, "run": text} for via, text in commands]))
     return knobs.turned
 
@@ -47,6 +66,14 @@ def test_redis_commands_are_run_one_after_the_other() -> None:
 def test_statements_with_places_to_fill_in_are_left_to_people() -> None:
     terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state_change < now() - interval '5 s'"
     assert run(("sql", "VACUUM (ANALYZE) <table>"), ("sql", terminate)) == [("sql", terminate)]
+
+
+def test_the_busiest_replica_is_replaced() -> None:
+    """By the catalogue's own command, so that a change of one shows in the other."""
+    catalogue, _ = shipped()
+    commands = catalogue.by_id["container-load-balancing"].rule.commands
+    [replacing] = [one.run.replace("{service}", "duri_core") for one in commands if one.via == "kubernetes"]
+    assert run(("kubernetes", replacing)) == [("replaced", "duri_core", 1)]
 
 
 def test_prose_is_not_run() -> None:

@@ -162,6 +162,11 @@ CONTAINERS = [
         ],
     ),
     Same(
+        ("container.cpu.wait",),
+        [counter("container_cpu_schedstat_runqueue_seconds_total", 0.2)],
+        [[counter("container_pressure_cpu_waiting_seconds_total", 0.2)]],
+    ),
+    Same(
         ("container.memory.utilisation", "container.memory.bytes"),
         [MEMORY_USE, MEMORY_LIMIT],
         [
