@@ -57,7 +57,7 @@ def up(
 
 
 @lab.command(name="prove")
-def prove_faults(
+def prove_faults(  # noqa: PLR0913  each is an option of the command
     faults: Annotated[list[str] | None, typer.Argument(help="Faults to run; all where none is named.")] = None,
     *,
     record: Annotated[Path | None, typer.Option(help="Folder for the samples, a Parquet file a fault.")] = None,
@@ -67,6 +67,9 @@ def prove_faults(
         Answer, typer.Option(help="What is done with the advice; `nothing` and `harm` are said to be it.")
     ] = (Answer.OWN),
     speed: Annotated[float, typer.Option(min=1, max=10, help="How much faster the lab's clock runs.")] = _NORMAL.speed,
+    kafka: Annotated[
+        bool, typer.Option("--kafka", help="Connect the stages by Kafka, in a worker as in production.")
+    ] = False,
     after: Annotated[
         float, typer.Option(min=0, help="Wait for the outcome at most so long, s of the lab's clock.")
     ] = _NORMAL.after_s,
@@ -82,7 +85,7 @@ def prove_faults(
     if record is not None:
         record.mkdir(parents=True, exist_ok=True)
     sigterm_as_ctrl_c()
-    pace = Pace(speed=speed, after_s=after, answer=answer)
+    pace = Pace(speed=speed, after_s=after, answer=answer, kafka=kafka)
     console = Console(stderr=True)
     proofs: list[Proof] = []
     try:
@@ -106,10 +109,10 @@ def show_results(
     """Print the table of earlier runs again; the last one of each fault and answer counts."""
     try:
         lines = results.read_text(encoding="utf-8").splitlines()
-        proofs = list({(one.fault, one.answer): one for one in (Proof(**json.loads(line)) for line in lines)}.values())
+        told = [Proof(**json.loads(line)) for line in lines]
     except (OSError, ValueError, TypeError) as error:
         raise FileError(f"{results} is not what `duri lab prove --results` writes: {error}") from error
-    _show(proofs, plots)
+    _show(list({(one.fault, one.answer, one.kafka): one for one in told}.values()), plots)
 
 
 def _show(proofs: list[Proof], plots: Path | None) -> None:

@@ -1,4 +1,8 @@
-"""The stages in a process of their own: what they compute takes no time from the users that the lab plays."""
+"""Where the stages run: their inputs go there, and what they have said comes back.
+
+`Desk` has them in a process of their own, connected in memory: what they compute takes no time from the users that the
+lab plays. `KafkaDesk` (`lab/kafka_desk.py`) has a broker and a worker, as in production.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import asyncio
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from lab.flow import Advice
 from pipeline.runtime.children import end_with_parent
@@ -14,38 +18,46 @@ from pipeline.runtime.children import end_with_parent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lab.announcements import Announcement
+    from lab.ledger import Seen
     from lab.samples import Row
 
+NICENESS = 5
+"""The stages yield to the system that they watch."""
 _KEPT: dict[str, Advice] = {}
 
 
-class Seen(NamedTuple):
-    """What the stages have said so far; `standing` first choices are open."""
+class Pipeline(Protocol):
+    """What a run asks of the stages; each call is answered with all that was said so far."""
 
-    first: dict[str, Any] | None
-    recommendations: list[dict[str, Any]]
-    early: int
-    standing: int
-    outcomes: list[dict[str, Any]]
+    async def begin(self, healthy: Sequence[Row]) -> Seen:
+        """Start from a healthy phase, which is repeated back in time; returns when it is read."""
+        ...
 
-    def outcome(self, recommendation: str) -> dict[str, Any] | None:
-        """What came of a recommendation, once that is known."""
-        return next((one for one in self.outcomes if one.get("recommendation") == recommendation), None)
+    async def end_healthy(self) -> Seen:
+        """What was said so far were false alarms."""
+        ...
+
+    async def take(self, rows: Sequence[Row]) -> Seen:
+        """Samples in order of time."""
+        ...
+
+    async def tell(self, record: Announcement, at: int) -> Seen:
+        """Something that people or tools announce, at that moment (ms)."""
+        ...
 
 
 def _do(method: str, *arguments: Any) -> Seen:
     if method == "begin":
-        os.nice(5)
+        os.nice(NICENESS)
         _KEPT["advice"] = Advice(*arguments)
     else:
         getattr(_KEPT["advice"], method)(*arguments)
-    advice = _KEPT["advice"]
-    recommendations = advice.since_healthy()
-    return Seen(advice.first(), recommendations, len(advice.early), advice.standing(), advice.outcomes)
+    return _KEPT["advice"].seen()
 
 
 class Desk:
-    """An `Advice` elsewhere: the same methods, each answered with all that was said so far."""
+    """An `Advice` elsewhere; use it as an async context manager."""
 
     def __init__(self) -> None:
         self._pool = ProcessPoolExecutor(
@@ -53,38 +65,26 @@ class Desk:
         )
 
     async def begin(self, healthy: Sequence[Row]) -> Seen:
-        """Start from a healthy phase."""
+        """See `Pipeline`."""
         return await self._ask("begin", healthy)
 
     async def end_healthy(self) -> Seen:
-        """What was said so far were false alarms."""
+        """See `Pipeline`."""
         return await self._ask("end_healthy")
 
     async def take(self, rows: Sequence[Row]) -> Seen:
-        """Samples in order of time."""
+        """See `Pipeline`."""
         return await self._ask("take", rows)
 
-    async def deployed(self, service: str, at: int) -> Seen:
-        """Tell of a deploy."""
-        return await self._ask("deployed", service, at)
-
-    async def maintenance(self, start: int, end: int) -> Seen:
-        """Tell of a maintenance window."""
-        return await self._ask("maintenance", start, end)
-
-    async def applied(self, recommendation: str, at: int) -> Seen:
-        """Tell that a recommendation was applied."""
-        return await self._ask("applied", recommendation, at)
+    async def tell(self, record: Announcement, at: int) -> Seen:
+        """See `Pipeline`."""
+        return await self._ask("tell", record, at)
 
     async def _ask(self, method: str, *arguments: Any) -> Seen:
         return await asyncio.get_running_loop().run_in_executor(self._pool, _do, method, *arguments)
 
-    def close(self) -> None:
-        """End the process."""
-        self._pool.shutdown(cancel_futures=True)
-
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    async def __aexit__(self, *exc: object) -> None:
+        self._pool.shutdown(cancel_futures=True)

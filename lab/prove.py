@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from lab import limits
+from lab.announcements import applied, deployed, maintenance
 from lab.clock import SCRAPE_S, Clock
-from lab.desk import Desk, Seen
+from lab.desk import Desk
 from lab.executor import execute
+from lab.kafka_desk import KafkaDesk
 from lab.load import NORMAL_USERS, Load
 from lab.recordings import Story, record
 from lab.samples import stretched
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from lab.desk import Pipeline
     from lab.faults import Fault
+    from lab.ledger import Seen
     from lab.samples import Row
 
 _WARM_S = 10.0
@@ -59,6 +63,8 @@ class Pace:
     after_s: float = 4000.0
     """At most: a verification says how long it takes."""
     answer: Answer = Answer.OWN
+    kafka: bool = False
+    """Whether the stages are connected by Kafka, in a worker, or in memory."""
 
 
 @dataclass
@@ -67,6 +73,7 @@ class Proof:
 
     fault: str
     answer: str = Answer.OWN
+    kafka: bool = False
     finding: str | None = None
     kind: str | None = None
     service: str | None = None
@@ -74,6 +81,8 @@ class Proof:
     in_top_3: bool = False
     seconds: float | None = None
     early: int = 0
+    early_said: list[str] = field(default_factory=list)
+    """What was advised in the healthy phase."""
     standing: int = 0
     p95_before: float | None = None
     p95_during: float | None = None
@@ -93,7 +102,7 @@ class Proof:
 class Run:
     """One fault on one lab."""
 
-    def __init__(self, fault: Fault, lab: Lab, desk: Desk, pace: Pace, say: Callable[[str], None]) -> None:
+    def __init__(self, fault: Fault, lab: Lab, desk: Pipeline, pace: Pace, say: Callable[[str], None]) -> None:
         self.rows: list[Row] = []
         self.injected_at = 0
         self.applied_at: int | None = None
@@ -107,7 +116,7 @@ class Run:
 
     async def go(self) -> Proof:
         """All phases. The fault is undone whatever happens."""
-        proof = Proof(self._fault.name, self._pace.answer)
+        proof = Proof(self._fault.name, self._pace.answer, self._pace.kafka)
         try:
             await self._fault.prepare(self._lab)
             await asyncio.sleep(_WARM_S)
@@ -150,9 +159,9 @@ class Run:
         self.injected_at = self._clock.now_ms()
         if self._fault.maintenance:
             end = self.injected_at + round((self._pace.fault_s + _SLACK_S) * 1000)
-            await self._desk.maintenance(self.injected_at, end)
+            await self._desk.tell(maintenance(self.injected_at, end), self.injected_at)
         if self._fault.deploy:
-            await self._desk.deployed(self._fault.service, self.injected_at)
+            await self._desk.tell(deployed(self._fault.service, self.injected_at), self.injected_at)
         await self._fault.inject(self._lab)
         self._fault_phase = True
         return time.time()
@@ -194,7 +203,7 @@ class Run:
         seen = self._seen
         if seen is None:
             return
-        proof.early, proof.standing = seen.early, seen.standing
+        proof.early, proof.early_said, proof.standing = len(seen.early), seen.early, seen.standing
         if seen.first is None:
             proof.right = proof.in_top_3 = self._fault.control
             return
@@ -224,7 +233,7 @@ class Run:
                 await self._fault.undo(self._lab)
         if proof.ran or proof.by_hand:
             self.applied_at = self._clock.now_ms()
-            self._seen = await self._desk.applied(first["id"], self.applied_at)
+            self._seen = await self._desk.tell(applied(first["id"], self.applied_at), self.applied_at)
 
     def _p95(self, since: float, until: float) -> float | None:
         found = self._load.p95(self._fault.service, since, until)
@@ -245,12 +254,11 @@ async def prove(fault: Fault, folder: Path | None, pace: Pace, say: Callable[[st
     lacking = limits.why_not()
     if fault.needs_limits and lacking is not None:
         return Proof(fault.name, skipped=lacking)
-    with Desk() as desk:
-        async with Lab() as lab:
-            run = Run(fault, lab, desk, pace, say)
-            proof = await run.go()
+    async with KafkaDesk() if pace.kafka else Desk() as desk, Lab() as lab:
+        run = Run(fault, lab, desk, pace, say)
+        proof = await run.go()
     if folder is not None:
-        suffix = "" if pace.answer is Answer.OWN else f"-{pace.answer}"
+        suffix = ("" if pace.answer is Answer.OWN else f"-{pace.answer}") + ("-kafka" if pace.kafka else "")
         record(
             folder / f"{fault.name}{suffix}.parquet",
             Story(fault.name, run.injected_at, run.applied_at, pace.answer),

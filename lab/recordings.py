@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
+from lab.announcements import applied, deployed, maintenance
 from lab.faults import FAULTS
 from lab.flow import Advice
 from lab.samples import read, write
@@ -48,19 +49,19 @@ def replay(path: Path) -> Advice:
     fault = FAULTS[story.fault]
     advice = Advice([one for one in rows if one.ts < story.injected_at])
     if fault.deploy:
-        advice.deployed(fault.service, story.injected_at)
+        advice.tell(deployed(fault.service, story.injected_at), story.injected_at)
     if fault.maintenance:
-        advice.maintenance(story.injected_at, rows[-1].ts + 1)
-    applied: str | None = None
+        advice.tell(maintenance(story.injected_at, rows[-1].ts + 1), story.injected_at)
+    answered: str | None = None
     for ts, scrape in groupby((one for one in rows if one.ts >= story.injected_at), key=lambda one: one.ts):
         first = advice.first()
-        if applied is None and first is not None:
+        if answered is None and first is not None:
             if story.applied_at is None:
                 break
             if ts > story.applied_at:
-                applied = str(first["id"])
-                advice.applied(applied, story.applied_at)
+                answered = str(first["id"])
+                advice.tell(applied(answered, story.applied_at), story.applied_at)
         advice.take(list(scrape))
-        if applied is not None and advice.outcome(applied) is not None:
+        if answered is not None and advice.outcome(answered) is not None:
             break
     return advice

@@ -98,7 +98,8 @@ def plot(path: Path, proofs: Sequence[Proof]) -> None:
 
 
 def _name(proof: Proof) -> str:
-    return proof.fault if proof.answer == Answer.OWN else f"{proof.fault}, {proof.answer} applied"
+    name = proof.fault if proof.answer == Answer.OWN else f"{proof.fault}, {proof.answer} applied"
+    return f"{name}, by Kafka" if proof.kafka else name
 
 
 def _share(part: int, of: int) -> str:

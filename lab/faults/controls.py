@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from lab.system import Lab
 
 
+_DAY_S = 180.0
+
+
 class Healthy(Fault):
     """Normal load and no fault; right is silence."""
 
@@ -38,12 +41,13 @@ class Quieter(Healthy):
 
 
 class DailySwing(Healthy):
-    """The users of half a day in three minutes: half as many more, and back."""
+    """Three days of three minutes each: half as many users more by day, half as many by night."""
 
     name = "daily-swing"
+    slow = 3.0
 
     def load_at(self, seconds: float) -> float:
-        return 1.0 + 0.5 * math.sin(math.pi * min(1.0, seconds / 180.0))
+        return 1.0 + 0.5 * math.sin(2.0 * math.pi * seconds / _DAY_S)
 
 
 class PlannedLoadTest(Healthy):

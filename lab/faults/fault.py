@@ -26,7 +26,7 @@ class Fault:
     """A maintenance window is announced as it is injected."""
 
     slow: ClassVar[float] = 1.0
-    """How many times as long it may take until there is advice: what creeps shows late."""
+    """How many times as long it lasts until there is advice: what creeps shows late, a swing swings more than once."""
 
     by_hand: ClassVar[bool] = False
     """What the advice's commands do is not all of it: the rest is a person's, and the lab does it by `undo`."""

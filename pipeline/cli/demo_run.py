@@ -12,11 +12,9 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from aiokafka import TopicPartition
-
 from pipeline.runtime.admin import ClusterAdmin
-from pipeline.runtime.clients import admin_client, connection, log_reader
-from pipeline.runtime.context import group_of
+from pipeline.runtime.clients import admin_client, connection
+from pipeline.runtime.drained import drained
 from pipeline.runtime.stages import build_specs
 from pipeline.runtime.topology import create_topics
 from pipeline.runtime.worker import run_worker
@@ -75,9 +73,7 @@ class DemoRun:
         topics = settings.topics
         async with Publisher(connection(settings.kafka), topics.name(Topic.METRICS)) as publisher:
             await feed(self._system, publisher, topics, self._may_go_on)
-        async with ClusterAdmin(settings.kafka) as admin:
-            for spec in specs:
-                await _drained(settings, spec, admin)
+        await drained(settings, specs)
 
     async def _may_go_on(self, published: int) -> None:
         while published - self._page.samples > _AHEAD:
@@ -144,32 +140,3 @@ async def _topics(settings: Settings) -> AsyncIterator[None]:
             await client.delete_topics([name for name, new in created.items() if new])
         finally:
             await client.close()
-
-
-async def _drained(settings: Settings, spec: StageSpec, admin: ClusterAdmin) -> None:
-    """Wait until the stage has committed past the last record of each of its inputs.
-
-    End offsets count transaction markers, so the records themselves are looked for.
-    """
-    group = group_of(settings, spec)
-    reader = log_reader(settings.kafka)
-    await reader.start()
-    try:
-        facts = await admin.facts(spec.inputs)
-        for name in spec.inputs:
-            for number in range(facts[name].partitions):
-                source = TopicPartition(name, number)
-                reader.assign([source])
-                await _passed(reader, admin, group, source)
-    finally:
-        await reader.stop()
-
-
-async def _passed(reader: Any, admin: ClusterAdmin, group: str, source: TopicPartition) -> None:
-    """Wait until no record of this partition lies at or after what the group has committed."""
-    while True:
-        committed = await admin.committed(group, source)
-        reader.seek(source, committed.offset if committed is not None else 0)
-        if not await reader.getmany(source, timeout_ms=round(_LOOK_S * 1000), max_records=1):
-            return
-        await asyncio.sleep(_LOOK_S)

@@ -23,9 +23,11 @@ def test_the_truth_is_a_finding_and_a_knob_of_one_rule(fault: Fault) -> None:
     assert fault.control or (fault.finding, fault.kind) in known
 
 
-def test_the_swing_of_a_day_returns_to_where_it_began() -> None:
+def test_the_swing_of_a_day_comes_again_each_day() -> None:
     swing = FAULTS["daily-swing"]
-    assert [round(swing.load_at(seconds), 3) for seconds in (0.0, 90.0, 180.0, 300.0)] == [1.0, 1.5, 1.0, 1.0]
+    for day in range(3):
+        hours = (180.0 * day + seconds for seconds in (0.0, 45.0, 90.0, 135.0))
+        assert [round(swing.load_at(seconds), 3) for seconds in hours] == [1.0, 1.5, 1.0, 0.5]
 
 
 def test_a_leak_that_never_began_is_undone() -> None:

@@ -1,0 +1,156 @@
+"""The stages as in production: a broker, `duri run` beside it, samples on `duri.metrics`, advice from its topic."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import psutil
+
+from lab.announcements import headers_of
+from lab.backends import LabError, spawn, stop
+from lab.clock import SCRAPE_S
+from lab.configuration import scaled_config
+from lab.desk import NICENESS
+from lab.flow import ROWS
+from lab.ledger import Ledger
+from lab.samples import history, to_recording
+from pipeline.records import Outcome, Recommendation
+from pipeline.runtime.admin import ClusterAdmin
+from pipeline.runtime.broker import EmbeddedBroker
+from pipeline.runtime.clients import connection
+from pipeline.runtime.drained import drained
+from pipeline.runtime.stages import build_specs
+from pipeline.runtime.topology import create_topics
+from pipeline.settings import load_settings
+from pipeline.sources.columnar import encode_rows
+from pipeline.sources.publisher import Publisher
+from pipeline.stage import Topic
+from pipeline.views.subscription import Subscription
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lab.announcements import Announcement
+    from lab.ledger import Seen
+    from lab.samples import Row
+
+_TAIL_S = 0.5
+"""What was committed reaches a consumer within this time."""
+_READY = '"event": "ready"'
+"""What the worker's log says once it works."""
+_ROOT = Path(__file__).parent.parent
+_SAID = {Recommendation: Topic.RECOMMENDATIONS, Outcome: Topic.OUTCOMES}
+
+
+class KafkaDesk:
+    """A broker and a worker of the lab's own; use it as an async context manager. Raises LabError if one ends."""
+
+    def __init__(self) -> None:
+        self._ledger = Ledger()
+        self._stack = AsyncExitStack()
+        self._tail: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        async with self._stack:
+            folder = self._stack.enter_context(scaled_config())
+            broker = EmbeddedBroker()
+            self._stack.callback(broker.close)
+            await asyncio.to_thread(broker.start)
+            chosen = {"detect.frame_s": SCRAPE_S, "config_dir": folder, "kafka.bootstrap": broker.bootstrap}
+            self._settings = load_settings(overrides=chosen)
+            async with ClusterAdmin(self._settings.kafka) as admin:
+                await create_topics(admin, self._settings)
+            self._log = folder.parent / "worker.log"
+            await self._start_worker(folder, broker.bootstrap)
+            client, topics = connection(self._settings.kafka), self._settings.topics
+            self._publisher = await self._stack.enter_async_context(Publisher(client, topics.name(Topic.METRICS)))
+            said = await self._stack.enter_async_context(Subscription(client, topics, from_beginning=True))
+            self._tail = asyncio.create_task(self._follow(said))
+            self._stack.callback(self._tail.cancel)
+            self._stack = self._stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def _start_worker(self, folder: Path, bootstrap: str) -> None:
+        environment = {
+            **os.environ,
+            "DURI_BOOTSTRAP": bootstrap,
+            "DURI_CONFIG_DIR": str(folder),
+            "DURI_DETECT__FRAME_S": str(SCRAPE_S),
+            "DURI_RUNTIME__HTTP_PORT": "0",
+        }
+        self._worker = spawn([sys.executable, "-m", "pipeline", "run"], self._log, env=environment, cwd=_ROOT)
+        self._stack.callback(stop, self._worker)
+        worker = psutil.Process(self._worker.pid)
+        worker.nice(min(19, worker.nice() + NICENESS))
+        while _READY not in self._log.read_text(encoding="utf-8", errors="replace"):
+            self._alive()
+            await asyncio.sleep(0.1)
+
+    @property
+    def worker_pid(self) -> int:
+        """Process id of the worker."""
+        return self._worker.pid
+
+    async def begin(self, healthy: Sequence[Row]) -> Seen:
+        """Publish a healthy phase, preceded by its repetitions, and wait until the worker has it."""
+        await self.take([*history(healthy, round(SCRAPE_S * 1000)), *healthy])
+        return await self.caught_up()
+
+    async def end_healthy(self) -> Seen:
+        """What was said so far were false alarms."""
+        await self.caught_up()
+        self._ledger.end_healthy()
+        return self._ledger.seen()
+
+    async def take(self, rows: Sequence[Row]) -> Seen:
+        """Publish samples in order of time, each service's in a lane of its own as its own client would."""
+        self._alive()
+        for lane, service in enumerate(sorted({one.service for one in rows})):
+            recording = to_recording([one for one in rows if one.service == service])
+            for begin in range(0, len(recording), ROWS):
+                part = slice(begin, begin + ROWS)
+                index, ts, value = recording.index[part], recording.ts[part], recording.value[part]
+                await self._publisher.publish(lane, encode_rows(recording.series, index, ts, value))
+        await self._publisher.flush()
+        return self._ledger.seen()
+
+    async def tell(self, record: Announcement, at: int) -> Seen:
+        """Publish something that people or tools announce, at that moment (ms)."""
+        self._alive()
+        topic = self._settings.topics.name(Topic.CONTROL)
+        message = record.model_dump_json().encode()
+        await self._publisher.publish_record(topic, record.id, message, headers_of(record, at))
+        await self._publisher.flush()
+        return self._ledger.seen()
+
+    async def _follow(self, said: Subscription) -> None:
+        while True:
+            for record in await said.poll():
+                if (topic := _SAID.get(type(record))) is not None:
+                    self._ledger.keep(topic, record.model_dump(mode="json"))
+
+    async def caught_up(self) -> Seen:
+        """Wait until the worker has taken all that was published."""
+        waiting = asyncio.create_task(drained(self._settings, build_specs(self._settings)))
+        while not waiting.done():
+            await asyncio.wait({waiting}, timeout=1.0)
+            self._alive()
+        await waiting
+        await asyncio.sleep(_TAIL_S)
+        return self._ledger.seen()
+
+    def _alive(self) -> None:
+        """Raise what ended the worker or the reading of what it says."""
+        if self._tail is not None and self._tail.done():
+            self._tail.result()
+        if self._worker.poll() is not None:
+            said = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
+            raise LabError(f"the worker ended with {self._worker.returncode}:\n" + "\n".join(said))

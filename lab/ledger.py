@@ -1,0 +1,70 @@
+"""What the stages have said so far: recommendations and outcomes, those of the healthy phase apart."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pipeline.stage import Topic
+
+_OPEN = ("proposed", "acknowledged", "applied")
+
+
+class Seen(NamedTuple):
+    """It all at one moment; `standing` first choices are open."""
+
+    first: dict[str, Any] | None
+    recommendations: list[dict[str, Any]]
+    early: list[str]
+    """What was advised in the healthy phase, in words."""
+    standing: int
+    outcomes: list[dict[str, Any]]
+
+    def outcome(self, recommendation: str) -> dict[str, Any] | None:
+        """What came of a recommendation, once that is known."""
+        return next((one for one in self.outcomes if one.get("recommendation") == recommendation), None)
+
+
+class Ledger:
+    """`recommendations` are the newest record of each by id, in the order in which they appeared."""
+
+    def __init__(self) -> None:
+        self.recommendations: dict[str, dict[str, Any]] = {}
+        self.outcomes: list[dict[str, Any]] = []
+        self.early: frozenset[str] = frozenset()
+
+    def keep(self, topic: Topic, record: dict[str, Any]) -> None:
+        """Take a record of an output topic."""
+        if topic is Topic.RECOMMENDATIONS:
+            self.recommendations[record["id"]] = record
+        elif topic is Topic.OUTCOMES:
+            self.outcomes.append(record)
+
+    def end_healthy(self) -> None:
+        """What was recommended so far were false alarms."""
+        self.early = frozenset(self.recommendations)
+
+    def first(self) -> dict[str, Any] | None:
+        """The first choice, once there is one: the first recommendation of rank 1 since the healthy phase."""
+        return next((one for one in self.since_healthy() if one["rank"] == 1), None)
+
+    def since_healthy(self) -> list[dict[str, Any]]:
+        """Recommendations that came after the healthy phase; those of the phase itself are false alarms."""
+        return [one for key, one in self.recommendations.items() if key not in self.early]
+
+    def outcome(self, recommendation: str) -> dict[str, Any] | None:
+        """What came of a recommendation, once that is known."""
+        return self.seen().outcome(recommendation)
+
+    def standing(self) -> int:
+        """First choices that are open at the moment, whatever became of earlier ones."""
+        return sum(one["rank"] == 1 and one["state"] in _OPEN for one in self.recommendations.values())
+
+    def seen(self) -> Seen:
+        """All of it, as it is now."""
+        early = [_in_words(self.recommendations[key]) for key in sorted(self.early)]
+        return Seen(self.first(), self.since_healthy(), early, self.standing(), list(self.outcomes))
+
+
+def _in_words(recommendation: dict[str, Any]) -> str:
+    finding, service = recommendation["why"]["findings"][0], recommendation["target"]["service"]
+    return f"{finding} of {service}: {recommendation['why']['reason']}"
