@@ -9,11 +9,11 @@ from lab.faults.fault import Fault
 if TYPE_CHECKING:
     from lab.system import Lab
 
-_CORES = 0.5
+_CORES = 0.25
 
 
 class TrafficSurge(Fault):
-    """Two and a half times the users on a service with half a core. Nothing is wrong with it: it needs a second one."""
+    """Two and a half times the users on a service with a quarter of a core. Nothing is wrong with it: it needs a second one."""
 
     name, finding, kind = "traffic-surge", "TRAFFIC_SURGE", "container.replicas"
     needs_limits = True

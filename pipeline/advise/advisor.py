@@ -5,8 +5,8 @@
 2. One recommendation per thing to change; three at most an incident; a new one takes the place of the weakest only
    where it is clearly surer. Advice from symptoms alone gives way to anything more specific about its service.
 3. Rank follows confidence, and who stands already keeps its place unless another is clearly surer: a list that
-   reorders itself each minute is no list. Whose rule no longer holds ranks behind all whose rules do, and gives way
-   to them.
+   reorders itself each minute is no list. An undo goes first, then what was applied, until it is judged. Whose rule no
+   longer holds ranks behind all whose rules do, and gives way to them.
 4. They end: answered, expired, verified, or when their incident or their rule's conditions are gone.
 """
 
@@ -167,7 +167,12 @@ class Advisor:
         new = {match.key for match in chosen}
         mine = self.board.of(incident.id)
         mine.sort(
-            key=lambda each: (self._stale(each, now), -each.record.confidence * (1.0 if each.key in new else CLEARLY))
+            key=lambda each: (
+                not each.undoes,
+                each.waiting,
+                self._stale(each, now),
+                -each.record.confidence * (1.0 if each.key in new else CLEARLY),
+            )
         )
         for rank, standing in enumerate(mine, start=1):
             if standing.key in new:
@@ -180,9 +185,10 @@ class Advisor:
         self, standing: Standing, match: Match | None, incident: OpenIncident, place: _Place, now: int
     ) -> None:
         record, rank = standing.record, place.rank
+        match = match if standing.waiting else None  # what was applied stays as it was when it was
         moved = rank != record.rank or (match is not None and incident.severity.rank > record.severity.rank)
         due = match is not None and now - standing.emitted >= self._settings.update_every_s * 1000.0
-        if not (moved or due) or not standing.waiting or now < standing.held:
+        if not (moved or due) or now < standing.held:
             return
         if match is not None:
             record = raise_severity(self._renewed(record, match, incident), incident.severity)

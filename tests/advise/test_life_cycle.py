@@ -56,6 +56,7 @@ def test_decides_in_the_second_window() -> None:
     assert rules(advice(stage.step(story.troubled(1, TROUBLE).take()))) == ["app-pool-size"]
 
 
+GROWN = {"pg.temp_bytes.rate": 5e6}
 BLOCKED = Fault({**SLOW, "app.event_loop.lag": 0.3}, rising=["http.latency.p95", "app.event_loop.lag"])
 
 
@@ -69,6 +70,18 @@ def test_what_no_longer_holds_gives_up_the_first_place() -> None:
     assert newest["app-pool-size"]["rank"] == 1
     assert newest["app-blocking-handler"]["rank"] == 2
     assert newest["app-blocking-handler"]["rank_reason"]
+
+
+def test_what_was_applied_is_the_one_first_choice() -> None:
+    """Somebody applies an alternative: what it competes with is an alternative from then on."""
+    story, stage = Story(), make_stage()
+    both = {"duri_core": Fault({**TROUBLE["duri_core"].signals, **GROWN}, rising=["http.latency.p95", *GROWN])}
+    newest = {record["id"]: record for record in advice(stage.step(story.healthy(40).troubled(8, both).take()))}
+    second = next(record for record in newest.values() if record["rank"] == 2)
+    later = advice(stage.step(story.feedback(second["id"], "applied").troubled(3, both).take()))
+    newest |= {record["id"]: record for record in later}
+    firsts = [record for record in newest.values() if record["rank"] == 1]
+    assert [(record["id"], record["state"]) for record in firsts] == [(second["id"], "applied")]
 
 
 def test_incident_closes_once_and_takes_its_recommendation_along() -> None:
