@@ -13,7 +13,7 @@ _CORES = 0.25
 
 
 class TrafficSurge(Fault):
-    """Two and a half times the users on a service with a quarter of a core. Nothing is wrong with it: it needs a second one."""
+    """Two and a half times the users on a service with a quarter of a core. It is well, but has no room for them."""
 
     name, finding, kind = "traffic-surge", "TRAFFIC_SURGE", "container.replicas"
     needs_limits = True
