@@ -14,7 +14,7 @@ from benchmarks.harness import median, report
 from benchmarks.messages import CASES, POINTS, Case, Rows
 from pipeline.ingest.catalog import SeriesCatalog
 from pipeline.ingest.columns import Columns
-from pipeline.ingest.formats import AUTO
+from pipeline.ingest.formats.registry import AUTO
 from pipeline.ingest.reader import MessageReader
 from pipeline.runtime.memory import collect_seldom
 from pipeline.settings import IngestSettings

@@ -20,7 +20,7 @@ from benchmarks.harness import median, report
 from benchmarks.messages import NAME, SERVICE, labels
 from pipeline.batch import encode_batch, make_batch
 from pipeline.ingest.catalog import SeriesCatalog
-from pipeline.ingest.formats import by_name, decode_message, open_message
+from pipeline.ingest.formats.registry import by_name, decode_message, open_message
 from pipeline.ingest.points import Context
 from pipeline.ingest.protobuf import remote_write_pb2 as wire
 from pipeline.runtime.memory import collect_seldom

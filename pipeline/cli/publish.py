@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from pipeline.errors import BrokerError, FileError
-from pipeline.ingest.formats import AUTO
+from pipeline.ingest.formats.registry import AUTO
 from pipeline.runtime.admin import DEFAULT_MAX_MESSAGE_BYTES, ClusterAdmin
 from pipeline.runtime.clients import connection
 from pipeline.settings import load_settings

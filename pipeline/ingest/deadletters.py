@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.ingest.cloudevents import TIME_HEADER
+from pipeline.ingest.formats.cloudevents import TIME_HEADER
 from pipeline.ingest.transport import ENCODING_HEADER
 from pipeline.stage import Output, Topic
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from pipeline.errors import DecodeError
-from pipeline.ingest.cloudevents import millis_of
 from pipeline.ingest.deadletters import dead_letter, dead_piece
-from pipeline.ingest.formats import AUTO, Opened, decode_message, open_message, told_by
+from pipeline.ingest.formats.cloudevents import millis_of
+from pipeline.ingest.formats.registry import AUTO, Opened, decode_message, open_message, told_by
 from pipeline.ingest.points import Context
 from pipeline.ingest.scan.scanner import Candidates, Form
 

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.errors import StateError
 from pipeline.ingest.catalog import SeriesCatalog
 from pipeline.ingest.columns import Columns
-from pipeline.ingest.formats import AUTO
+from pipeline.ingest.formats.registry import AUTO
 from pipeline.ingest.limits import GAP_S
 from pipeline.ingest.packing import Origin, pack
 from pipeline.ingest.reader import MessageReader

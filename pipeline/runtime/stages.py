@@ -12,7 +12,7 @@ from pipeline.detect.configuration import load_detection
 from pipeline.detect.stage import DetectStage
 from pipeline.errors import SettingsError
 from pipeline.ingest.control import ControlStage
-from pipeline.ingest.formats import AUTO, FORMATS
+from pipeline.ingest.formats.registry import AUTO, FORMATS
 from pipeline.ingest.stage import IngestStage
 from pipeline.registry.artefact import warm
 from pipeline.registry.courier import RegistryCourier

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from pipeline.ingest.columnar import CONTENT_TYPES
+from pipeline.ingest.formats.columnar import CONTENT_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.ingest.buckets import ranges
+from pipeline.ingest.formats.buckets import ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

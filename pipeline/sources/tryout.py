@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.batch import decode_batch
 from pipeline.errors import DecodeError
 from pipeline.ingest.deadletters import ERROR_PREFIX
-from pipeline.ingest.formats import open_message
+from pipeline.ingest.formats.registry import open_message
 from pipeline.ingest.limits import Limits
 from pipeline.ingest.stage import IngestStage
 from pipeline.stage import LogRecord, Topic

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.ingest.formats import FORMATS
+from pipeline.ingest.formats.registry import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.ingest.formats import Format
+    from pipeline.ingest.formats.registry import Format
 
 Json = dict[str, Any]
 

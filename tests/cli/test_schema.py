@@ -17,7 +17,7 @@ from pipeline.cli.schema import schema
 from pipeline.detect.frames import FrameWriter, ServiceFrame, Source
 from pipeline.errors import DecodeError
 from pipeline.ingest.deadletters import dead_letter
-from pipeline.ingest.formats import FORMATS
+from pipeline.ingest.formats.registry import FORMATS
 from pipeline.records import PUBLIC_RECORDS, cloudevent_headers
 from pipeline.settings import Settings, load_settings
 from pipeline.stage import LogRecord, Topic

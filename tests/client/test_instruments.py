@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from pipeline.client import Limits, MetricsPublisher
 from pipeline.client.messages import CONTENT_TYPE, Message, raw_messages
-from pipeline.ingest import columnar
 from pipeline.ingest.catalog import SeriesCatalog
+from pipeline.ingest.formats import columnar
 from pipeline.ingest.points import Context
 from pipeline.series import Kind, parse_canonical
 from pipeline.settings import IngestSettings

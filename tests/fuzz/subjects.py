@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipeline.errors import DecodeError
-from pipeline.ingest.formats import AUTO, FORMATS, by_name, decode_message, open_message
+from pipeline.ingest.formats.registry import AUTO, FORMATS, by_name, decode_message, open_message
 from pipeline.ingest.limits import Limits
 from pipeline.settings import IngestSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.ingest.formats import Decode
+    from pipeline.ingest.formats.registry import Decode
     from pipeline.ingest.points import Context, Points
     from pipeline.stage import Headers
 

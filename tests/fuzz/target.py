@@ -22,7 +22,7 @@ _COMPILED = [
 ]
 
 with atheris.instrument_imports(include=["pipeline"], exclude=_COMPILED):
-    from pipeline.ingest.formats import FORMATS
+    from pipeline.ingest.formats.registry import FORMATS
     from tests.fuzz.subjects import subject_of
     from tests.ingest.promises import check_result, decode, fresh_context
 

@@ -16,7 +16,7 @@ from tests.builders import START, message
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.ingest.formats import Decode
+    from pipeline.ingest.formats.registry import Decode
     from pipeline.ingest.points import Points, Refused
 
 _PIECES = 5
@@ -33,7 +33,7 @@ class Decoder(Protocol):
 
     @property
     def decode(self) -> Decode:
-        """See `pipeline.ingest.formats.Decode`."""
+        """See `pipeline.ingest.formats.registry.Decode`."""
 
 
 def decode(decoder: Decoder, payload: bytes, context: Context) -> Points | DecodeError:

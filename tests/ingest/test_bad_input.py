@@ -15,10 +15,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from pipeline.batch import SCHEMA, encode_batch, make_batch
 from pipeline.errors import DecodeError
-from pipeline.ingest import arrow, samples_json
 from pipeline.ingest.catalog import SeriesCatalog
 from pipeline.ingest.deadletters import dead_letter
-from pipeline.ingest.formats import FORMATS, Format, by_name, decode_message, open_message
+from pipeline.ingest.formats import arrow, samples_json
+from pipeline.ingest.formats.registry import FORMATS, Format, by_name, decode_message, open_message
 from pipeline.ingest.limits import Limits
 from pipeline.ingest.points import Context
 from pipeline.ingest.protobuf.remote_write_pb2 import WriteRequest

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.batch import ARROW_CONTENT_TYPE, SOURCE_HEADER, decode_batch, encode_batch, make_batch
-from pipeline.ingest.formats import FORMATS
+from pipeline.ingest.formats.registry import FORMATS
 from pipeline.ingest.packing import MESSAGE_BYTES
 from pipeline.ingest.stage import IngestStage
 from pipeline.partitioning import partition_of

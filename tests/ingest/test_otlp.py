@@ -13,8 +13,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from pipeline.errors import DecodeError
-from pipeline.ingest import otlp_json, otlp_protobuf
 from pipeline.ingest.catalog import SeriesCatalog
+from pipeline.ingest.formats import otlp_json, otlp_protobuf
 from pipeline.ingest.points import STALE, Context, Points
 from pipeline.ingest.stage import IngestStage
 from pipeline.series import parse_canonical

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from pipeline.errors import DecodeError
-from pipeline.ingest import otlp_protobuf, remote_write, remote_write_2
 from pipeline.ingest.catalog import SeriesCatalog
 from pipeline.ingest.columns import Columns
+from pipeline.ingest.formats import otlp_protobuf, remote_write, remote_write_2
 from pipeline.ingest.points import STALE, Context
 from pipeline.ingest.protobuf import remote_write_pb2 as wire
 from pipeline.ingest.reader import MessageReader
@@ -25,7 +25,7 @@ from pipeline.stage import LogRecord
 from tests.builders import START
 
 if TYPE_CHECKING:
-    from pipeline.ingest.formats import Decode
+    from pipeline.ingest.formats.registry import Decode
 
 NS = 1_000_000
 MINUTE = 60_000

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import DecodeError
-from pipeline.ingest import remote_write, remote_write_2
 from pipeline.ingest.catalog import SeriesCatalog
+from pipeline.ingest.formats import remote_write, remote_write_2
 from pipeline.ingest.points import STALE, Context
 from pipeline.ingest.protobuf import remote_write_pb2 as wire
 from pipeline.ingest.stage import IngestStage

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.ingest.catalog import SeriesCatalog
+from pipeline.ingest.formats.samples_json import decode
 from pipeline.ingest.points import Context
-from pipeline.ingest.samples_json import decode
 from pipeline.ingest.scan.scanner import Candidates, Form, Scanned
 from pipeline.ingest.stage import IngestStage
 from pipeline.settings import IngestSettings

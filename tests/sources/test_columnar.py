@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 
 from pipeline.ingest.catalog import SeriesCatalog
-from pipeline.ingest.columnar import decode, sniff
+from pipeline.ingest.formats.columnar import decode, sniff
 from pipeline.ingest.points import Context
 from pipeline.settings import IngestSettings
 from pipeline.sources.columnar import Block, encode_columnar, encode_rows

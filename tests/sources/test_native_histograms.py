@@ -8,9 +8,9 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ingest import remote_write
-from pipeline.ingest.buckets import Exponential, exponential, ranges
 from pipeline.ingest.catalog import SeriesCatalog
+from pipeline.ingest.formats import remote_write
+from pipeline.ingest.formats.buckets import Exponential, exponential, ranges
 from pipeline.ingest.points import Context
 from pipeline.ingest.protobuf import remote_write_pb2 as wire
 from pipeline.series import parse_canonical

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.catalog import SeriesCatalog
-from pipeline.ingest.formats import by_name
+from pipeline.ingest.formats.registry import by_name
 from pipeline.ingest.points import Context
 from pipeline.settings import IngestSettings
 from tests.builders import START

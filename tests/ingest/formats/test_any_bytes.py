@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.ingest.formats import FORMATS, Format
+from pipeline.ingest.formats.registry import FORMATS, Format
 from tests.fuzz.seeds import golden, seeds
 from tests.ingest.promises import check
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import DecodeError
-from pipeline.ingest.formats import decode_message, open_message
+from pipeline.ingest.formats.registry import decode_message, open_message
 from tests.builders import START
 from tests.ingest.formats.reading import Row, context, decode, reason, rows
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ingest.formats import FORMATS, choose
+from pipeline.ingest.formats.registry import FORMATS, choose
 from pipeline.ingest.stage import IngestStage
 from pipeline.settings import IngestSettings
 from tests.builders import message

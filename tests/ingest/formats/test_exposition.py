@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline.ingest.formats import by_name
+from pipeline.ingest.formats.registry import by_name
 from tests.builders import START
 from tests.ingest.formats.reading import Row, decode, reason, rows
 from tests.ingest.promises import fresh_context

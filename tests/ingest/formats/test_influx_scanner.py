@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.ingest import influx
+from pipeline.ingest.formats import influx
 from pipeline.ingest.scan.influx import Columns, LineScanner
 from tests.builders import START
 from tests.ingest.formats.reading import context, decode

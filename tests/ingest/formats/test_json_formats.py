@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.ingest.formats import by_name
+from pipeline.ingest.formats.registry import by_name
 from tests.builders import START
 from tests.ingest.formats.reading import Row, decode, reason, rows
 from tests.ingest.promises import decode as refusal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.errors import DecodeError
-from pipeline.ingest.formats import by_name
+from pipeline.ingest.formats.registry import by_name
 from tests.ingest.formats.labelled import ALONE, many
 from tests.ingest.formats.reading import context, decode
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import DecodeError
-from pipeline.ingest.formats import by_name, choose
+from pipeline.ingest.formats.registry import by_name, choose
 from tests.builders import START
 from tests.ingest.formats import test_cloudevents, test_exposition, test_influx
 from tests.ingest.formats.test_json_formats import ADAPTER, COUNTER, TELEGRAF, vector

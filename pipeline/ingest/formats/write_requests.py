@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 import cramjam
 
 from pipeline.errors import DecodeError
-from pipeline.ingest import native_histograms
+from pipeline.ingest.formats import native_histograms
 from pipeline.ingest.naming import comes_twice
 from pipeline.ingest.points import STALE
 from pipeline.ingest.rows import Rows

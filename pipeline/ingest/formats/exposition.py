@@ -17,9 +17,9 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.errors import DecodeError
+from pipeline.ingest.formats.numerals import to_float
 from pipeline.ingest.gathering import Gathering, gather_lines
 from pipeline.ingest.naming import comes_twice
-from pipeline.ingest.numerals import to_float
 from pipeline.ingest.timestamps import to_millis
 from pipeline.series import Kind
 

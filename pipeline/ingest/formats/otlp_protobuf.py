@@ -14,8 +14,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.metrics.v1.metrics_pb2 import ResourceMetrics
 
 from pipeline.errors import DecodeError
-from pipeline.ingest.otlp import walk
-from pipeline.ingest.raw_otlp import RawRequest
+from pipeline.ingest.formats.otlp import walk
+from pipeline.ingest.formats.raw_otlp import RawRequest
+from pipeline.ingest.formats.split import elements, framed
 from pipeline.ingest.scan.known import OTLP_HISTOGRAM, OTLP_METRIC, OTLP_NUMBER, OTLP_SCOPE, number_of
 from pipeline.ingest.scan.otlp import (
     CODES,
@@ -26,14 +27,13 @@ from pipeline.ingest.scan.otlp import (
     SUM,
     metric_code,
 )
-from pipeline.ingest.split import elements, framed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.ingest.otlp import Place
+    from pipeline.ingest.formats.otlp import Place
+    from pipeline.ingest.formats.raw_otlp import Field
     from pipeline.ingest.points import Context, Points
-    from pipeline.ingest.raw_otlp import Field
 
 CONTENT_TYPES = (
     "application/x-protobuf;proto=opentelemetry.proto.collector.metrics.v1.ExportMetricsServiceRequest".lower(),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline.ingest.numerals import to_float
+from pipeline.ingest.formats.numerals import to_float
 from pipeline.ingest.parsing import has_keys, parse_json
 from pipeline.ingest.points import Points
 from pipeline.ingest.timestamps import to_millis

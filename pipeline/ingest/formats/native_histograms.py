@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final, Literal
 
 from pipeline.errors import DecodeError
-from pipeline.ingest.buckets import Cumulative, Exponential, explicit, exponential
+from pipeline.ingest.formats.buckets import Cumulative, Exponential, explicit, exponential
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -2,7 +2,7 @@
 
 This is the reference decoder, on generated code; `pipeline.ingest.scan.remote_write` reads series that it has met.
 Kind and unit are told by the name. Exemplars are skipped, and metadata, which comes in messages of its own. Native
-histograms become `_count`, `_sum` and `_bucket` series (see `pipeline.ingest.buckets`). The staleness marker passes.
+histograms become `_count`, `_sum` and `_bucket` series (see `buckets`). The staleness marker passes.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ import cramjam
 from google.protobuf.message import DecodeError as ProtobufError
 
 from pipeline.errors import DecodeError
-from pipeline.ingest.protobuf.remote_write_pb2 import TimeSeries, WriteRequest
-from pipeline.ingest.scan.known import REMOTE_WRITE, number_of
-from pipeline.ingest.split import elements, framed
-from pipeline.ingest.write_requests import (
+from pipeline.ingest.formats.split import elements, framed
+from pipeline.ingest.formats.write_requests import (
     ZSTD_START,
     Identity,
     SeriesReader,
@@ -24,6 +22,8 @@ from pipeline.ingest.write_requests import (
     opening,
     unpack,
 )
+from pipeline.ingest.protobuf.remote_write_pb2 import TimeSeries, WriteRequest
+from pipeline.ingest.scan.known import REMOTE_WRITE, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,9 +21,9 @@ import msgspec
 import numpy as np
 
 from pipeline.errors import DecodeError
-from pipeline.ingest.buckets import Cumulative, bound_text, explicit
+from pipeline.ingest.formats.buckets import Cumulative, bound_text, explicit
+from pipeline.ingest.formats.numerals import to_float
 from pipeline.ingest.gathering import Gathering, gather_points
-from pipeline.ingest.numerals import to_float
 from pipeline.ingest.parsing import has_keys, parse_json
 from pipeline.ingest.timestamps import to_millis
 from pipeline.series import Kind

@@ -1,6 +1,6 @@
 """Prometheus remote write 2.0: a protobuf `Request` with a table of symbols, in a snappy block.
 
-As 1.0 (see `pipeline.ingest.remote_write`), and each series says its kind, its unit, and since when it counts.
+As 1.0 (see `pipeline.ingest.formats.remote_write`), and each series says its kind, its unit, and since when it counts.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import cramjam
 from google.protobuf.message import DecodeError as ProtobufError
 
 from pipeline.errors import DecodeError
+from pipeline.ingest.formats.write_requests import Identity, SeriesReader, labels_of, opening, unpack
 from pipeline.ingest.protobuf import remote_write_pb2 as wire
 from pipeline.ingest.rows import CUMULATIVE
 from pipeline.ingest.scan.known import REMOTE_WRITE_2, number_of
-from pipeline.ingest.write_requests import Identity, SeriesReader, labels_of, opening, unpack
 from pipeline.series import Kind
 
 if TYPE_CHECKING:

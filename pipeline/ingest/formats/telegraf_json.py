@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pipeline.errors import DecodeError
+from pipeline.ingest.formats.influx import series_name
 from pipeline.ingest.gathering import Gathering, Part, gather_points
-from pipeline.ingest.influx import series_name
 from pipeline.ingest.parsing import has_keys, parse_json
 from pipeline.ingest.timestamps import to_millis
 

@@ -1,9 +1,8 @@
 """OTLP JSON: the same request as protobuf JSON, camelCase keys, 64-bit integers as texts (Collector: `otlp_json`).
 
-The structs have the names and the two methods of the generated messages that `pipeline.ingest.otlp` asks for, so one
-walk serves both. What stands alone stays bytes until the walk is at it: a point, a metric, a scope or a resource of a
-wrong type is refused alone. Snake case, which
-protobuf's JSON would take too, no producer is known to send.
+The structs have the names and the two methods of the generated messages that `otlp` asks for, so one walk serves both.
+What stands alone stays bytes until the walk is at it: a point, a metric, a scope or a resource of a wrong type is
+refused alone. Snake case, which protobuf's JSON would take too, no producer is known to send.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
-from pipeline.ingest.otlp import walk
+from pipeline.ingest.formats.otlp import walk
 from pipeline.ingest.parsing import parse_json
 
 if TYPE_CHECKING:
-    from pipeline.ingest.otlp import Place
+    from pipeline.ingest.formats.otlp import Place
     from pipeline.ingest.points import Context, Points
 
 CONTENT_TYPES = ("application/vnd.duri.otlp+json",)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pipeline.errors import DecodeError
-from pipeline.ingest import (
+from pipeline.ingest.formats import (
     arrow,
     cloudevents,
     columnar,

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from pipeline.errors import DecodeError
-from pipeline.ingest.buckets import Cumulative, Exponential, bound_text, explicit, exponential
+from pipeline.ingest.formats.buckets import Cumulative, Exponential, bound_text, explicit, exponential
 from pipeline.ingest.naming import comes_twice
 from pipeline.ingest.points import STALE
 from pipeline.ingest.rows import Rows
