@@ -33,8 +33,8 @@ from benchmarks.harness import report
 from models.evaluation import onsets
 from models.online.bank import Bank
 from pipeline.configfile import shipped_config
-from pipeline.detect.priors import Priors
-from pipeline.detect.seats import Seating
+from pipeline.detect.trained.priors import Priors
+from pipeline.detect.trained.seats import Seating
 from pipeline.offline.dataset.reading import Dataset
 from pipeline.offline.dataset.staging import Request
 from pipeline.offline.dataset.writer import adding

@@ -16,7 +16,7 @@ from pipeline.advise.facts import BUDGET, PLACEHOLDERS, sample_variables
 from pipeline.advise.rules import CatalogueFile, ForecastEntry, LookAlike, Rule, SettingEntry, placeholders
 from pipeline.advise.topology import Topology, load_topology
 from pipeline.configfile import line_of, load_model, nearest, read_yaml
-from pipeline.detect.thresholds import load_thresholds
+from pipeline.detect.detectors.thresholds import load_thresholds
 from pipeline.errors import SettingsError
 from pipeline.signals.definitions import load_definitions
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import yaml
 
-    from pipeline.detect.thresholds import Objective
+    from pipeline.detect.detectors.thresholds import Objective
     from pipeline.signals.definitions import Definitions, Signal
 
     Place = tuple[str | int, ...]

@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.detect.absent import AbsentData
-from pipeline.detect.burn_rate import BurnRates
+from pipeline.detect.anomalies.lifecycle import About, Anomalies, Key, Observation
+from pipeline.detect.anomalies.recent import RecentValues
+from pipeline.detect.detectors.absent import AbsentData
+from pipeline.detect.detectors.burn_rate import BurnRates
+from pipeline.detect.detectors.learned import LearnedSignals
+from pipeline.detect.detectors.regression import RegressionRules
+from pipeline.detect.detectors.static import StaticRules
+from pipeline.detect.detectors.together import BAR, SignalsTogether
 from pipeline.detect.frame import (
     TOGETHER,
     TOGETHER_SIGNAL,
@@ -18,12 +24,6 @@ from pipeline.detect.frame import (
     Flag,
 )
 from pipeline.detect.frames import FrameWriter, ServiceFrame, Source
-from pipeline.detect.learned import LearnedSignals
-from pipeline.detect.lifecycle import About, Anomalies, Key, Observation
-from pipeline.detect.recent import RecentValues
-from pipeline.detect.regression import RegressionRules
-from pipeline.detect.static import StaticRules
-from pipeline.detect.together import BAR, SignalsTogether
 from pipeline.records import Detector, Provenance
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from pipeline.detect.configuration import DetectConfiguration
     from pipeline.detect.registry import SeriesRegistry
-    from pipeline.detect.trained import TrainedModels
+    from pipeline.detect.trained.models import TrainedModels
     from pipeline.records import Anomaly
     from pipeline.signals.calls import CallRate
     from pipeline.signals.plan import FrameValues

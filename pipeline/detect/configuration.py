@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from models.multivariate.learner import MultivariateSettings
 from models.online.bank import BankSettings
-from pipeline.detect.lifecycle import LifecycleSettings
-from pipeline.detect.thresholds import load_thresholds
+from pipeline.detect.anomalies.lifecycle import LifecycleSettings
+from pipeline.detect.detectors.thresholds import load_thresholds
 from pipeline.signals.definitions import load_definitions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pipeline.detect.thresholds import RegressionRule, StaticRule, Thresholds
+    from pipeline.detect.detectors.thresholds import RegressionRule, StaticRule, Thresholds
     from pipeline.settings import DetectSettings
     from pipeline.signals.definitions import Definitions
 

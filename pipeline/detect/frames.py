@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from pipeline.detect.opened import or_none
+from pipeline.detect.anomalies.opened import or_none
 from pipeline.records import SCHEMA_VERSION, Frame, cloudevent_headers, content_id, from_ms
 from pipeline.records import Detector as Detectors
 from pipeline.stage import Output, Topic
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pipeline.detect.opened import Open
-    from pipeline.detect.trained import LiveScore
+    from pipeline.detect.anomalies.opened import Open
+    from pipeline.detect.trained.models import LiveScore
     from pipeline.signals.calls import CallRate
 
 _encoder = msgspec.json.Encoder()

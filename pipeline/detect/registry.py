@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from pipeline.detect.detectors.watch import WatchedSeries
 from pipeline.detect.services import ServiceRows
-from pipeline.detect.watch import WatchedSeries
 from pipeline.errors import StateError
 from pipeline.series import SERVICE_LABEL, Series, parse_canonical
 from pipeline.signals.store import SeriesStore

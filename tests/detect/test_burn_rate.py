@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline.configfile import shipped_config
-from pipeline.detect.burn_rate import BurnRates
+from pipeline.detect.detectors.burn_rate import BurnRates
+from pipeline.detect.detectors.thresholds import Objective, load_thresholds
 from pipeline.detect.frame import ClosedFrame, Flag
-from pipeline.detect.thresholds import Objective, load_thresholds
 from pipeline.errors import SettingsError
 from pipeline.records import Detector, Severity
 from pipeline.signals.definitions import load_definitions

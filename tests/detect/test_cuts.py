@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from models.online.bank import BankSettings
 from pipeline.batch import encode_batch, make_batch
-from pipeline.detect.watch import WatchedSeries
+from pipeline.detect.detectors.watch import WatchedSeries
 from pipeline.stage import LogRecord
 from tests.builders import START, Row, cut, samples, series
 from tests.detect.drive import FRAME_MS, detect_stage, log, written

@@ -13,11 +13,11 @@ import pytest
 from models.offline.features import of_cube
 from models.offline.stability import counted, shares
 from pipeline.configfile import shipped_config
-from pipeline.detect.drift import Drift
 from pipeline.detect.frame import ClosedFrame
-from pipeline.detect.moves import ModelDesk
-from pipeline.detect.seats import scorer_of
-from pipeline.detect.trained import TrainedModels
+from pipeline.detect.trained.drift import Drift
+from pipeline.detect.trained.models import TrainedModels
+from pipeline.detect.trained.moves import ModelDesk
+from pipeline.detect.trained.seats import scorer_of
 from pipeline.records import ModelMove, RetrainingDue
 from pipeline.registry import package
 from pipeline.signals.definitions import load_definitions

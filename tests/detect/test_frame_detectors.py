@@ -8,13 +8,13 @@ import pytest
 
 from models.online.bank import BankSettings
 from pipeline.configfile import shipped_config
-from pipeline.detect.absent import AbsentData
+from pipeline.detect.anomalies.recent import RecentValues
+from pipeline.detect.detectors.absent import AbsentData
+from pipeline.detect.detectors.learned import LearnedSignals
+from pipeline.detect.detectors.regression import RegressionRules
+from pipeline.detect.detectors.static import StaticRules
+from pipeline.detect.detectors.thresholds import load_thresholds
 from pipeline.detect.frame import WHOLE_SERVICE, Flag
-from pipeline.detect.learned import LearnedSignals
-from pipeline.detect.recent import RecentValues
-from pipeline.detect.regression import RegressionRules
-from pipeline.detect.static import StaticRules
-from pipeline.detect.thresholds import load_thresholds
 from pipeline.records import Severity
 from pipeline.signals.definitions import load_definitions
 from tests.detect.drive import FRAME_MS, SIGNALS, frame

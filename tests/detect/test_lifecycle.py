@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.contracts import Shape
+from pipeline.detect.anomalies.lifecycle import RECENT, About, Anomalies, Key, LifecycleSettings, Observation
 from pipeline.detect.frame import Flag
-from pipeline.detect.lifecycle import RECENT, About, Anomalies, Key, LifecycleSettings, Observation
 from pipeline.records import Anomaly, AnomalyState, Detector, Direction, Provenance, Severity
 from tests.builders import START
 

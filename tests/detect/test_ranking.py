@@ -16,7 +16,7 @@ from models.offline.anomaly_features import NAMES, of_anomalies
 from models.offline.scoring import likelihood
 from pipeline.advise.facts import qualifying
 from pipeline.advise.frames import Frame, read
-from pipeline.detect.ranking import facts_of
+from pipeline.detect.trained.ranking import facts_of
 from pipeline.errors import ModelError
 from pipeline.offline.dataset.columns import Window
 from pipeline.offline.dataset.reading import Dataset

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from pipeline.configfile import shipped_config
-from pipeline.detect.static import StaticRules
-from pipeline.detect.thresholds import StaticRule, Thresholds, load_thresholds
+from pipeline.detect.detectors.static import StaticRules
+from pipeline.detect.detectors.thresholds import StaticRule, Thresholds, load_thresholds
 from pipeline.records import Severity
 from pipeline.signals.definitions import load_definitions
 from tests.detect.drive import FRAME_MS, SIGNALS, frame

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.configfile import shipped_config
-from pipeline.detect.thresholds import load_thresholds
+from pipeline.detect.detectors.thresholds import load_thresholds
 from pipeline.errors import SettingsError
 from pipeline.signals.definitions import load_definitions
 

@@ -9,8 +9,8 @@ import pytest
 
 from models import slots
 from pipeline.configfile import shipped_config
-from pipeline.detect.learned import LearnedSignals
-from pipeline.detect.together import SignalsTogether
+from pipeline.detect.detectors.learned import LearnedSignals
+from pipeline.detect.detectors.together import SignalsTogether
 from pipeline.errors import SettingsError
 from pipeline.records import Anomaly, Detector, Frame, Severity
 from pipeline.settings import load_settings

@@ -14,8 +14,8 @@ import numpy as np
 from models.offline.features import of_cube
 from models.offline.injected import inject
 from models.online.bank import Bank, BankSettings
+from pipeline.detect.detectors.static import StaticRules
 from pipeline.detect.frame import ClosedFrame
-from pipeline.detect.static import StaticRules
 from pipeline.errors import FileError
 from pipeline.offline.dataset.reading import Selection
 from pipeline.offline.dataset.tables import Table
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.detect.thresholds import StaticRule
+    from pipeline.detect.detectors.thresholds import StaticRule
     from pipeline.offline.dataset.labels import LabelledWindow
     from pipeline.offline.dataset.reading import Cube, Dataset
     from pipeline.offline.dataset.times import Span

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.offline.injected import inject
-from pipeline.detect.thresholds import StaticRule
+from pipeline.detect.detectors.thresholds import StaticRule
 from pipeline.errors import FileError
 from pipeline.offline import Dataset, Question, evaluate, train
 from pipeline.offline.dataset.labels import LabelledWindow

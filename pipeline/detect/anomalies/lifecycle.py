@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from pipeline.detect.opened import Contributing, Fired, Open, anomaly_record
+from pipeline.detect.anomalies.opened import Contributing, Fired, Open, anomaly_record
 from pipeline.errors import StateError
 from pipeline.records import (
     Anomaly,

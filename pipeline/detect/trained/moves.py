@@ -11,8 +11,8 @@ from pipeline.stage import header
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline.detect.seats import Seats
-    from pipeline.detect.trained import TrainedModels
+    from pipeline.detect.trained.models import TrainedModels
+    from pipeline.detect.trained.seats import Seats
     from pipeline.stage import InputRecord, Output
 
 

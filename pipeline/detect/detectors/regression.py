@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 from models.columns import Columns
-from pipeline.detect.cells import Cells, part_of, prefixed
+from pipeline.detect.detectors.cells import Cells, part_of, prefixed
 from pipeline.detect.frame import ClosedFrame, Flag
 from pipeline.records import Detector
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.detect.thresholds import RegressionRule
+    from pipeline.detect.detectors.thresholds import RegressionRule
 
 _LAYOUT_VERSION = 2
 

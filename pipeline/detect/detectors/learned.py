@@ -8,7 +8,7 @@ import numpy as np
 
 from models.contracts import Shape
 from models.online.bank import Bank, BankSettings
-from pipeline.detect.cells import Cells, part_of, prefixed
+from pipeline.detect.detectors.cells import Cells, part_of, prefixed
 from pipeline.detect.frame import ClosedFrame, Flag
 from pipeline.records import Detector, Severity
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from models.contracts import Verdicts
-    from pipeline.detect.priors import Priors
+    from pipeline.detect.trained.priors import Priors
     from pipeline.signals.definitions import Signal
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.detect.thresholds import StaticRule
+    from pipeline.detect.detectors.thresholds import StaticRule
 
 _LAYOUT_VERSION = 1
 

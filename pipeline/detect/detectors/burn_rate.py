@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from models.columns import Columns
-from pipeline.detect.cells import Cells, part_of, prefixed
+from pipeline.detect.detectors.cells import Cells, part_of, prefixed
 from pipeline.detect.frame import ClosedFrame, Flag
 from pipeline.records import Detector
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.detect.thresholds import BurnAlert, Objective
+    from pipeline.detect.detectors.thresholds import BurnAlert, Objective
 
     Float64s = npt.NDArray[np.float64]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from models.contracts import Shape
+from pipeline.detect.anomalies.lifecycle import About, Anomalies, Key, Observation
 from pipeline.detect.frame import Flag
-from pipeline.detect.lifecycle import About, Anomalies, Key, Observation
 from pipeline.records import Detector, Provenance, Severity
 from pipeline.series import SERVICE_LABEL, Kind
 

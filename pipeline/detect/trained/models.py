@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pipeline.detect.cells import part_of, prefixed
-from pipeline.detect.drift import Drift
+from pipeline.detect.detectors.cells import part_of, prefixed
 from pipeline.detect.frame import TOGETHER, ClosedFrame, Contributor, Flag
-from pipeline.detect.priors import Priors
-from pipeline.detect.ranking import Ranking
-from pipeline.detect.seats import Seating
-from pipeline.detect.shadow import Beside, Tally
-from pipeline.detect.tracks import Tracks
+from pipeline.detect.trained.drift import Drift
+from pipeline.detect.trained.priors import Priors
+from pipeline.detect.trained.ranking import Ranking
+from pipeline.detect.trained.seats import Seating
+from pipeline.detect.trained.shadow import Beside, Tally
+from pipeline.detect.trained.tracks import Tracks
 from pipeline.records import Detector, Severity
 from pipeline.registry.admission import DETECTOR
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.detect.seats import Scorer, Seats, Taken
+    from pipeline.detect.trained.seats import Scorer, Seats, Taken
     from pipeline.records import ModelMove, ModelPart
     from pipeline.signals.definitions import Signal
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.detect.learned import LearnedSignals
+    from pipeline.detect.detectors.learned import LearnedSignals
     from pipeline.signals.definitions import Signal
 
 BAR = 0.5

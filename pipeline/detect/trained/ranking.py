@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.detect.seats import Seating
+    from pipeline.detect.trained.seats import Seating
     from pipeline.records import Anomaly
 
 _DECIMALS = 9

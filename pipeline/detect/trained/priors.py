@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from models.online.bank import Bank
-    from pipeline.detect.seats import Seating
+    from pipeline.detect.trained.seats import Seating
 
 
 class Priors:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from models.offline.stability import BINS, MOVED, MOVED_SHARE, counted, indices
-from pipeline.detect.cells import part_of, prefixed
-from pipeline.detect.shadow import GAP_FRAMES, Episodes
+from pipeline.detect.detectors.cells import part_of, prefixed
+from pipeline.detect.trained.shadow import GAP_FRAMES, Episodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import numpy.typing as npt
 
-    from pipeline.detect.seats import Scorer
+    from pipeline.detect.trained.seats import Scorer
 
     Floats = npt.NDArray[np.float64]
 

@@ -1,0 +1,1 @@
+"""Anomalies from their first firing to their end."""

@@ -1,0 +1,1 @@
+"""What says that a frame or a series deviates: rules, learners, absence."""
