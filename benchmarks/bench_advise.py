@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 
 from benchmarks.harness import median, report, resident_mb
-from pipeline.advise.catalogue import load_catalogue
+from pipeline.advise.incidents.topology import Topology
+from pipeline.advise.rules.catalogue import load_catalogue
 from pipeline.advise.stage import AdviseStage
-from pipeline.advise.topology import Topology
 from pipeline.configfile import shipped_config
 from pipeline.records import Frame, Watermark, content_id, from_ms
 from pipeline.settings import AdviseSettings

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from pipeline.advise.topology import Topology
+from pipeline.advise.incidents.topology import Topology
 from pipeline.records import Frame as FrameRecord
 from pipeline.records import Watermark, content_id, from_ms
 from pipeline.stage import LogRecord

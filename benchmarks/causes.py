@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.callgraphs import FRAME_S, Case, name_of, records_of
 from benchmarks.harness import report
-from pipeline.advise.catalogue import Catalogue, load_catalogue
+from pipeline.advise.rules.catalogue import Catalogue, load_catalogue
 from pipeline.advise.stage import AdviseStage
 from pipeline.configfile import shipped_config
 from pipeline.settings import AdviseSettings

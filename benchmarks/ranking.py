@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.harness import median, report
 from models.efficacy import BINS, Efficacy, expected_calibration_error
-from pipeline.advise.catalogue import load_catalogue
+from pipeline.advise.rules.catalogue import load_catalogue
 from pipeline.configfile import shipped_config
 from pipeline.signals.definitions import load_definitions
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.changes import SERVICE, Story
 from benchmarks.harness import median, report
 from pipeline import records
-from pipeline.advise.catalogue import load_catalogue
+from pipeline.advise.incidents.topology import Topology
+from pipeline.advise.rules.catalogue import load_catalogue
 from pipeline.advise.stage import AdviseStage
-from pipeline.advise.topology import Topology
 from pipeline.configfile import shipped_config
 from pipeline.settings import AdviseSettings
 from pipeline.signals.definitions import load_definitions
@@ -28,7 +28,7 @@ from pipeline.stage import Topic
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.advise.catalogue import Catalogue
+    from pipeline.advise.rules.catalogue import Catalogue
     from pipeline.stage import Output
 
 DEVELOPMENT_SEEDS = range(2000, 2300)

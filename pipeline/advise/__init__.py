@@ -1,5 +1,5 @@
 """Frames in; incidents, recommendations and outcomes out."""
 
-from pipeline.advise.catalogue import load_advice
+from pipeline.advise.rules.catalogue import load_advice
 
 __all__ = ["load_advice"]

@@ -14,18 +14,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pipeline.advise.drafting import Moment, draft, raise_severity, redraft
-from pipeline.advise.rules import Tier
-from pipeline.advise.standing import Standing
+from pipeline.advise.outcomes.standing import Standing
+from pipeline.advise.rules.drafting import Moment, draft, raise_severity, redraft
+from pipeline.advise.rules.rule import Tier
 from pipeline.records import RecommendationState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pipeline.advise.catalogue import Catalogue
-    from pipeline.advise.incident import OpenIncident
-    from pipeline.advise.judge import Match
-    from pipeline.advise.standing import Board
+    from pipeline.advise.incidents.incident import OpenIncident
+    from pipeline.advise.outcomes.standing import Board
+    from pipeline.advise.rules.catalogue import Catalogue
+    from pipeline.advise.rules.judge import Match
     from pipeline.records import Change, Recommendation
     from pipeline.settings import AdviseSettings
 

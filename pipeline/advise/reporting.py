@@ -20,8 +20,8 @@ from pipeline.stage import Output, Topic
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.advise.incident import OpenIncident
-    from pipeline.advise.standing import Board
+    from pipeline.advise.incidents.incident import OpenIncident
+    from pipeline.advise.outcomes.standing import Board
     from pipeline.records import RunsOut
 
 

@@ -9,12 +9,12 @@ from pydantic import BaseModel
 
 from models.efficacy import Efficacy
 from pipeline.advise.control import ControlLog
-from pipeline.advise.deploys import DeployTrial
-from pipeline.advise.forecasts import Budget
-from pipeline.advise.incident import IncidentLog
+from pipeline.advise.incidents.forecasts import Budget
+from pipeline.advise.incidents.incident import IncidentLog
+from pipeline.advise.incidents.topology import LearnedCalls
 from pipeline.advise.intervals import QueueState
-from pipeline.advise.standing import BoardState
-from pipeline.advise.topology import LearnedCalls
+from pipeline.advise.outcomes.deploys import DeployTrial
+from pipeline.advise.outcomes.standing import BoardState
 from pipeline.errors import StateError
 
 if TYPE_CHECKING:

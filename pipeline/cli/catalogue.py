@@ -13,10 +13,10 @@ import yaml
 from rich.console import Console
 from rich.table import Column, Table
 
-from pipeline.advise.catalogue import load_catalogue, locate
-from pipeline.advise.ruletests import run_tests
-from pipeline.advise.topology import load_topology
-from pipeline.advise.tryout import try_frames
+from pipeline.advise.incidents.topology import load_topology
+from pipeline.advise.rules.catalogue import load_catalogue, locate
+from pipeline.advise.rules.ruletests import run_tests
+from pipeline.advise.rules.tryout import try_frames
 from pipeline.errors import FileError, SettingsError
 from pipeline.records import Outcome
 from pipeline.runtime.bounded import read_all
@@ -28,7 +28,7 @@ from pipeline.views.words import change
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipeline.advise.rules import Rule
+    from pipeline.advise.rules.rule import Rule
     from pipeline.settings import Settings
 
 RESULTS = ("verified", "no_effect", "regressed", "rejected", "expired", "fine")

@@ -14,8 +14,8 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.admin import ApiVersionRequest
 
-from pipeline.advise.catalogue import load_catalogue
-from pipeline.advise.topology import load_topology
+from pipeline.advise.incidents.topology import load_topology
+from pipeline.advise.rules.catalogue import load_catalogue
 from pipeline.configfile import shipped_config
 from pipeline.detect.configuration import load_detection
 from pipeline.errors import DuriError, SettingsError

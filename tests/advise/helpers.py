@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipeline import records
-from pipeline.advise.catalogue import load_advice
+from pipeline.advise.rules.catalogue import load_advice
 from pipeline.advise.stage import AdviseStage
 from pipeline.configfile import shipped_config
 from pipeline.settings import AdviseSettings

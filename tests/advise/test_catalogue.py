@@ -11,14 +11,14 @@ import yaml
 from typer.testing import CliRunner
 
 from pipeline.advise import load_advice
-from pipeline.advise.catalogue import load_catalogue
-from pipeline.advise.drafting import provenance
-from pipeline.advise.expressions import Evaluator, compile_expression, references
-from pipeline.advise.facts import Facts
 from pipeline.advise.frames import Frame, SignalValue, Source
-from pipeline.advise.judge import Judge, Place, shown
-from pipeline.advise.rules import fill, placeholders
-from pipeline.advise.ruletests import run_tests
+from pipeline.advise.rules.catalogue import load_catalogue
+from pipeline.advise.rules.drafting import provenance
+from pipeline.advise.rules.expressions import Evaluator, compile_expression, references
+from pipeline.advise.rules.facts import Facts
+from pipeline.advise.rules.judge import Judge, Place, shown
+from pipeline.advise.rules.rule import fill, placeholders
+from pipeline.advise.rules.ruletests import run_tests
 from pipeline.cli.catalogue import catalogue as command
 from pipeline.configfile import shipped_config
 from pipeline.detect.stage import MODEL_VERSION

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.advise.cause import HARM_SIGNALS, Harm, credible, measure, rank_causes, unexplained
 from pipeline.advise.frames import Frame, SignalValue, Source
 from pipeline.advise.history import History
-from pipeline.advise.topology import Topology, load_topology
+from pipeline.advise.incidents.cause import HARM_SIGNALS, Harm, credible, measure, rank_causes, unexplained
+from pipeline.advise.incidents.topology import Topology, load_topology
 from pipeline.configfile import shipped_config
 from pipeline.errors import SettingsError
 from tests.advise.helpers import at

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline import records
-from pipeline.advise.ruletests import judge, recommend, records_of
+from pipeline.advise.rules.ruletests import judge, recommend, records_of
 from tests.advise.helpers import GIB, SLOW, Fault, Story, advice, advise_on, make_stage, rules, shipped
 
 if TYPE_CHECKING:
-    from pipeline.advise.rules import Rule, RuleTest
+    from pipeline.advise.rules.rule import Rule, RuleTest
 
 P95 = "http.latency.p95"
 ERRORS = {"http.error_ratio": 0.15, "http.availability": 0.85}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from pipeline import records
-from pipeline.advise.topology import Topology
+from pipeline.advise.incidents.topology import Topology
 from pipeline.offline.flow import LocalFlow
 from pipeline.settings import AdviseSettings, load_settings
 from pipeline.stage import Output, Topic

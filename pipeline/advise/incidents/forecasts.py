@@ -15,17 +15,17 @@ import msgspec
 import numpy as np
 
 from models.forecast import Forecast, budget_left, straight, time_to
-from pipeline.advise.facts import BUDGET
 from pipeline.advise.frames import OpenAnomaly
+from pipeline.advise.rules.facts import BUDGET
 from pipeline.records import Direction, RunsOut, Severity, content_id, from_ms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from pipeline.advise.catalogue import Catalogue
     from pipeline.advise.frames import Frame
     from pipeline.advise.history import History
+    from pipeline.advise.rules.catalogue import Catalogue
 
 BUDGET_S: Final = 30 * 86_400.0
 _STRAIGHT: Final = 0.8

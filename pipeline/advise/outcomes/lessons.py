@@ -9,7 +9,7 @@ from models.efficacy import Efficacy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.advise.standing import Standing
+    from pipeline.advise.outcomes.standing import Standing
 
 
 class _Lesson(NamedTuple):

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.advise.deploys import RULE as DEPLOY
-from pipeline.advise.facts import Facts, complaints, symptoms, with_defaults
 from pipeline.advise.frames import milliseconds
-from pipeline.advise.judge import Place
-from pipeline.advise.rules import Tier
-from pipeline.advise.silence import of_backends_down
+from pipeline.advise.incidents.silence import of_backends_down
+from pipeline.advise.outcomes.deploys import RULE as DEPLOY
+from pipeline.advise.rules.facts import Facts, complaints, symptoms, with_defaults
+from pipeline.advise.rules.judge import Place
+from pipeline.advise.rules.rule import Tier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.advise.deploys import Deploys
-    from pipeline.advise.forecasts import Forecasts
     from pipeline.advise.frames import Frame
     from pipeline.advise.history import History
-    from pipeline.advise.incident import OpenIncident
-    from pipeline.advise.incidents import Incidents
-    from pipeline.advise.judge import Judge, Match
-    from pipeline.advise.silence import Silence
-    from pipeline.advise.topology import Topology
+    from pipeline.advise.incidents.forecasts import Forecasts
+    from pipeline.advise.incidents.grouping import Incidents
+    from pipeline.advise.incidents.incident import OpenIncident
+    from pipeline.advise.incidents.silence import Silence
+    from pipeline.advise.incidents.topology import Topology
+    from pipeline.advise.outcomes.deploys import Deploys
+    from pipeline.advise.rules.judge import Judge, Match
 
 
 class Inquiry:

@@ -10,11 +10,11 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from pipeline.advise.cause import HARM_SIGNALS
-from pipeline.advise.expressions import Evaluator, Program, compile_expression, references, spoken_of
-from pipeline.advise.facts import BUDGET, PLACEHOLDERS, sample_variables
-from pipeline.advise.rules import CatalogueFile, ForecastEntry, LookAlike, Rule, SettingEntry, placeholders
-from pipeline.advise.topology import Topology, load_topology
+from pipeline.advise.incidents.cause import HARM_SIGNALS
+from pipeline.advise.incidents.topology import Topology, load_topology
+from pipeline.advise.rules.expressions import Evaluator, Program, compile_expression, references, spoken_of
+from pipeline.advise.rules.facts import BUDGET, PLACEHOLDERS, sample_variables
+from pipeline.advise.rules.rule import CatalogueFile, ForecastEntry, LookAlike, Rule, SettingEntry, placeholders
 from pipeline.configfile import line_of, load_model, nearest, read_yaml
 from pipeline.detect.detectors.thresholds import load_thresholds
 from pipeline.errors import SettingsError

@@ -23,24 +23,24 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import numpy as np
 
 from models.comparison import Verdict
-from pipeline.advise.catalogue import GUARDS
-from pipeline.advise.drafting import undo_text
-from pipeline.advise.expressions import compile_expression, references
-from pipeline.advise.facts import Facts, with_defaults
-from pipeline.advise.harm import Harmed, harmed_by
-from pipeline.advise.standing import Found
-from pipeline.advise.undo import propose_undo
-from pipeline.advise.windows import MIN_INTERVALS, Trial
+from pipeline.advise.outcomes.harm import Harmed, harmed_by
+from pipeline.advise.outcomes.standing import Found
+from pipeline.advise.outcomes.undo import propose_undo
+from pipeline.advise.outcomes.windows import MIN_INTERVALS, Trial
+from pipeline.advise.rules.catalogue import GUARDS
+from pipeline.advise.rules.drafting import undo_text
+from pipeline.advise.rules.expressions import compile_expression, references
+from pipeline.advise.rules.facts import Facts, with_defaults
 from pipeline.records import RecommendationState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.advise.catalogue import Catalogue
-    from pipeline.advise.expressions import Evaluator, Program
     from pipeline.advise.frames import Frame
-    from pipeline.advise.standing import Board, Standing
-    from pipeline.advise.windows import Windows
+    from pipeline.advise.outcomes.standing import Board, Standing
+    from pipeline.advise.outcomes.windows import Windows
+    from pipeline.advise.rules.catalogue import Catalogue
+    from pipeline.advise.rules.expressions import Evaluator, Program
 
 
 class Disturbed(Protocol):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pipeline.advise.cause import credible
 from pipeline.advise.frames import milliseconds
+from pipeline.advise.incidents.cause import credible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

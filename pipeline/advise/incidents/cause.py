@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.advise.topology import Topology
+    from pipeline.advise.incidents.topology import Topology
 
     Float64s = npt.NDArray[np.float64]
 

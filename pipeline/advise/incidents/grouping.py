@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pipeline.advise.cause import HARM_SIGNALS, Harm, measure, rank_causes
-from pipeline.advise.facts import qualifying, symptoms
 from pipeline.advise.frames import milliseconds
-from pipeline.advise.incident import GUESS, IncidentLog, OpenIncident
+from pipeline.advise.incidents.cause import HARM_SIGNALS, Harm, measure, rank_causes
+from pipeline.advise.incidents.incident import GUESS, IncidentLog, OpenIncident
+from pipeline.advise.rules.facts import qualifying, symptoms
 from pipeline.records import Severity, content_id
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pipeline.advise.frames import Frame, OpenAnomaly
     from pipeline.advise.history import History
-    from pipeline.advise.topology import Topology
+    from pipeline.advise.incidents.topology import Topology
     from pipeline.settings import AdviseSettings
 
     Anomalies = Mapping[str, list[OpenAnomaly]]

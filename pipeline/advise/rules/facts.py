@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pipeline.advise.frames import Frame, OpenAnomaly
     from pipeline.advise.history import Trend
-    from pipeline.advise.rules import SettingEntry
+    from pipeline.advise.rules.rule import SettingEntry
     from pipeline.records import RunsOut
 
 BUDGET: Final = "error_budget"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from pipeline.advise.expressions import compile_expression
+from pipeline.advise.rules.expressions import compile_expression
 from pipeline.records import Share
 
 if TYPE_CHECKING:

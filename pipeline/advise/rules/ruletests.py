@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
+from pipeline.advise.incidents.topology import Topology
 from pipeline.advise.stage import AdviseStage
-from pipeline.advise.topology import Topology
 from pipeline.records import ChangeEvent, Direction, Frame, Recommendation, Severity, Watermark, content_id, to_ms
 from pipeline.settings import AdviseSettings
 from pipeline.stage import LogRecord, Topic
@@ -22,8 +22,8 @@ from pipeline.stage import LogRecord, Topic
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pipeline.advise.catalogue import Catalogue
-    from pipeline.advise.rules import Rule, RuleTest
+    from pipeline.advise.rules.catalogue import Catalogue
+    from pipeline.advise.rules.rule import Rule, RuleTest
     from pipeline.records import Record
     from pipeline.stage import InputRecord
 

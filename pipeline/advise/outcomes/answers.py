@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pipeline.advise.facts import Facts, with_defaults
-from pipeline.advise.standing import Found
+from pipeline.advise.outcomes.standing import Found
+from pipeline.advise.rules.facts import Facts, with_defaults
 from pipeline.errors import LifecycleError
 from pipeline.records import Muting, RecommendationState, content_id, from_ms, to_ms
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from pipeline.advise.control import ControlLog
     from pipeline.advise.frames import Frame
-    from pipeline.advise.judge import Judge
-    from pipeline.advise.standing import Board, Standing
+    from pipeline.advise.outcomes.standing import Board, Standing
+    from pipeline.advise.rules.judge import Judge
     from pipeline.records import Feedback
     from pipeline.settings import AdviseSettings
 

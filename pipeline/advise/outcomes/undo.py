@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pipeline.advise.standing import Standing
+from pipeline.advise.outcomes.standing import Standing
 from pipeline.records import (
     Change,
     Effect,
@@ -21,8 +21,8 @@ from pipeline.records import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.advise.harm import Harmed
-    from pipeline.advise.standing import Board
+    from pipeline.advise.outcomes.harm import Harmed
+    from pipeline.advise.outcomes.standing import Board
 
 _CONFIDENCE: Final = 0.95
 """The harm was measured, right after the change, by a test that is wrong in one healthy pair of thirteen at most."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from pipeline.advise.ruletests import recommend
+from pipeline.advise.rules.ruletests import recommend
 from pipeline.errors import FileError
 from pipeline.records import ChangeEvent, Feedback, Frame, MaintenanceWindow, Muting, Watermark, to_ms
 from pipeline.stage import LogRecord
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pipeline.advise.catalogue import Catalogue
-    from pipeline.advise.topology import Topology
+    from pipeline.advise.incidents.topology import Topology
+    from pipeline.advise.rules.catalogue import Catalogue
     from pipeline.records import Recommendation, Record
 
 _KINDS: Final[tuple[tuple[str, type[Frame | ChangeEvent | Feedback | MaintenanceWindow | Muting]], ...]] = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.advise.rules import fill
+from pipeline.advise.rules.rule import fill
 from pipeline.detect.stage import MODEL_VERSION
 from pipeline.records import (
     Command,
@@ -26,10 +26,10 @@ from pipeline.records import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pipeline.advise.catalogue import Catalogue
-    from pipeline.advise.incident import OpenIncident
-    from pipeline.advise.judge import Match
-    from pipeline.advise.rules import CommandTemplate
+    from pipeline.advise.incidents.incident import OpenIncident
+    from pipeline.advise.rules.catalogue import Catalogue
+    from pipeline.advise.rules.judge import Match
+    from pipeline.advise.rules.rule import CommandTemplate
 
 
 class Moment(NamedTuple):

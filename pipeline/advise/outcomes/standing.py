@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
 
-from pipeline.advise.judge import standing_key
-from pipeline.advise.windows import Trial
+from pipeline.advise.outcomes.windows import Trial
+from pipeline.advise.rules.judge import standing_key
 from pipeline.records import Outcome, Recommendation, RecommendationState, check_move, content_id, from_ms, to_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pipeline.advise.judge import Match
-    from pipeline.advise.lessons import Lessons
+    from pipeline.advise.outcomes.lessons import Lessons
+    from pipeline.advise.rules.judge import Match
     from pipeline.records import Comparison, Muting
 
 WAITING: Final = frozenset({RecommendationState.PROPOSED, RecommendationState.ACKNOWLEDGED})

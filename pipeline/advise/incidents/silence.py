@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pipeline.advise.facts import qualifying, symptoms
 from pipeline.advise.frames import milliseconds
-from pipeline.advise.incidents import NO_DATA
+from pipeline.advise.incidents.grouping import NO_DATA
+from pipeline.advise.rules.facts import qualifying, symptoms
 from pipeline.detect.frame import WHOLE_SERVICE_SIGNAL
 from pipeline.records import Severity, from_ms
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from pipeline.advise.control import ControlLog
     from pipeline.advise.frames import Frame
-    from pipeline.advise.judge import Match
-    from pipeline.advise.topology import Topology
-    from pipeline.advise.windows import Trial
+    from pipeline.advise.incidents.topology import Topology
+    from pipeline.advise.outcomes.windows import Trial
+    from pipeline.advise.rules.judge import Match
 
 _FAILING: Final = 0.5
 """Share of failures from which a service counts as down."""

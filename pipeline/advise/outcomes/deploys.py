@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pipeline.advise.catalogue import GUARDS
 from pipeline.advise.frames import OpenAnomaly, milliseconds
-from pipeline.advise.harm import LATENCY_MS, harmed_by
-from pipeline.advise.windows import MAX_INTERVALS, MIN_INTERVALS, Trial
+from pipeline.advise.outcomes.harm import LATENCY_MS, harmed_by
+from pipeline.advise.outcomes.windows import MAX_INTERVALS, MIN_INTERVALS, Trial
+from pipeline.advise.rules.catalogue import GUARDS
 from pipeline.records import Direction, Outcome, Severity, content_id, from_ms
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from pipeline.advise.control import Change
     from pipeline.advise.frames import Frame
-    from pipeline.advise.harm import Harmed
-    from pipeline.advise.verification import Disturbed
-    from pipeline.advise.windows import Windows
+    from pipeline.advise.outcomes.harm import Harmed
+    from pipeline.advise.outcomes.verification import Disturbed
+    from pipeline.advise.outcomes.windows import Windows
     from pipeline.settings import AdviseSettings
 
 _SCORE: Final = 0.9

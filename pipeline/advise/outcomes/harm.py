@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from models.comparison import NOTABLE_RATIO, Verdict
-from pipeline.advise.cause import credible
-from pipeline.advise.facts import BUSIER
-from pipeline.advise.windows import MIN_INTERVALS
+from pipeline.advise.incidents.cause import credible
+from pipeline.advise.outcomes.windows import MIN_INTERVALS
+from pipeline.advise.rules.facts import BUSIER
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pipeline.advise.windows import Trial, Windows
+    from pipeline.advise.outcomes.windows import Trial, Windows
 
     Float64s = npt.NDArray[np.float64]
 

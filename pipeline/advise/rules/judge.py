@@ -19,16 +19,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pipeline.advise.expressions import Evaluator, references, spoken_of
-from pipeline.advise.lessons import Lessons
-from pipeline.advise.rules import Tier
+from pipeline.advise.outcomes.lessons import Lessons
+from pipeline.advise.rules.expressions import Evaluator, references, spoken_of
+from pipeline.advise.rules.rule import Tier
 from pipeline.records import Change
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.advise.catalogue import Catalogue, CompiledRule
-    from pipeline.advise.facts import Facts
+    from pipeline.advise.rules.catalogue import Catalogue, CompiledRule
+    from pipeline.advise.rules.facts import Facts
 
 _REQUIRED: Final = 0.75
 _ELSEWHERE: Final = 0.7

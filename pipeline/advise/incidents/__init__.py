@@ -1,0 +1,1 @@
+"""Anomalies that belong together, and which service is their cause."""

@@ -1,0 +1,1 @@
+"""What became of advice: answers, verification, deploys, and what is learned from them."""
