@@ -22,10 +22,9 @@ from aiokafka import AIOKafkaProducer
 from rich.console import Console
 
 from benchmarks.harness import broker
-from pipeline.cli.demo_run import _drained
 from pipeline.records import cloudevent_headers, to_ms
 from pipeline.registry.store import Store
-from pipeline.runtime.admin import ClusterAdmin
+from pipeline.runtime.drained import drained
 from pipeline.runtime.stages import build_specs
 from pipeline.settings import load_settings
 from pipeline.sources.columnar import COLUMNAR_CONTENT_TYPE, encode_columnar
@@ -85,9 +84,7 @@ async def flow(settings: Settings, first: int, end: int) -> None:
                 await producer.send_and_wait(control, event.model_dump_json().encode(), headers=said)
         for block in takewhile(lambda block: block.ts[0] < begin + end * DAY_MS, blocks):
             await producer.send_and_wait(metrics, encode_columnar(block), headers=headers, partition=0)
-    async with ClusterAdmin(settings.kafka) as admin:
-        for spec in build_specs(settings):
-            await _drained(settings, spec, admin)
+    await drained(settings, build_specs(settings))
 
 
 def main() -> None:

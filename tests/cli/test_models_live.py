@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from pipeline.cli.demo_run import _drained
 from pipeline.records import Anomaly, RetrainingDue, ShadowTally, cloudevent_headers, from_ms
 from pipeline.registry.pointers import PointerLog
 from pipeline.registry.store import Store
-from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.bounded import read_all
+from pipeline.runtime.drained import drained
 from pipeline.runtime.stages import build_specs
 from pipeline.runtime.worker import run_worker
 from pipeline.settings import Settings, load_settings
@@ -199,9 +198,7 @@ async def ranked_while_live(config: Path, version: str) -> tuple[list[Anomaly], 
 
 async def all_read(settings: Settings) -> None:
     """Wait until ingest and detect have committed all that is there."""
-    async with ClusterAdmin(settings.kafka) as admin:
-        for spec in build_specs(settings, ["ingest", "detect"]):
-            await _drained(settings, spec, admin)
+    await drained(settings, build_specs(settings, ["ingest", "detect"]))
 
 
 def test_anomalies_carry_the_rank_of_a_promoted_ranker(config: Path) -> None:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from aiokafka import AIOKafkaProducer
 
-from pipeline.cli.demo_run import _drained
 from pipeline.offline.flow import LocalFlow
-from pipeline.runtime.admin import ClusterAdmin
+from pipeline.runtime.drained import drained
 from pipeline.runtime.stages import build_specs
 from pipeline.runtime.worker import run_worker
 from pipeline.settings import Settings, load_settings
@@ -43,9 +42,7 @@ async def live(settings: Settings, control: Sequence[Output], samples: Sequence[
     # Control records come by another way than samples: here they are first, as they are in the local flow.
     await until(told)
     await publish(settings, samples)
-    async with ClusterAdmin(settings.kafka) as admin:
-        for spec in specs:
-            await _drained(settings, spec, admin)
+    await drained(settings, specs)
     stop.set()
     await worker
     return {

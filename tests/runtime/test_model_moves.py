@@ -12,11 +12,10 @@ from typing import IO, TYPE_CHECKING, Any
 import pytest
 from aiokafka import TopicPartition
 
-from pipeline.cli.demo_run import _drained
 from pipeline.registry.pointers import PointerLog
 from pipeline.registry.store import Store
-from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.bounded import read_all
+from pipeline.runtime.drained import drained
 from pipeline.runtime.stages import build_specs
 from pipeline.settings import Settings, load_settings
 from pipeline.sources.duri_system import DuriSystem, Plan
@@ -118,9 +117,7 @@ async def moved_and_killed(settings: Settings, config: Path, log: IO[bytes], fir
     assert "the workers had not heard of this move" in done.stdout, done.stderr
     enough.set()
     await feeding
-    async with ClusterAdmin(settings.kafka) as admin:
-        for spec in build_specs(settings):
-            await _drained(settings, spec, admin)
+    await drained(settings, build_specs(settings))
     worker.terminate()
     assert worker.wait(timeout=15) == 0
 

@@ -16,8 +16,7 @@ from typing import IO, TYPE_CHECKING
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from pipeline.cli.demo_run import _drained
-from pipeline.runtime.admin import ClusterAdmin
+from pipeline.runtime.drained import drained
 from pipeline.runtime.logs import configure_logging
 from pipeline.runtime.stages import build_specs
 from pipeline.runtime.worker import run_worker
@@ -94,9 +93,7 @@ async def killed_and_run_to_the_end(
         await kill_in_the_stream(settings, messages[kill * part : (kill + 1) * part], log, draw.uniform(0.05, 0.4))
     survivor = start(settings, log)
     await publish(settings, messages[KILLS * part :], 0)
-    async with ClusterAdmin(settings.kafka) as admin:
-        for spec in build_specs(settings):
-            await _drained(settings, spec, admin)
+    await drained(settings, build_specs(settings))
     survivor.terminate()
     assert survivor.wait(timeout=15) == 0
     return {
