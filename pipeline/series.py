@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import struct
 from functools import lru_cache
 
 import msgspec
 
 SERVICE_LABEL = "service"
+STALE_BITS = 0x7FF0000000000002
+"""Of the NaN that ends a series (prometheus/model/value: StaleNaN)."""
+STALE: float = struct.unpack("<d", STALE_BITS.to_bytes(8, "little"))[0]
+"""That NaN: also what a format's "no value" becomes."""
 
 
 class Kind(enum.StrEnum):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.errors import DecodeError
-    from pipeline.ingest.points import Refused
+    from pipeline.ingest.refused import Refused
     from pipeline.stage import Headers, InputRecord
 
 ERROR_PREFIX = "duri.error."

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from pipeline.errors import DecodeError
-from pipeline.ingest.points import Points, Refused
+from pipeline.ingest.points import Points
+from pipeline.ingest.refused import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

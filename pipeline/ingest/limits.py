@@ -14,7 +14,7 @@ from pipeline.settings import DetectSettings
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pipeline.ingest.points import Refused
+    from pipeline.ingest.refused import Refused
     from pipeline.settings import IngestSettings
 
 

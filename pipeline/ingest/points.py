@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -11,12 +10,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pipeline.errors import DecodeError
     from pipeline.ingest.catalog import SeriesCatalog
     from pipeline.ingest.limits import TimeWindow
-
-STALE: float = struct.unpack("<d", (0x7FF0000000000002).to_bytes(8, "little"))[0]
-"""The NaN that ends a series (prometheus/model/value: StaleNaN): also what a format's "no value" becomes."""
+    from pipeline.ingest.refused import Refused
 
 
 class Context(NamedTuple):
@@ -38,22 +34,6 @@ class Context(NamedTuple):
     def window(self) -> TimeWindow:
         """Times that samples may have. A format of independent pieces checks each; whole messages are checked after."""
         return self.catalog.limits.window(self.arrived)
-
-
-class Refused(NamedTuple):
-    """An independent piece of a message that cannot be read, while the rest can; it becomes a dead letter of its own.
-
-    `payload` is a whole message of the format again, with this piece alone, so that it can be replayed by itself.
-    `position` says where it was, as people would point at it: `line 17`, `resourceMetrics[0].…dataPoints[3]`.
-    """
-
-    payload: bytes
-    position: str
-    error: DecodeError
-    content_type: str = ""
-    """Of the payload, where it is another than the message's format says first."""
-    time: str | None = None
-    """What the envelope says, if the piece was in one: the time of samples that have none."""
 
 
 class Points(NamedTuple):

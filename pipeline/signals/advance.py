@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
+from pipeline.series import STALE_BITS
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -30,9 +32,6 @@ SERIES_ROW = np.dtype(
 LATE, NOT_FINITE, STALE, OUT_OF_FRAME, UNMODELLED, ACCEPTED = range(6)
 TALLIES = ("late", "not_finite", "stale", "out_of_frame", "unmodelled", "accepted")
 """What the kernel counts; names for metrics, in the order of the counts array."""
-
-# Prometheus' staleness marker is one particular NaN (prometheus/model/value: StaleNaN).
-_STALE_BITS = 0x7FF0000000000002
 
 
 @numba.njit(cache=True, nogil=True)
@@ -67,7 +66,7 @@ def advance(
             continue
         v = value[i]
         if not np.isfinite(v):
-            if bits[i] == _STALE_BITS:
+            if bits[i] == STALE_BITS:
                 counts[STALE] += 1
                 row["last_ts"] = ts[i]
                 row["last_value"] = np.nan

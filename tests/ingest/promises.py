@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeline.ingest.formats.registry import Decode
-    from pipeline.ingest.points import Points, Refused
+    from pipeline.ingest.points import Points
+    from pipeline.ingest.refused import Refused
 
 _PIECES = 5
 _SETTINGS = IngestSettings()

@@ -15,9 +15,9 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from pipeline.errors import DecodeError
 from pipeline.ingest.catalog import SeriesCatalog
 from pipeline.ingest.formats import otlp_json, otlp_protobuf
-from pipeline.ingest.points import STALE, Context, Points
+from pipeline.ingest.points import Context, Points
 from pipeline.ingest.stage import IngestStage
-from pipeline.series import parse_canonical
+from pipeline.series import STALE, parse_canonical
 from pipeline.settings import IngestSettings
 from tests.builders import START, message
 from tests.ingest.test_ingest_stage import all_rows

@@ -15,11 +15,12 @@ from pipeline.errors import DecodeError
 from pipeline.ingest.catalog import SeriesCatalog
 from pipeline.ingest.columns import Columns
 from pipeline.ingest.formats import otlp_protobuf, remote_write, remote_write_2
-from pipeline.ingest.points import STALE, Context
+from pipeline.ingest.points import Context
 from pipeline.ingest.protobuf import remote_write_pb2 as wire
 from pipeline.ingest.reader import MessageReader
 from pipeline.ingest.scan.scanner import Candidates, Form
 from pipeline.ingest.stage import IngestStage
+from pipeline.series import STALE
 from pipeline.settings import IngestSettings
 from pipeline.stage import LogRecord
 from tests.builders import START

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from pipeline.errors import DecodeError
 from pipeline.ingest.catalog import SeriesCatalog
 from pipeline.ingest.formats import remote_write, remote_write_2
-from pipeline.ingest.points import STALE, Context
+from pipeline.ingest.points import Context
 from pipeline.ingest.protobuf import remote_write_pb2 as wire
 from pipeline.ingest.stage import IngestStage
-from pipeline.series import parse_canonical
+from pipeline.series import STALE, parse_canonical
 from pipeline.settings import IngestSettings
 from tests.builders import START, message
 from tests.ingest.test_ingest_stage import dead

@@ -9,7 +9,7 @@ from models.efficacy import Efficacy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.advise.outcomes.standing import Standing
+    from pipeline.records import Recommendation
 
 
 class _Lesson(NamedTuple):
@@ -36,18 +36,16 @@ class Lessons:
     def __init__(self) -> None:
         self.efficacy = Efficacy()
 
-    def take(self, standing: Standing, result: str) -> None:
-        """Learn from a recommendation that ended so. Undos teach nothing: they are no rule's idea."""
-        if standing.undoes:
-            return
-        rule = standing.record.provenance.rule
+    def take(self, record: Recommendation, score: float, result: str) -> None:
+        """Learn from a recommendation that ended so; `score` is its confidence before calibration."""
+        rule = record.provenance.rule
         self.efficacy.count(rule, result)
         lesson = _LESSONS.get(result)
         if lesson is None:
             return
-        self.efficacy.learn(rule, standing.record.target.service, lesson.helped, lesson.weight)
+        self.efficacy.learn(rule, record.target.service, lesson.helped, lesson.weight)
         if lesson.calibrates:
-            self.efficacy.calibrate(standing.score, lesson.helped)
+            self.efficacy.calibrate(score, lesson.helped)
 
     def statistics(self) -> dict[str, float]:
         """`rule_applied_total` and `rule_verified_total` by rule."""

@@ -189,7 +189,8 @@ class Board:
         self.state.cooling[standing.key] = now + (self._rejected_ms if rejected else self._cooldown_ms)
         if state in RESULTS:
             found = found or Found()
-            self._lessons.take(standing, found.answer or RESULTS[state])
+            if not standing.undoes:  # an undo is no rule's idea
+                self._lessons.take(record, standing.score, found.answer or RESULTS[state])
             rate = self._lessons.efficacy.hit_rate(record.provenance.rule)
             self.outbox.append((now, _outcome(standing, now, note, found, rate)))
 

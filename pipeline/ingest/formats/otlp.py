@@ -28,9 +28,8 @@ import msgspec
 from pipeline.errors import DecodeError
 from pipeline.ingest.formats.buckets import Cumulative, Exponential, bound_text, explicit, exponential
 from pipeline.ingest.naming import comes_twice
-from pipeline.ingest.points import STALE
 from pipeline.ingest.rows import Rows
-from pipeline.series import Kind
+from pipeline.series import STALE, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -10,10 +10,9 @@ import cramjam
 from pipeline.errors import DecodeError
 from pipeline.ingest.formats import native_histograms
 from pipeline.ingest.naming import comes_twice
-from pipeline.ingest.points import STALE
 from pipeline.ingest.rows import Rows
 from pipeline.ingest.transport import unfold_snappy_block
-from pipeline.series import Kind, kind_of_name
+from pipeline.series import STALE, Kind, kind_of_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -8,9 +8,10 @@ import numpy as np
 
 from pipeline.ingest.scan.compiled import kernel
 from pipeline.ingest.scan.known import OTLP_HISTOGRAM, OTLP_METRIC, OTLP_NUMBER, OTLP_SCOPE, find, number_of
-from pipeline.ingest.scan.rows import STALE_BITS, add, bits_of, message_at, note, starts_here
+from pipeline.ingest.scan.rows import add, bits_of, message_at, note, starts_here
 from pipeline.ingest.scan.wire import Shape, is_utf8, length, read_fields
 from pipeline.ingest.scan.words import load64
+from pipeline.series import STALE_BITS
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pipeline.ingest.points import STALE
 from pipeline.ingest.scan.compiled import kernel
 from pipeline.ingest.scan.wire import FIELDS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-STALE_BITS = int(np.array([STALE]).view(np.int64)[0])
 
 
 class Message(NamedTuple):
