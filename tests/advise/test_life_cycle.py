@@ -72,6 +72,16 @@ def test_what_no_longer_holds_gives_up_the_first_place() -> None:
     assert newest["app-blocking-handler"]["rank_reason"]
 
 
+def test_a_fault_within_a_harmless_incident_is_found() -> None:
+    """Anomalies of a passing disturbance are still open, a callee's among them: what breaks then is its own cause."""
+    story, stage = Story(("duri_core", "duri_brain")), make_stage()
+    passing = dict.fromkeys(story.services, Fault(rising=["http.latency.p95"]))
+    before = advice(stage.step(story.healthy(40).troubled(20, passing).take()))
+    found = advice(stage.step(story.troubled(5, {**passing, **TROUBLE}).take()))
+    assert rules(before) == []
+    assert "app-pool-size" in rules(found)
+
+
 def test_what_was_applied_is_the_one_first_choice() -> None:
     """Somebody applies an alternative: what it competes with is an alternative from then on."""
     story, stage = Story(), make_stage()

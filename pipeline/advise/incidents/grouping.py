@@ -77,6 +77,8 @@ class Incidents:
             if any(service in frames for service in incident.services):
                 incident.heard = end_ms
                 incident.windows += 1
+            if self._begins_to_suffer(incident, end_ms, frames):
+                incident.windows = 1
             if incident.windows in self._decisions():
                 self._decide(incident, end_ms, frames, active)
 
@@ -203,10 +205,21 @@ class Incidents:
         for service in incident.services:
             del self.log.by_service[service]
 
-    def _measure(self, incident: OpenIncident, end_ms: int, frames: Mapping[str, Frame]) -> dict[str, Harm]:
-        """Harm of the services that complain and of all they call, over the newest windows of the incident."""
+    def _begins_to_suffer(self, incident: OpenIncident, end_ms: int, frames: Mapping[str, Frame]) -> bool:
+        """Whether an incident that had done no harm when it was decided does some now: its cause is to be found anew.
+
+        Anomalies of a passing disturbance stay open for a while, so that what breaks then joins nothing new.
+        """
+        if not incident.decided or incident.shares or incident.windows <= self._settings.decide_after_frames:
+            return False
+        return any(harm.lost > 0.0 for harm in self._measure(incident, end_ms, frames, 1).values())
+
+    def _measure(
+        self, incident: OpenIncident, end_ms: int, frames: Mapping[str, Frame], windows: int
+    ) -> dict[str, Harm]:
+        """Harm of the services that complain and of all they call, over so many of the newest windows."""
         frame_ms = self.history.frame_ms
-        since = end_ms - min(incident.windows, MAX_WINDOWS) * frame_ms
+        since = end_ms - min(windows, MAX_WINDOWS) * frame_ms
         harms = {}
         for service in self._topology.reach(incident.complaining, MAX_REACH):
             values, ends = self.history.values(service, HARM_SIGNALS)
@@ -227,7 +240,7 @@ class Incidents:
             incident.cause, incident.certainty, incident.decided = dead, DOWN_CERTAINTY, True
             incident.headline = f"it is down: {self._down[dead]}"
             return
-        harms = self._measure(incident, end_ms, frames)
+        harms = self._measure(incident, end_ms, frames, incident.windows)
         ranked = rank_causes(harms, self._topology, complete=not incident.patched)
         if ranked:
             cause, certainty = ranked[0].service, ranked[0].certainty
