@@ -16,7 +16,6 @@ from lab.backends import LabError, spawn, stop
 from lab.clock import SCRAPE_S
 from lab.configuration import scaled_config
 from lab.desk import NICENESS
-from lab.flow import ROWS
 from lab.ledger import Ledger
 from lab.samples import history, to_recording
 from pipeline.records import Outcome, Recommendation
@@ -27,8 +26,8 @@ from pipeline.runtime.drained import drained
 from pipeline.runtime.stages import build_specs
 from pipeline.runtime.topology import create_topics
 from pipeline.settings import load_settings
-from pipeline.sources.columnar import encode_rows
 from pipeline.sources.publisher import Publisher
+from pipeline.sources.replay import play
 from pipeline.stage import Topic
 from pipeline.views.subscription import Subscription
 
@@ -111,15 +110,9 @@ class KafkaDesk:
         return self._ledger.seen()
 
     async def take(self, rows: Sequence[Row]) -> Seen:
-        """Publish samples in order of time, each service's in a lane of its own as its own client would."""
+        """Publish samples in order of time: services that share a clock in `duri.samples` interleaved, in one lane."""
         self._alive()
-        for lane, service in enumerate(sorted({one.service for one in rows})):
-            recording = to_recording([one for one in rows if one.service == service])
-            for begin in range(0, len(recording), ROWS):
-                part = slice(begin, begin + ROWS)
-                index, ts, value = recording.index[part], recording.ts[part], recording.value[part]
-                await self._publisher.publish(lane, encode_rows(recording.series, index, ts, value))
-        await self._publisher.flush()
+        await play(to_recording(rows), self._publisher, lanes=self._settings.topics.samples_partitions)
         return self._ledger.seen()
 
     async def tell(self, record: Announcement, at: int) -> Seen:

@@ -20,6 +20,8 @@ from lab.samples import read
 if TYPE_CHECKING:
     from lab.ledger import Seen
 
+IDLE_S = 6.0
+"""Longer than `runtime.tick_after_s`: each partition has said by then that there is nothing in it."""
 RECORDINGS = Path(__file__).parents[2] / "lab" / "recordings"
 
 
@@ -27,6 +29,7 @@ async def replayed(path: Path) -> Seen:
     """Publish the run; the answer is given when it was. Returns all that was said."""
     story, rows = story_of(path), read(path)
     async with KafkaDesk() as desk:
+        await asyncio.sleep(IDLE_S)  # as on a busy machine
         await desk.begin([one for one in rows if one.ts < story.injected_at])
         seen = await desk.end_healthy()
         told = story.applied_at is None
