@@ -219,6 +219,9 @@ def test_wrong_number_of_partitions(config):
         admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap)
         await admin.start()
         await admin.create_partitions({name: NewPartitions(total_count=6)})
+        async with asyncio.timeout(30):  # brokers hear of it a moment later
+            while len((await admin.describe_topics([name]))[0]["partitions"]) < 6:
+                await asyncio.sleep(0.05)
         await admin.close()
 
     asyncio.run(widen())
