@@ -220,7 +220,7 @@ def test_wrong_number_of_partitions(config):
         await admin.start()
         await admin.create_partitions({name: NewPartitions(total_count=6)})
         async with asyncio.timeout(30):  # brokers hear of it a moment later
-            while len((await admin.describe_topics([name]))[0]["partitions"]) < 6:
+            while len((await admin.describe_topics([name]))[0]["partitions"]) < 6:  # noqa: ASYNC110  nothing tells
                 await asyncio.sleep(0.05)
         await admin.close()
 
