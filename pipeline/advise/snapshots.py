@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from models.efficacy import Efficacy
 from pipeline.advise.control import ControlLog
-from pipeline.advise.incidents.forecasts import Budget
+from pipeline.advise.forecasts import Budget
 from pipeline.advise.incidents.incident import IncidentLog
 from pipeline.advise.incidents.topology import LearnedCalls
 from pipeline.advise.intervals import QueueState

@@ -21,22 +21,22 @@ import msgspec
 from pipeline.advise import snapshots
 from pipeline.advise.advisor import Advisor
 from pipeline.advise.control import ControlLog
+from pipeline.advise.forecasts import Forecasts
 from pipeline.advise.frames import Frame, Message, Tick, Watermark, milliseconds, read
 from pipeline.advise.history import History
 from pipeline.advise.incidents.credibility import Credibility
-from pipeline.advise.incidents.forecasts import Forecasts
 from pipeline.advise.incidents.grouping import Incidents, count_anomalies
-from pipeline.advise.incidents.silence import Silence
+from pipeline.advise.inquiry import Inquiry
 from pipeline.advise.intervals import IntervalQueue
 from pipeline.advise.outcomes.answers import Answers
 from pipeline.advise.outcomes.deploys import Deploys
-from pipeline.advise.outcomes.lessons import Lessons
 from pipeline.advise.outcomes.standing import Board
 from pipeline.advise.outcomes.verification import Pace, Verifier
 from pipeline.advise.outcomes.windows import Windows
 from pipeline.advise.reporting import Around, Reporter
-from pipeline.advise.rules.inquiry import Inquiry
 from pipeline.advise.rules.judge import Judge
+from pipeline.advise.rules.lessons import Lessons
+from pipeline.advise.silence import Silence
 from pipeline.errors import SettingsError
 from pipeline.records import ChangeEvent, Feedback, MaintenanceWindow, Muting, SourceIdle
 

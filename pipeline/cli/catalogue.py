@@ -15,8 +15,8 @@ from rich.table import Column, Table
 
 from pipeline.advise.incidents.topology import load_topology
 from pipeline.advise.rules.catalogue import load_catalogue, locate
-from pipeline.advise.rules.ruletests import run_tests
-from pipeline.advise.rules.tryout import try_frames
+from pipeline.advise.ruletests import run_tests
+from pipeline.advise.tryout import try_frames
 from pipeline.errors import FileError, SettingsError
 from pipeline.records import Outcome
 from pipeline.runtime.bounded import read_all

@@ -16,9 +16,9 @@ from pipeline.batch import ARRIVAL_HEADER, ARROW_CONTENT_TYPE, SOURCE_HEADER, de
 from pipeline.detect.anomalies.lifecycle import Anomalies
 from pipeline.detect.anomalies.reports import anomaly_output
 from pipeline.detect.closing import FrameCloser
-from pipeline.detect.detectors.raw import RawAnomalies, key_of
 from pipeline.detect.frames import Source
 from pipeline.detect.intake import Intake, Rows
+from pipeline.detect.raw import RawAnomalies, key_of
 from pipeline.detect.registry import SeriesRegistry
 from pipeline.detect.trained.models import TrainedModels
 from pipeline.detect.trained.moves import ModelDesk

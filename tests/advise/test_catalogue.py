@@ -18,7 +18,7 @@ from pipeline.advise.rules.expressions import Evaluator, compile_expression, ref
 from pipeline.advise.rules.facts import Facts
 from pipeline.advise.rules.judge import Judge, Place, shown
 from pipeline.advise.rules.rule import fill, placeholders
-from pipeline.advise.rules.ruletests import run_tests
+from pipeline.advise.ruletests import run_tests
 from pipeline.cli.catalogue import catalogue as command
 from pipeline.configfile import shipped_config
 from pipeline.detect.stage import MODEL_VERSION

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline import records
-from pipeline.advise.rules.ruletests import judge, recommend, records_of
+from pipeline.advise.ruletests import judge, recommend, records_of
 from tests.advise.helpers import GIB, SLOW, Fault, Story, advice, advise_on, make_stage, rules, shipped
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from models.offline import anomaly_features
 from models.offline.anomaly_features import NAMES, of_anomalies
 from models.offline.scoring import likelihood
 from pipeline.advise.frames import Frame, read
-from pipeline.advise.rules.facts import qualifying
+from pipeline.advise.symptoms import qualifying
 from pipeline.detect.trained.ranking import facts_of
 from pipeline.errors import ModelError
 from pipeline.offline.dataset.columns import Window

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.advise.frames import milliseconds
 from pipeline.advise.incidents.cause import HARM_SIGNALS, Harm, measure, rank_causes
 from pipeline.advise.incidents.incident import GUESS, IncidentLog, OpenIncident
-from pipeline.advise.rules.facts import qualifying, symptoms
+from pipeline.advise.symptoms import qualifying, symptoms
 from pipeline.records import Severity, content_id
 
 if TYPE_CHECKING:

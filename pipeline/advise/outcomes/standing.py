@@ -20,8 +20,8 @@ from pipeline.records import Outcome, Recommendation, RecommendationState, check
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pipeline.advise.outcomes.lessons import Lessons
     from pipeline.advise.rules.judge import Match
+    from pipeline.advise.rules.lessons import Lessons
     from pipeline.records import Comparison, Muting
 
 WAITING: Final = frozenset({RecommendationState.PROPOSED, RecommendationState.ACKNOWLEDGED})

@@ -21,7 +21,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.records import Direction, Severity
+from pipeline.advise.symptoms import qualifying, symptoms
+from pipeline.records import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +40,6 @@ PLACEHOLDERS: Final = frozenset(
     {"service", "system", "current", "recommended", "lower", "upper", "unit", "version", "previous_version"}
 )
 """Names that every template may use, beside the rule's own values."""
-_LATENCY: Final = frozenset({"http.latency.mean", "http.latency.p50", "http.latency.p95", "http.latency.p99"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +86,6 @@ class Facts:
             "before": dict(self.before),
             "until": dict(self.until),
         }
-
-
-def qualifying(anomalies: Iterable[OpenAnomaly]) -> list[OpenAnomaly]:
-    """Those that make an incident. Info alone never does: it is what is learned of a raw series; nor what is quiet."""
-    return [anomaly for anomaly in anomalies if anomaly.severity is not Severity.INFO and not anomaly.quiet]
-
-
-def symptoms(anomalies: Iterable[OpenAnomaly]) -> tuple[bool, bool]:
-    """Whether requests are slower, and whether more of them fail, than they should."""
-    slow = failing = False
-    for anomaly in complaints(anomalies):
-        slow |= anomaly.signal in _LATENCY
-        failing |= anomaly.signal not in _LATENCY
-    return slow, failing
-
-
-def complaints(anomalies: Iterable[OpenAnomaly]) -> list[OpenAnomaly]:
-    """Those that users feel: requests that take longer, or fail more."""
-    felt = {**dict.fromkeys([*_LATENCY, "http.error_ratio"], Direction.UP), "http.availability": Direction.DOWN}
-    return [anomaly for anomaly in qualifying(anomalies) if felt.get(anomaly.signal) is anomaly.direction]
 
 
 def values_of(frame: Frame) -> dict[str, float]:

@@ -19,8 +19,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pipeline.advise.outcomes.lessons import Lessons
 from pipeline.advise.rules.expressions import Evaluator, references, spoken_of
+from pipeline.advise.rules.lessons import Lessons
 from pipeline.advise.rules.rule import Tier
 from pipeline.records import Change
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from models.columns import Columns
 from pipeline.detect.anomalies.lifecycle import RECENT
-from pipeline.detect.detectors.cells import Cells, part_of, prefixed
+from pipeline.detect.cells import Cells, part_of, prefixed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from models.columns import Columns
-from pipeline.detect.detectors.cells import Cells, part_of, prefixed
+from pipeline.detect.cells import Cells, part_of, prefixed
 from pipeline.detect.frame import ClosedFrame, Flag
 from pipeline.records import Detector
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from models.contracts import Shape
 from models.online.bank import Bank, BankSettings
-from pipeline.detect.detectors.cells import Cells, part_of, prefixed
+from pipeline.detect.cells import Cells, part_of, prefixed
 from pipeline.detect.frame import ClosedFrame, Flag
 from pipeline.records import Detector, Severity
 

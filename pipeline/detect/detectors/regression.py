@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 from models.columns import Columns
-from pipeline.detect.detectors.cells import Cells, part_of, prefixed
+from pipeline.detect.cells import Cells, part_of, prefixed
 from pipeline.detect.frame import ClosedFrame, Flag
 from pipeline.records import Detector
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from models.offline.stability import BINS, MOVED, MOVED_SHARE, counted, indices
-from pipeline.detect.detectors.cells import part_of, prefixed
+from pipeline.detect.cells import part_of, prefixed
 from pipeline.detect.trained.shadow import GAP_FRAMES, Episodes
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pipeline.detect.detectors.cells import part_of, prefixed
+from pipeline.detect.cells import part_of, prefixed
 from pipeline.detect.frame import TOGETHER, ClosedFrame, Contributor, Flag
 from pipeline.detect.trained.drift import Drift
 from pipeline.detect.trained.priors import Priors

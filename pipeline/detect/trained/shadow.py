@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from models.columns import Columns
-from pipeline.detect.detectors.cells import part_of, prefixed
+from pipeline.detect.cells import part_of, prefixed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

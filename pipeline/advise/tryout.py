@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from pipeline.advise.rules.ruletests import recommend
+from pipeline.advise.ruletests import recommend
 from pipeline.errors import FileError
 from pipeline.records import ChangeEvent, Feedback, Frame, MaintenanceWindow, Muting, Watermark, to_ms
 from pipeline.stage import LogRecord

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.advise.frames import milliseconds
 from pipeline.advise.incidents.grouping import NO_DATA
-from pipeline.advise.rules.facts import qualifying, symptoms
+from pipeline.advise.symptoms import qualifying, symptoms
 from pipeline.detect.frame import WHOLE_SERVICE_SIGNAL
 from pipeline.records import Severity, from_ms
 

@@ -5,24 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.advise.frames import milliseconds
-from pipeline.advise.incidents.silence import of_backends_down
 from pipeline.advise.outcomes.deploys import RULE as DEPLOY
-from pipeline.advise.rules.facts import Facts, complaints, symptoms, with_defaults
+from pipeline.advise.rules.facts import Facts, with_defaults
 from pipeline.advise.rules.judge import Place
 from pipeline.advise.rules.rule import Tier
+from pipeline.advise.silence import of_backends_down
+from pipeline.advise.symptoms import complaints, symptoms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipeline.advise.forecasts import Forecasts
     from pipeline.advise.frames import Frame
     from pipeline.advise.history import History
-    from pipeline.advise.incidents.forecasts import Forecasts
     from pipeline.advise.incidents.grouping import Incidents
     from pipeline.advise.incidents.incident import OpenIncident
-    from pipeline.advise.incidents.silence import Silence
     from pipeline.advise.incidents.topology import Topology
     from pipeline.advise.outcomes.deploys import Deploys
     from pipeline.advise.rules.judge import Judge, Match
+    from pipeline.advise.silence import Silence
 
 
 class Inquiry:
