@@ -92,7 +92,7 @@ class Supervisor:
                     stdout=output,
                     stderr=output,
                     cwd=self._folder,
-                    preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509  # safe: this process has one thread
+                    preexec_fn=dying_with(os.getpid()),  # noqa: PLW1509  # safe: this process has one thread
                 )
         except (OSError, subprocess.SubprocessError) as error:
             return {"error": str(error)}
@@ -111,7 +111,7 @@ class Supervisor:
         return self._java.wait()
 
 
-def _die_with(parent: int) -> Callable[[], None] | None:
+def dying_with(parent: int) -> Callable[[], None] | None:
     """What the child does between fork and exec: have the kernel kill it when `parent` dies."""
     if not sys.platform.startswith("linux"):
         return None

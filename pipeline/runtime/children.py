@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from pipeline.runtime.broker_supervisor import dying_with  # which is a script as well and imports nothing of ours
 
-_PR_SET_PDEATHSIG = 1
 _GRACE_S = 5.0
 
 
@@ -22,28 +18,15 @@ def ending_with_us() -> dict[str, Any]:
 
     So start it from a thread that lives as long as the process does, as the main one. Elsewhere than on Linux nothing.
     """
-    arrange = _arrangement(os.getpid())
+    arrange = dying_with(os.getpid())
     return {} if arrange is None else {"preexec_fn": arrange}
 
 
 def end_with_parent() -> None:
     """In a child: be killed when the thread that started us ends. Elsewhere than on Linux nothing."""
-    arrange = _arrangement(os.getppid())
+    arrange = dying_with(os.getppid())
     if arrange is not None:
         arrange()
-
-
-def _arrangement(parent: int) -> Callable[[], None] | None:
-    if not sys.platform.startswith("linux"):
-        return None
-    libc = ctypes.CDLL(None)  # loaded before the fork
-
-    def arrange() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the kernel knew
-            os._exit(1)
-
-    return arrange
 
 
 def sigterm_as_ctrl_c() -> None:
