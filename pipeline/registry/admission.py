@@ -18,7 +18,7 @@ from models.offline import anomaly_features, features, priors
 from models.offline.scoring import abnormality, likelihood
 from pipeline.errors import ModelError
 from pipeline.registry.artefact import load
-from pipeline.registry.manifest import FeatureSchema
+from pipeline.registry.manifest import FeatureSchema, Kind
 from pipeline.registry.package import pack
 
 if TYPE_CHECKING:
@@ -27,10 +27,7 @@ if TYPE_CHECKING:
     from pipeline.registry.manifest import ModelManifest
     from pipeline.registry.store import Store
 
-DETECTOR: Final = "detector"
-RANKER: Final = "ranker"
-PRIORS: Final = "priors"
-_KINDS: Final = (DETECTOR, RANKER, PRIORS)
+_KINDS: Final = (Kind.DETECTOR, Kind.RANKER, Kind.PRIORS)
 _SERVICES: Final = 1000
 _ROUNDS: Final = 5
 
@@ -49,7 +46,7 @@ def admit(store: Store, name: str, version: str, terms: Terms) -> bytes:
     place = f"{store.location}: {name} {version}"
     manifest, model = examine(store, name, version, terms)
     estimator = load(model, manifest, place)
-    if manifest.kind == PRIORS:
+    if manifest.kind == Kind.PRIORS:
         _check_priors(place, signals_of(manifest), estimator)
     else:
         _check_scoring(place, manifest, estimator, terms.budget_ms)
@@ -76,14 +73,14 @@ def signals_of(manifest: ModelManifest) -> tuple[str, ...]:
     Raises ModelError for features that this program does not make.
     """
     expected = manifest.features
-    if manifest.kind == RANKER:
+    if manifest.kind == Kind.RANKER:
         if expected != FeatureSchema(version=anomaly_features.VERSION, names=anomaly_features.NAMES):
             raise ModelError(
                 f"{manifest.name} {manifest.version}: expects other features of anomalies than this program makes; "
                 "train it again"
             )
         return ()
-    if manifest.kind == PRIORS:
+    if manifest.kind == Kind.PRIORS:
         if expected.version != priors.VERSION:
             raise ModelError(
                 f"{manifest.name} {manifest.version}: its priors are of version {expected.version}, this program uses "
@@ -112,7 +109,7 @@ def _check_shape(place: str, manifest: ModelManifest, terms: Terms) -> None:
         raise ModelError(
             f"{place}: expects the signals {', '.join(unknown)}, which signals.yaml does not have; train it again"
         )
-    if manifest.kind != PRIORS and (manifest.threshold is None or not math.isfinite(manifest.threshold)):
+    if manifest.kind != Kind.PRIORS and (manifest.threshold is None or not math.isfinite(manifest.threshold)):
         raise ModelError(f"{place}: has no alarm threshold; train it again")
 
 
@@ -127,7 +124,7 @@ def _check_priors(place: str, signals: tuple[str, ...], estimators: Any) -> None
 
 def _check_scoring(place: str, manifest: ModelManifest, estimator: Any, budget_ms: float) -> None:
     check_order(place, manifest.features.names, estimator)
-    width, score_of = len(manifest.features.names), likelihood if manifest.kind == RANKER else abnormality
+    width, score_of = len(manifest.features.names), likelihood if manifest.kind == Kind.RANKER else abnormality
     rows = probe(width, _SERVICES)
     seconds = []
     try:

@@ -14,6 +14,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from models.offline.stability import MOVED_SHARE
+from pipeline.registry.manifest import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,7 +46,7 @@ def objections(
     """
     # These raise nothing, and what they are worth shows later, in answers and in new series: they have no time in the
     # shadow.
-    beside = () if candidate.kind in ("ranker", "priors") else _shadow(candidate.metrics, shadow)
+    beside = () if candidate.kind in (Kind.RANKER, Kind.PRIORS) else _shadow(candidate.metrics, shadow)
     return (*unfit(candidate, live, margin), *beside)
 
 
@@ -81,7 +82,7 @@ def _evaluation(metrics: Mapping[str, float], beside_live: bool, margin: float) 
 
 
 def _shape(candidate: ModelManifest, live: ModelManifest | None) -> Iterator[str]:
-    if candidate.kind != "priors" and (candidate.threshold is None or not math.isfinite(candidate.threshold)):
+    if candidate.kind != Kind.PRIORS and (candidate.threshold is None or not math.isfinite(candidate.threshold)):
         yield "it has no alarm threshold"
     if live is not None and live.kind != candidate.kind:
         yield f"it is a {candidate.kind}, the live model is a {live.kind}"

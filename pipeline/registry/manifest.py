@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import hashlib
 from typing import Annotated, Any, Final
 
@@ -14,6 +15,15 @@ MANIFEST_VERSION: Final = 1
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """Of a model: small letters, digits, dots and dashes, because it is a folder's name too."""
 Version = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+
+
+class Kind(enum.StrEnum):
+    """What a model is for, and what its estimator must be able to do."""
+
+    DETECTOR = "detector"
+    RANKER = "ranker"
+    BAND = "band"
+    PRIORS = "priors"
 
 
 class Model(BaseModel):

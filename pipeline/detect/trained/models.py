@@ -21,7 +21,7 @@ from pipeline.detect.trained.seats import Seating
 from pipeline.detect.trained.shadow import Beside, Tally
 from pipeline.detect.trained.tracks import Tracks
 from pipeline.records import Detector, Severity
-from pipeline.registry.admission import DETECTOR
+from pipeline.registry.manifest import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -86,7 +86,7 @@ class TrainedModels:
         seats = self._seating.models.get(move.model)
         if taken.shadow_changed:
             self._tallies.pop(move.model, None)
-            if seats is not None and seats.shadow is not None and seats.shadow.kind == DETECTOR:
+            if seats is not None and seats.shadow is not None and seats.shadow.kind == Kind.DETECTOR:
                 self._tallies[move.model] = self._new_tally()
         self._keep_drift(move.model, None if seats is None else seats.live)
         wanted = {scorer.signals for seats in self._seating.detectors().values() for _, scorer in seats.held()}
@@ -95,7 +95,7 @@ class TrainedModels:
 
     def _keep_drift(self, model: str, live: Scorer | None) -> None:
         """Each version is watched anew from when it is live."""
-        if live is None or live.kind != DETECTOR:
+        if live is None or live.kind != Kind.DETECTOR:
             self._drifts.pop(model, None)
         elif model not in self._drifts or self._drifts[model].version != live.version:
             self._drifts[model] = Drift(live, self._frame_ms)

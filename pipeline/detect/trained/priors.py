@@ -8,7 +8,7 @@ import numpy as np
 
 from models.offline import priors
 from models.online import warmth
-from pipeline.registry.admission import PRIORS
+from pipeline.registry.manifest import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ class Priors:
 
         slots int32[n], columns int64[n] of their signals; all have learned a sample at `at` ms.
         """
-        found = self._seating.only(PRIORS)
+        found = self._seating.only(Kind.PRIORS)
         if found is None:
             return
         _, live = found

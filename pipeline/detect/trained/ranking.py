@@ -16,7 +16,7 @@ import numpy as np
 from models.offline.anomaly_features import AnomalyFacts, AnomalyFeatures
 from models.offline.scoring import likelihood
 from pipeline.records import Ranked, to_ms
-from pipeline.registry.admission import RANKER
+from pipeline.registry.manifest import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ class Ranking:
     def rank(self, opened: Anomaly) -> Ranked | None:
         """What the live ranker says of an anomaly that has just opened; None without one, or where it fails."""
         row = self._features.advance(facts_of(opened))
-        found = self._seating.only(RANKER)
+        found = self._seating.only(Kind.RANKER)
         if found is None:
             return None
         name, ranker = found

@@ -17,7 +17,8 @@ from models.offline.scoring import abnormality
 from models.offline.stability import BINS
 from pipeline.errors import ModelError
 from pipeline.records import to_ms
-from pipeline.registry.admission import DETECTOR, PRIORS, RANKER, probe, signals_of
+from pipeline.registry.admission import probe, signals_of
+from pipeline.registry.manifest import Kind
 from pipeline.registry.package import unpack
 
 if TYPE_CHECKING:
@@ -69,11 +70,11 @@ def scorer_of(packed: bytes, place: str, signals: Collection[str]) -> Scorer:
     manifest, estimator = unpack(packed, place)
     expected = signals_of(manifest)
     unknown = sorted(set(expected) - set(signals))
-    if unknown or (manifest.threshold is None and manifest.kind != PRIORS):
+    if unknown or (manifest.threshold is None and manifest.kind != Kind.PRIORS):
         lacking = f"the signals {', '.join(unknown)} are not defined here" if unknown else "it has no threshold"
         raise ModelError(f"{place}: {lacking}; run all workers with the same configuration, or train it again")
     kind, names, threshold = manifest.kind, manifest.features.names, manifest.threshold
-    if kind in (RANKER, PRIORS) or threshold is None:
+    if kind in (Kind.RANKER, Kind.PRIORS) or threshold is None:
         return Scorer(kind, manifest.version, (), estimator, threshold or 0.0, 1.0, names, None, packed)
     spread = float(np.std(abnormality(estimator, probe(len(manifest.features.names), _PROBED))))
     spread = spread if np.isfinite(spread) and spread > 0 else 1.0
@@ -124,7 +125,9 @@ class Seating:
 
     def detectors(self) -> dict[str, Seats]:
         """The models that score services, by name."""
-        return {name: one for name, one in self.models.items() if all(held.kind == DETECTOR for _, held in one.held())}
+        return {
+            name: one for name, one in self.models.items() if all(held.kind == Kind.DETECTOR for _, held in one.held())
+        }
 
     def only(self, kind: str) -> tuple[str, Scorer] | None:
         """Name and live version of a kind of which one speaks, of several the first by name; None without one."""

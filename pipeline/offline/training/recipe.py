@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import importlib
 import importlib.util
 import inspect
@@ -16,21 +15,13 @@ from sklearn.base import BaseEstimator
 
 from pipeline.configfile import load_model, nearest
 from pipeline.errors import SettingsError
+from pipeline.registry.manifest import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 _FUNCTION: Final = re.compile(r"[^:]+\.py:[A-Za-z_]\w*")
 Share = Annotated[float, Field(gt=0, lt=1)]
-
-
-class Kind(enum.StrEnum):
-    """What a model is for, and what its estimator must be able to do."""
-
-    DETECTOR = "detector"
-    RANKER = "ranker"
-    BAND = "band"
-    PRIORS = "priors"
 
 
 _NEEDS: Final = {

@@ -14,10 +14,11 @@ from pipeline.offline.training.blocks import Blocks, Learners
 from pipeline.offline.training.card import Subject, card
 from pipeline.offline.training.evaluating import NEW, Scorer
 from pipeline.offline.training.fitting import split_of
-from pipeline.offline.training.recipe import Kind, Recipe
+from pipeline.offline.training.recipe import Recipe
 from pipeline.offline.training.sought import sought
 from pipeline.offline.training.worth import Terms, live_scorer, worth
 from pipeline.records import from_ms
+from pipeline.registry.manifest import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -19,7 +19,6 @@ from pipeline.offline.training.blocks import Blocks, Learners
 from pipeline.offline.training.card import Subject, card
 from pipeline.offline.training.evaluating import NEW, Scorer
 from pipeline.offline.training.fitting import calibrate, collect, fit, split_of
-from pipeline.offline.training.recipe import Kind
 from pipeline.offline.training.registering import Origin, Trained, manifest_of, register
 from pipeline.offline.training.sought import sought
 from pipeline.offline.training.train_band import train_band
@@ -27,6 +26,7 @@ from pipeline.offline.training.train_priors import train_priors
 from pipeline.offline.training.train_ranker import train_ranker
 from pipeline.offline.training.worth import Terms, live_scorer, schema_of, worth
 from pipeline.registry import artefact
+from pipeline.registry.manifest import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
