@@ -6,11 +6,11 @@ import asyncio
 import json
 from dataclasses import asdict
 from pathlib import Path  # noqa: TC003  typer reads the annotations
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from lab import limits
 from lab.backends import LabError
@@ -21,7 +21,11 @@ from lab.report import plot, summary, table
 from lab.system import Lab
 from pipeline.errors import FileError
 from pipeline.runtime.children import sigterm_as_ctrl_c
+from pipeline.views.entries import entries
 from pipeline.views.plots import require_plots
+
+if TYPE_CHECKING:
+    from lab.faults.fault import Fault
 
 lab = typer.Typer(
     help="A real system on this machine, broken on purpose: is the advice right, and does it help?",
@@ -33,12 +37,15 @@ _NORMAL = Pace()
 @lab.command(name="list")
 def list_faults() -> None:
     """List the faults and controls, and what is the right advice for each."""
-    shown = Table("fault", "finding", "knob", "what is wrong")
     lacking = limits.why_not()
-    for fault in FAULTS.values():
-        needs = " (cannot run here: no cgroups)" if fault.needs_limits and lacking else ""
-        shown.add_row(fault.name, fault.finding or "none", fault.kind or "none", f"{fault.__doc__}{needs}")
-    Console().print(shown)
+    Console().print(entries((name, _lines(fault, lacking)) for name, fault in FAULTS.items()))
+
+
+def _lines(fault: Fault, lacking: str | None) -> tuple[Text, str]:
+    """The right advice: what it finds and the knob; what is wrong."""
+    advice = Text.assemble((fault.finding, "yellow"), f"  {fault.kind}") if fault.finding else Text("no advice", "dim")
+    needs = " (cannot run here: no cgroups)" if fault.needs_limits and lacking else ""
+    return advice, f"{fault.__doc__}{needs}"
 
 
 @lab.command()

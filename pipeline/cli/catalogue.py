@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
+from rich.text import Text
 
 from pipeline.advise.incidents.topology import load_topology
 from pipeline.advise.rules.catalogue import load_catalogue, locate
@@ -23,6 +24,7 @@ from pipeline.runtime.bounded import read_all
 from pipeline.settings import load_settings
 from pipeline.signals.definitions import load_definitions
 from pipeline.stage import Topic
+from pipeline.views.entries import entries
 from pipeline.views.words import change
 
 if TYPE_CHECKING:
@@ -48,13 +50,14 @@ def list_rules(*, config: Config = None, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([_brief(rule) for rule in rules]))
         return
-    # The id is what `show` takes: it is never cut.
-    ids = Column("rule", no_wrap=True, min_width=max(len(rule.id) for rule in rules))
-    table = Table(ids, "finding", "turns", "category", "looks at", "prior", "risk")
-    for rule in rules:
-        knob = f"{rule.target.component}: {rule.change.parameter}"
-        table.add_row(rule.id, rule.finding, knob, rule.category, rule.tier.value, f"{rule.prior:.2f}", rule.risk)
-    Console().print(table)
+    Console().print(entries((rule.id, _lines(rule)) for rule in rules))
+
+
+def _lines(rule: Rule) -> tuple[Text, Text]:
+    """What it finds and which knob it turns; what it looks at, how often it is right beforehand, what it risks."""
+    finds = Text.assemble((rule.finding, "yellow"), f"  {rule.target.component}: {rule.change.parameter}")
+    about = f"{rule.category}, by {rule.tier.value}; prior {rule.prior:.2f}, risk {rule.risk}"
+    return finds, Text(about, "dim")
 
 
 @catalogue.command()

@@ -73,8 +73,13 @@ def list_letters(
     typer.echo("`duri deadletter show PLACE` prints one in full; `replay` sends them back once the cause is gone")
 
 
-async def _counts_and_newest(log: DeadLetterLog, limit: int) -> tuple[dict[str, ReasonCount], list[Letter]]:
-    return await count_by_reason(log), await log.newest(limit)
+async def _counts_and_newest(
+    log: DeadLetterLog, limit: int
+) -> tuple[dict[str, ReasonCount], list[tuple[Letter, bool]]]:
+    """Counts, and the newest letters, each with whether it was sent back."""
+    counts, letters = await count_by_reason(log), await log.newest(limit)
+    sent_back = {place.partition: await log.memory(place, log.group) for place in log.places}
+    return counts, [(letter, sent_back[letter.partition].has(letter)) for letter in letters]
 
 
 def _newest_words(shown: int, there: int) -> str:

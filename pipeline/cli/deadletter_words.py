@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
-from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.records import from_ms
 from pipeline.views import format as fmt
+from pipeline.views.entries import entries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pipeline.runtime.deadletter_counts import ReasonCount
     from pipeline.runtime.deadletter_letter import Letter
@@ -47,18 +47,20 @@ def first_bytes(value: bytes) -> str:
     return text if text.isprintable() and "\ufffd" not in text else repr(start)[2:-1]
 
 
-def letter_table(letters: Sequence[Letter]) -> Table:
-    """A few lines a letter, on any terminal: its place beside when, why and where from; the message; how it begins."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True, style="bold")
-    table.add_column(overflow="fold")
-    for letter in letters:
-        head = Text.assemble(_time(letter.timestamp), "  ", (_printable(letter.reason or fmt.NOTHING), "yellow"))
-        head.append(f"  {_printable(_origin(letter))}")
-        lines = (head, _safe(letter.error.get("message", "")), Text(first_bytes(letter.value or b""), "dim"))
-        table.add_row(f"{letter.partition}/{letter.offset}", Group(*(line for line in lines if line.plain)))
-        table.add_row()
-    return table
+def letter_table(letters: Iterable[tuple[Letter, bool]]) -> Table:
+    """A few lines a letter, on any terminal: its place beside when, why and where from; the message; how it begins.
+
+    With each letter comes whether it was sent back.
+    """
+    return entries((f"{letter.partition}/{letter.offset}", _lines(letter, sent)) for letter, sent in letters)
+
+
+def _lines(letter: Letter, sent_back: bool) -> tuple[Text, Text, Text]:
+    head = Text.assemble(_time(letter.timestamp), "  ", (_printable(letter.reason or fmt.NOTHING), "yellow"))
+    head.append(f"  {_printable(_origin(letter))}")
+    if sent_back:
+        head.append("  sent back", "green")
+    return head, _safe(letter.error.get("message", "")), Text(first_bytes(letter.value or b""), "dim")
 
 
 def reason_table(counts: Mapping[str, ReasonCount]) -> Table:

@@ -253,9 +253,12 @@ def test_list_as_json() -> None:
     assert {entry["id"] for entry in json.loads(result.stdout)} == {e.rule.id for e in shipped()[0].rules}
 
 
-def test_list_as_table() -> None:
-    """`duri catalogue list` prints them for people."""
-    assert "redis-maxmemory" in CliRunner().invoke(command, ["list"], env={"COLUMNS": "200"}).stdout
+def test_list_for_people() -> None:
+    """`duri catalogue list` prints them for people, on a narrow terminal too: finding and knob."""
+    shown = CliRunner().invoke(command, ["list"], env={"COLUMNS": "80"}).stdout
+    assert "…" not in shown
+    for rule in (entry.rule for entry in shipped()[0].rules):
+        assert all(word in shown for word in (rule.id, rule.finding, rule.change.parameter))
 
 
 def test_show() -> None:

@@ -61,7 +61,7 @@ def printed(table: Table, width: int) -> list[str]:
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_a_narrow_terminal_cuts_nothing(width: int):
     """Whoever reads it can name the place, topic, partition, offset and position, whatever the width."""
-    lines = printed(letter_table([Letter(10, 123456, 0, None, b"{" * 100, (), LONG)]), width)
+    lines = printed(letter_table([(Letter(10, 123456, 0, None, b"{" * 100, (), LONG), False)]), width)
     assert all(len(line.rstrip()) <= width for line in lines)
     assert lines[0].startswith("10/123456  1970-01-01 00:00:00  timestamp  ")
     text = "".join(line.strip() for line in lines).replace(" ", "")
@@ -343,6 +343,9 @@ def test_commands(settings, tmp_path):
     result = RUNNER.invoke(deadletter, ["replay", "--reason", "syntax", *options])
     assert result.exit_code == 0, result.output
     assert "1 letter sent back to" in result.output
+    shown = RUNNER.invoke(deadletter, ["list", *options], env={"COLUMNS": "220"}).output
+    heads = [line for line in shown.splitlines() if "/2 @ " in line]
+    assert [head.endswith("sent back") for head in map(str.rstrip, heads)] == [True, False]
     result = RUNNER.invoke(deadletter, ["replay", "--all", "--json", *options])
     assert json.loads(result.output)["sent"] == 1
     assert "nothing to send back" in RUNNER.invoke(deadletter, ["replay", "--all", *options]).output
