@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.clients import admin_client, connection
 from pipeline.runtime.drained import drained
+from pipeline.runtime.kernels import COMPILING, are_ready
 from pipeline.runtime.stages import build_specs
 from pipeline.runtime.topology import create_topics
 from pipeline.runtime.worker import run_worker
@@ -55,6 +56,9 @@ class DemoRun:
         """Do steps 1 to 4. Raises what the worker, the feed or the subscription raises."""
         specs = build_specs(settings)
         async with _topics(settings):
+            if not are_ready(settings, specs):
+                view.board.status = COMPILING
+                view.refresh()
             stop = asyncio.Event()
             worker = asyncio.create_task(run_worker(settings, specs, stop, on_ready=self._page.open))
             async with Subscription(connection(settings.kafka), settings.topics, from_beginning=True) as outputs:
@@ -91,7 +95,8 @@ class DemoRun:
             board.done = self._page.samples
             board.rate = board.done / (loop.time() - began)
             board.moment = plan.start + (plan.end - plan.start) * min(1.0, board.done / board.total)
-            board.status = "learning" if board.moment < plan.last_day else ""
+            if board.done:
+                board.status = "learning" if board.moment < plan.last_day else ""
             view.refresh()
 
     async def _tail(self, outputs: Subscription, view: View) -> None:

@@ -41,18 +41,19 @@ if TYPE_CHECKING:
 
 _NOTE: Final = "duri-kernels.json"
 _LAST_LINES: Final = 5
+COMPILING: Final = "compiling kernels, once per installation: a minute or two"
 
 log = structlog.get_logger(__name__)
 
 
 async def make_ready(settings: Settings, stages: Sequence[StageSpec]) -> None:
     """Have every kernel of these stages in numba's cache; compile what is not there. Cancelling ends the compiler."""
-    names = sorted(stage.name for stage in stages if stage.rehearse is not None)
+    names = _kernels_of(stages)
     # 1 look
     if _noted(settings, names):
         return
     # 2 compile
-    log.info("compiling kernels, once per installation: a minute or two")
+    log.info(COMPILING)
     began = time.monotonic()
     order = json.dumps({"settings": settings.model_dump(mode="json"), "stages": names}).encode()
     child = await asyncio.create_subprocess_exec(
@@ -72,6 +73,15 @@ async def make_ready(settings: Settings, stages: Sequence[StageSpec]) -> None:
     else:
         tail = said.decode("utf-8", "replace").splitlines()[-_LAST_LINES:]
         log.warning("kernels were not compiled ahead; the first messages will wait for them", took_s=took_s, said=tail)
+
+
+def are_ready(settings: Settings, stages: Sequence[StageSpec]) -> bool:
+    """Whether `make_ready` has nothing to do."""
+    return _noted(settings, _kernels_of(stages))
+
+
+def _kernels_of(stages: Sequence[StageSpec]) -> list[str]:
+    return sorted(stage.name for stage in stages if stage.rehearse is not None)
 
 
 def _noted(settings: Settings, names: Sequence[str]) -> bool:
