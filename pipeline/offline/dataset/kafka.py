@@ -11,11 +11,12 @@ import joblib
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from pipeline.errors import BrokerError
+from pipeline.errors import BrokerError, FileError
 from pipeline.offline.backends import SERIAL, Backend, Workers
 from pipeline.offline.dataset.columns import Window
 from pipeline.offline.dataset.offsets import Rules, plan
 from pipeline.offline.dataset.partition_reader import COLLECTORS, PartitionReader, Piece, Windows
+from pipeline.offline.dataset.staging import in_progress
 from pipeline.offline.dataset.writer import FileStore, adding
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.clients import log_reader
@@ -138,13 +139,21 @@ def read_pieces(order: Order) -> Piece:
 
 async def _pieces(order: Order) -> Piece:
     read: list[Piece] = []
+    _check_wanted(order.folder)
     async with _consumer(order.settings) as consumer:
         async for piece in order.reader(consumer).pieces():
             read += [] if piece is None else [piece]
             if len(read) == _PIECES:
                 break
+            _check_wanted(order.folder)
     files = tuple(file for piece in read for file in piece.files)
     return Piece(read[-1].reading, files, sum(piece.unreadable for piece in read))
+
+
+def _check_wanted(folder: Path) -> None:
+    """A worker may outlive the command that it works for. Raises FileError then."""
+    if not in_progress(folder):
+        raise FileError(f"{folder}: the export that a worker read this for has ended")
 
 
 class _Export:

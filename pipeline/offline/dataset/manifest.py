@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -127,14 +128,17 @@ def parse(path: Path, text: bytes, model: type[Manifest]) -> Manifest:
     return found
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write beside, flush to disk, rename: whoever reads sees the old or the new text."""
-    beside = path.with_name(path.name + ".part")
-    with beside.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    beside.replace(path)
+def replace_file(path: Path, content: str | memoryview) -> None:
+    """Write beside, flush to disk, rename: whoever reads sees the old or the new content, however many write it."""
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with beside.open("wb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def file_hash(path: Path) -> str:

@@ -154,6 +154,11 @@ def save(staging: Path, progress: Progress) -> None:
     replace_file(staging / _PROGRESS, progress.model_dump_json())
 
 
+def in_progress(folder: Path) -> bool:
+    """Whether an addition to the dataset is staged."""
+    return (folder / STAGING / _PROGRESS).exists()
+
+
 def discard(staging: Path) -> None:
     """Throw away what is staged; the lock stays."""
     for path in staging.iterdir():

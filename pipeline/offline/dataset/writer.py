@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import FileError
 from pipeline.offline.dataset import staging as stage
-from pipeline.offline.dataset.manifest import DataFile, Manifest
+from pipeline.offline.dataset.manifest import DataFile, Manifest, replace_file
 from pipeline.offline.dataset.staging import Progress, Reading, Request
 from pipeline.offline.dataset.tables import BUCKETS, SCHEMAS, Table
 
@@ -68,7 +67,9 @@ class FileStore:
         path = f"{table}/day={name}/bucket={bucket}/part-{self._prefix}-{self.count:06d}.parquet"
         content = encode(part, table)
         try:
-            _store(self._folder / stage.STAGING / path, content)
+            staged = self._folder / stage.STAGING / path
+            staged.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(staged, content)
         except OSError as error:
             raise cannot_write(self._folder, error) from error
         self.count += 1
@@ -83,14 +84,6 @@ class FileStore:
             last=int(ts.max()),
             sha256=hashlib.sha256(content).hexdigest(),
         )
-
-
-def _store(path: Path, content: memoryview) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def cannot_write(folder: Path, error: OSError) -> FileError:

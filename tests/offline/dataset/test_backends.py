@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.errors import SettingsError
+from pipeline.errors import FileError, SettingsError
 from pipeline.offline.backends import Backend, Workers
 from pipeline.offline.dataset import kafka as exporting
-from pipeline.offline.dataset.staging import Request
+from pipeline.offline.dataset.staging import STAGING, Request
 from pipeline.offline.dataset.writer import DatasetWriter
 from tests.offline.dataset import flowed
 from tests.offline.dataset.flowed import HOUR, START, export
@@ -28,8 +28,12 @@ def spread(past: Flowed, folder: Path, workers: Workers, request: Request = ENDE
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file of the dataset by its place in it, the manifest too."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Every file of the dataset by its place in it, the manifest too.
+
+    Not what is staged: a worker that outlives its command may still write there, which the next command clears away.
+    """
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if STAGING not in path.parts}
 
 
 def test_workers_of_any_backend_write_the_same_bytes(past: Flowed, tmp_path: Path, dask: str) -> None:
@@ -76,3 +80,21 @@ def test_a_cluster_that_does_not_answer_leaves_nothing(past: Flowed, tmp_path: P
     assert not (tmp_path / "data" / "manifest.json").exists()
     export(past, tmp_path / "data", ENDED)
     assert (tmp_path / "data" / "manifest.json").exists()
+
+
+def test_a_worker_that_outlives_its_command_stops(past: Flowed, tmp_path: Path) -> None:
+    """It reads and writes nothing more once the export has ended, and says why to whoever still listens."""
+    orders: list[exporting.Order] = []
+
+    def kept(order: exporting.Order) -> exporting.Piece:
+        orders.append(order)
+        return exporting.read_pieces(order)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(exporting.joblib, "delayed", lambda _: lambda order: (kept, (order,), {}))
+        spread(past, tmp_path / "data", Workers(Backend.PROCESSES, 1))
+    whole = content(tmp_path / "data")
+    with pytest.raises(FileError, match="the export that a worker read this for has ended"):
+        exporting.read_pieces(orders[0])
+    assert content(tmp_path / "data") == whole
+    assert not (tmp_path / "data" / STAGING).exists()

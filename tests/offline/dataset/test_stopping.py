@@ -103,6 +103,7 @@ def test_a_full_disk_leaves_the_dataset_as_it_was(past: Flowed, tmp_path: Path) 
     ):
         export(past, folder)
     assert read_manifest(folder) == before
+    assert not list(folder.rglob("*.part"))
     assert export(past, folder).exports[1].rows
 
 
