@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import numpy as np
+
 from models.online.compiling import compiled
 
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ _MOST: Final = 1e3  # deviations, where counting ends
 class Guess(NamedTuple):
     """What is expected, and how far the sample is from it, in robust standard deviations.
 
-    distance: the one that counts. from_level, from_season: from each, 0 without a season. from_other: from the profile
-    (of the day or week) that is believed less, as `distance` without one. apart: of the level of late from the season.
+    distance: the one that counts. from_level, from_season: from each, 0 without a season. apart: of the level of late
+    from the season. otherwise: what the profile (of the day or week) believed less led to expect, NaN without one.
     """
 
     expected: float
@@ -48,8 +50,8 @@ class Guess(NamedTuple):
     distance: float
     from_level: float
     from_season: float
-    from_other: float
     apart: float
+    otherwise: float
 
 
 @compiled
@@ -63,10 +65,9 @@ def judge(row: Any, tuning: Tuning, value: float, season: float, other: float) -
     apart = _bounded((row.offset - row.usual_offset) / own) if row.trust > _TRUSTED else 0.0
     if math.isnan(season) or not _proven(row, tuning):
         z = _bounded(by_level / scale)
-        return Guess(row.level, scale, z, z, 0.0, z, apart)
+        return Guess(row.level, scale, z, z, 0.0, apart, np.nan)
     z = _bounded((value - season - row.offset) / own)
-    from_other = z if math.isnan(other) else _bounded((value - other - row.offset) / own)
-    return Guess(season + row.offset, own, z, _bounded(by_level / scale), z, from_other, apart)
+    return Guess(season + row.offset, own, z, _bounded(by_level / scale), z, apart, other + row.offset)
 
 
 @compiled

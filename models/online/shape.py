@@ -88,7 +88,8 @@ def _name_drift(row: Any, guess: Guess) -> int:
 def _fits_other_season(row: Any, guess: Guess) -> bool:
     """Whether this would be an ordinary sample of a day like others, or of that day of the week."""
     far = guess.scale * abs(guess.distance) > _APART * max(row.day_error, row.week_error)
-    return bool(far and abs(guess.from_other) < _FITS * abs(guess.distance))
+    from_other = guess.distance + (guess.expected - guess.otherwise) / guess.scale  # NaN fits nothing
+    return bool(far and abs(from_other) < _FITS * abs(guess.distance))
 
 
 @compiled
