@@ -22,10 +22,11 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.export_once import peak_mb
+from benchmarks.frames import START, write_frames
 from benchmarks.harness import report
 from pipeline.configfile import shipped_config
 from pipeline.offline.dataset.staging import Request
-from pipeline.offline.dataset.tables import SCHEMAS, TIME, Table, bucket_of
+from pipeline.offline.dataset.tables import SCHEMAS, Table
 from pipeline.offline.dataset.writer import Rows, adding
 from pipeline.offline.training.recipe import load_recipe
 from pipeline.offline.training.train import train
@@ -35,33 +36,17 @@ RECIPES = ("isolation_forest", "pca", "band", "priors", "ranker")
 TOLD = ("f1", "f1_over_none_low", "false_alarms_per_service_day", "coverage")
 ANSWERS = 20_000
 SERVICES, SIGNALS, DAYS = 8, 29, 30
-START = 1_767_225_600_000
 
 
 def generate(folder: Path, services: int = SERVICES, signals: int = SIGNALS, days: int = DAYS) -> int:
     """Signals that follow a service's daily load, each with its own noise; how many rows."""
     rng = np.random.default_rng(0)
     minutes = np.arange(days * 1440)
-    start = START + minutes * 60_000
-    schema = SCHEMAS[Table.FRAMES]
-    nothing = pa.nulls(len(minutes), pa.float64())
+    names = [f"signal.{signal:02d}" for signal in range(signals)]
     with adding(folder, Request(source="csv")) as writer:
         for service in range(services):
             load = 1 + 0.4 * np.sin(2 * np.pi * minutes / 1440 + service)
-            for signal in range(signals):
-                noise = rng.standard_t(5, len(minutes)) * rng.uniform(0.01, 0.1)
-                value = load ** rng.uniform(0.2, 1.5) * rng.uniform(0.1, 1000) * (1 + noise)
-                words = (f"service-{service}", "default", f"signal.{signal:02d}")
-                columns = [
-                    pa.array(start).cast(TIME),
-                    pa.array(start + 60_000).cast(TIME),
-                    *(pa.array([word] * len(minutes)).dictionary_encode() for word in words),
-                    pa.array(value),
-                    *([nothing] * 4),
-                ]
-                bucket = np.full(len(minutes), bucket_of(words[0], writer.buckets), dtype=np.int32)
-                table = pa.table(columns, schema=schema)
-                writer.write(Rows(Table.FRAMES, table, bucket, np.zeros(len(minutes), dtype=np.int64)))
+            write_frames(writer, f"service-{service}", names, np.stack([_signal(load, rng) for _ in names], axis=1))
         for name, rows in answers(ANSWERS, days, rng).items():
             nothing = np.zeros(len(rows), dtype=np.int64)
             answered = pa.Table.from_pylist(rows, schema=SCHEMAS[name])
@@ -69,6 +54,11 @@ def generate(folder: Path, services: int = SERVICES, signals: int = SIGNALS, day
         writer.checkpoint(complete=True)
         writer.publish()
     return services * signals * len(minutes)
+
+
+def _signal(load: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    noise = rng.standard_t(5, len(load)) * rng.uniform(0.01, 0.1)
+    return np.asarray(load ** rng.uniform(0.2, 1.5) * rng.uniform(0.1, 1000) * (1 + noise))
 
 
 def answers(count: int, days: int, rng: np.random.Generator) -> dict[Table, list[dict[str, Any]]]:
