@@ -124,6 +124,8 @@ class Story:
         self._slower = float(rng.uniform(_LEAST_RATIO, 3.0))
         self._errors = float(rng.uniform(0.03, 0.3))
         self._side_effect = rng.random() < 0.3
+        grows = np.random.default_rng((seed, 1))
+        self._pace = float(grows.uniform(0.0005, 0.004)) if grows.random() < 0.25 and not deploy else 0.0
         self._noise = np.zeros(len(HEALTHY))
         self._phase = float(rng.uniform(0.0, 86_400.0))
         self.number = 0
@@ -219,8 +221,9 @@ class Story:
         values = dict(HEALTHY)
         if self.deploy:
             return values
+        grown = 1.0 + self._pace * max(0.0, self.now - self.healthy * self.frame_s)
         for name, factor in _SLOW.items() if self.kind.slow else ():
-            values[name] *= 1.0 + (factor - 1.0) * self._strength * fault
+            values[name] *= 1.0 + (factor - 1.0) * self._strength * fault * grown
         for name, faulty in self.kind.signals.items():
             values[name] = values[name] + (faulty - values[name]) * min(fault, 1.0)
         return values

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from pipeline.advise.frames import OpenAnomaly
 
 _LATENCY: Final = frozenset({"http.latency.mean", "http.latency.p50", "http.latency.p95", "http.latency.p99"})
+_FELT: Final = {**dict.fromkeys([*_LATENCY, "http.error_ratio"], Direction.UP), "http.availability": Direction.DOWN}
+FELT: Final = frozenset(_FELT)
+"""Signals of what users feel."""
 
 
 def qualifying(anomalies: Iterable[OpenAnomaly]) -> list[OpenAnomaly]:
@@ -30,5 +33,4 @@ def symptoms(anomalies: Iterable[OpenAnomaly]) -> tuple[bool, bool]:
 
 def complaints(anomalies: Iterable[OpenAnomaly]) -> list[OpenAnomaly]:
     """Those that users feel: requests that take longer, or fail more."""
-    felt = {**dict.fromkeys([*_LATENCY, "http.error_ratio"], Direction.UP), "http.availability": Direction.DOWN}
-    return [anomaly for anomaly in qualifying(anomalies) if felt.get(anomaly.signal) is anomaly.direction]
+    return [anomaly for anomaly in qualifying(anomalies) if _FELT.get(anomaly.signal) is anomaly.direction]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from models.comparison import Verdict, binomial_tail, compare, judge
+from models.comparison import Verdict, binomial_tail, compare, growth, judge
 
 samples = st.lists(st.integers(0, 12).map(float), min_size=2, max_size=40).map(np.array)
 
@@ -68,3 +68,26 @@ def test_from_nothing_to_something_is_worse() -> None:
     """A median of nothing has no ratio; the floor alone decides."""
     assert judge(np.zeros(10), np.linspace(1, 2, 10), 0.5) is Verdict.WORSE
     assert judge(np.array([]), np.ones(3)) is Verdict.SAME
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=0, max_size=30).map(np.array))
+def test_growth_is_of_what_grows(values: np.ndarray) -> None:
+    """Never negative, and nothing of what falls each time."""
+    assert growth(values) >= 0.0
+    assert growth(np.sort(values)[::-1]) == 0.0
+
+
+@pytest.mark.parametrize("count", [3, 5, 6, 30])
+def test_growth_of_a_line_is_its_slope(count: int) -> None:
+    """Also under one value that lies far off, where there are enough to tell."""
+    line = 2.0 + 0.25 * np.arange(count)
+    assert growth(line) == pytest.approx(0.25)
+    assert growth(line[:2]) == 0.0
+    line[count // 2] = 100.0 if count > 5 else line[count // 2]
+    assert growth(line) == pytest.approx(0.25, rel=0.1)
+
+
+def test_growth_is_sens_slope() -> None:
+    """The median slope of all pairs, as scipy has it."""
+    values = np.linspace(1.0, 2.0, 24) + np.random.default_rng(7).normal(0.0, 0.1, 24)
+    assert growth(values) == pytest.approx(stats.theilslopes(values).slope)

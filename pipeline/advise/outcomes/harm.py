@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from models.comparison import NOTABLE_RATIO, Verdict
+from models.comparison import NOTABLE_RATIO
 from pipeline.advise.incidents.cause import credible
 from pipeline.advise.outcomes.windows import MIN_INTERVALS
 from pipeline.advise.rules.facts import BUSIER
@@ -23,6 +23,8 @@ _ERRORS: Final = "http.error_ratio"
 _RATE: Final = "http.rps"
 _LATENCIES: Final = ("http.latency.mean", "http.latency.p95")
 _POINT: Final = 0.01
+_MOST: Final = 0.9
+"""Errors come and go: as many as in one of ten intervals before are no more than before."""
 LATENCY_MS: Final = 120_000
 """Neighbouring intervals are alike: latency that is barely worse is judged after two minutes of them."""
 _LEAST: Final = 3
@@ -43,19 +45,19 @@ def harmed_by(windows: Windows, trial: Trial, frame_ms: int) -> Harmed | None:
     failing, before = windows.after(trial, _ERRORS, trial.at), trial.before.get(_ERRORS)
     rates, rates_before = windows.after(trial, _RATE, trial.at), trial.before.get(_RATE)
     if before and len(failing):
-        newest, usual = float(failing[-1]), float(np.mean(before))
+        newest, usual = float(failing[-1]), max(float(np.mean(before)), float(np.quantile(before, _MOST)))
         requests = float(rates[-1]) * frame_ms / 1000.0 if len(rates) else 0.0
         if newest >= usual + max(_POINT, (NOTABLE_RATIO - 1.0) * usual) and (
             not requests or credible(newest * requests, requests, usual)
         ):
-            text = f"{newest:.1%} of the requests fail, {usual:.1%} did before"
+            text = f"{newest:.1%} of the requests fail, up to {usual:.1%} did before"
             return Harmed(_ERRORS, text, f'signals["{_ERRORS}"] < usual["{_ERRORS}"] + {_POINT}')
     if rates_before and len(rates) and np.median(rates) > BUSIER * np.median(rates_before):
         return None
     for signal in _LATENCIES:
         earlier = trial.before.get(signal, [])
         after = windows.after(trial, signal, trial.at)
-        if _enough(earlier, after, frame_ms) and windows.verdict(signal, earlier, after, None) is Verdict.WORSE:
+        if _enough(earlier, after, frame_ms) and windows.worse(trial, signal, trial.at, None):
             text = f"{signal} rose from {np.median(earlier):.3g} to {np.median(after):.3g} s"
             return Harmed(signal, text, f'signals["{signal}"] <= 1.3 * usual["{signal}"]')
     return None

@@ -4,16 +4,17 @@ For each interval that began after the change, and that nothing else disturbed:
 
 1. Something that must not get worse is worse `decide_after_frames` intervals in a row (the rule's `abort_if`; a
    percentage point more errors than chance brings; slower by rank test and effect size without more requests):
-   regressed, at once, and the undo is proposed.
+   regressed, at once, and the undo is proposed. Growth that was there before the change is taken out.
 2. The rule's own condition is asked; it speaks of the mechanism's own signal. Before `settle_s` nothing
    counts.
 3. `after_s` later, with five intervals or more: the condition holds in most of them and the target moved (it left
-   its window before, or is back at what was healthy): verified. The target got worse: regressed. Else: no_effect.
+   its window before, or is back at what was healthy), or the target is better and cannot be told from what was
+   healthy: verified. The target got worse: regressed. Else: no_effect.
 4. No data that could tell, until twice `after_s` and five intervals more: no_effect, and the note says why.
 
-Disturbed: maintenance, another change to the service, a callee whose own trouble began after the change where the
-condition does not hold: where it does, it held in spite of that; nor where nearly all harm is the service's own, whose
-bursts its callees then suffer from.
+Disturbed: maintenance, another change to the service; for what users feel also a callee whose own trouble began after
+the change where the condition does not hold: where it does, it held in spite of that; nor where nearly all harm is the
+service's own, whose bursts its callees then suffer from.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from pipeline.advise.rules.catalogue import GUARDS
 from pipeline.advise.rules.drafting import undo_text
 from pipeline.advise.rules.expressions import compile_expression, references
 from pipeline.advise.rules.facts import Facts, with_defaults
+from pipeline.advise.symptoms import FELT
 from pipeline.records import RecommendationState
 
 if TYPE_CHECKING:
@@ -98,9 +100,9 @@ class Verifier:
             standing.trial = self._windows.open(service, applied, known, began, standing.onset)
         trial = standing.trial
         if frame is not None and now - self._frame_ms >= applied:
-            if self._disturbed(trial, frames, now, by_callees=not self._holds(standing, frame)):
+            if self._disturbed(trial, frames, now, by_callees=False):
                 trial.disturb(now)
-            elif self._judged(standing, trial, frame, now):
+            elif self._judged(standing, trial, frames, now):
                 return
         check = standing.record.verification
         patience = 1000.0 * (check.settle_s + 2 * check.after_s) + MIN_INTERVALS * self._frame_ms
@@ -112,12 +114,17 @@ class Verifier:
         self._load(standing, frame)
         return self._evaluator.holds(self._program(standing.record.verification.condition))
 
-    def _judged(self, standing: Standing, trial: Trial, frame: Frame, now: int) -> bool:
+    def _judged(self, standing: Standing, trial: Trial, frames: Mapping[str, Frame], now: int) -> bool:
         """Take one undisturbed interval; whether it ended the verification."""
-        check = standing.record.verification
-        self._load(standing, frame)
-        harmed = self._harmed(standing, trial)
-        standing.aborts = standing.aborts + 1 if harmed else 0
+        check, frame = standing.record.verification, frames[trial.service]
+        harmed = None
+        if not self._holds(standing, frame) and self._disturbed(trial, frames, now):
+            trial.hold_up(now)
+            if check.signal in FELT:
+                return False
+        else:
+            harmed = self._harmed(standing, trial)
+            standing.aborts = standing.aborts + 1 if harmed else 0
         if harmed and standing.aborts >= self._patience:
             self._regress(standing, trial, harmed, now)
             return True
@@ -167,18 +174,35 @@ class Verifier:
         cleared = 2 * sum(answers) > len(answers)
         waited = f"{(now - trial.at) / 1000.0:.0f} s after the change"
         if cleared and self._moved(standing, trial, after):
-            self._end(standing, trial, RecommendationState.VERIFIED, now, f"`{check.condition}` holds {waited}")
-            self._settle(standing.incident, now)
+            self._mended(standing, trial, now, f"`{check.condition}` holds {waited}")
         elif cleared:
             note = f"`{check.condition}` holds {waited}, but {check.signal} did not move: it held before the change too"
             self._end(standing, trial, RecommendationState.NO_EFFECT, now, note)
-        elif verdict is Verdict.WORSE and self._windows.verdict(check.signal, healthy, after, usual) is Verdict.WORSE:
+        elif self._worse(trial, check.signal, settled, usual):
             gone = f'{check.condition} || signals["{check.signal}"] == usual["{check.signal}"]'
             self._regress(standing, trial, Harmed(check.signal, f"{check.signal} is worse than before", gone), now)
+        elif verdict is Verdict.BETTER and self._healthy(check.signal, healthy, after, usual):
+            note = f"{check.signal} is back where it was before the trouble {waited}"
+            self._mended(standing, trial, now, f"{note}, though `{check.condition}` does not hold all the time")
         else:
             better = ", though it is better than before" if verdict is Verdict.BETTER else ""
             note = f"`{check.condition}` does not hold {waited}{better}"
             self._end(standing, trial, RecommendationState.NO_EFFECT, now, note)
+
+    def _mended(self, standing: Standing, trial: Trial, now: int, note: str) -> None:
+        self._end(standing, trial, RecommendationState.VERIFIED, now, note)
+        self._settle(standing.incident, now)
+
+    def _healthy(self, signal: str, healthy: list[float], after: np.ndarray, usual: float | None) -> bool:
+        """Whether the target cannot be told from what was healthy, by what tells better from worse everywhere else."""
+        enough = min(len(healthy), len(after)) >= MIN_INTERVALS
+        return enough and self._windows.verdict(signal, healthy, after, usual) is Verdict.SAME
+
+    def _worse(self, trial: Trial, signal: str, settled: int, usual: float | None) -> bool:
+        """Whether the target is worse than before the change, and than what was healthy."""
+        after, healthy = self._windows.after(trial, signal, settled), trial.healthy.get(signal, [])
+        worse = self._windows.worse(trial, signal, settled, usual)
+        return worse and self._windows.verdict(signal, healthy, after, usual) is Verdict.WORSE
 
     def _moved(self, standing: Standing, trial: Trial, after: np.ndarray) -> bool:
         """Whether the target left where it was before the change, or is back at what was healthy."""
@@ -210,7 +234,8 @@ class Verifier:
 
     def _end_untold(self, standing: Standing, trial: Trial, now: int) -> None:
         check = standing.record.verification
-        others = f" ({len(trial.disturbed)} intervals were disturbed by something else)" if trial.disturbed else ""
+        disturbed = len(trial.left_out(check.signal))
+        others = f" ({disturbed} intervals were disturbed by something else)" if disturbed else ""
         what = f"too little was measured of {check.signal} to tell" if standing.held_back else "nothing was measured"
         if not standing.held_back:
             what += f" that could tell within {(now - trial.at) / 1000.0:.0f} s"
@@ -227,7 +252,7 @@ class Verifier:
             if signal in self._catalogue.signals
         ]
         told = [each for each in compared if each.intervals_after or each.signal == check.signal]
-        self._board.end(standing, state, now, note, Found(told, len(trial.disturbed)))
+        self._board.end(standing, state, now, note, Found(told, len(trial.left_out(check.signal))))
 
     def _settle(self, incident: str, now: int) -> None:
         """Take back the alternatives: the problem is mended."""

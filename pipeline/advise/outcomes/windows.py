@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
-from models.comparison import compare, judge
+from models.comparison import Verdict, compare, growth, judge
+from pipeline.advise.symptoms import FELT
 from pipeline.records import Comparison
 
 if TYPE_CHECKING:
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from models.comparison import Verdict
     from pipeline.advise.history import History
     from pipeline.signals.definitions import Signal
 
     Float64s = npt.NDArray[np.float64]
+    Int64s = npt.NDArray[np.int64]
 
 MAX_INTERVALS: Final = 30
 """Intervals of a window at most: the newest count."""
@@ -39,10 +40,20 @@ class Trial(msgspec.Struct):
     """Values before the trouble that the change was to end."""
     disturbed: list[int] = []
     """Ends of intervals that are left out."""
+    held_up: list[int] = []
+    """Ends of intervals in which a callee had trouble: left out of what users feel, which a callee's trouble moves."""
 
     def disturb(self, end_ms: int) -> None:
         """Leave this interval out."""
         self.disturbed = [*self.disturbed, end_ms][-_MAX_DISTURBED:]
+
+    def hold_up(self, end_ms: int) -> None:
+        """Leave this interval out of what users feel."""
+        self.held_up = [*self.held_up, end_ms][-_MAX_DISTURBED:]
+
+    def left_out(self, signal: str) -> list[int]:
+        """Ends of the intervals that tell nothing of this signal."""
+        return self.disturbed + self.held_up if signal in FELT else self.disturbed
 
 
 class Windows:
@@ -65,21 +76,27 @@ class Windows:
 
     def after(self, trial: Trial, signal: str, since: int) -> Float64s:
         """The newest undisturbed values of intervals that began at or after `since`, as if at the change's hour."""
-        values, ends = self._history.seasonless(trial.service, [signal], trial.at)
-        kept = (ends - self._history.frame_ms >= since) & ~np.isin(ends, trial.disturbed)
-        column = values[kept, 0]
-        newest: Float64s = column[~np.isnan(column)][-MAX_INTERVALS:]
-        return newest
+        return self._after(trial, signal, since)[0]
+
+    def worse(self, trial: Trial, signal: str, since: int, usual: float | None) -> bool:
+        """Whether the signal is worse since than before the change, by more than it was getting worse already.
+
+        Trouble that grows of itself grows on after a change that does nothing, so the growth of the window before is
+        taken out of both windows, as the season is.
+        """
+        before = self._badness(signal, np.array(trial.before.get(signal, [])), usual)
+        values, ends = self._after(trial, signal, since)
+        after = self._badness(signal, values, usual)
+        pace = growth(before)
+        grown_before = before + pace * np.arange(len(before), 0, -1)
+        grown_after = after - pace * ((ends - trial.at) / self._history.frame_ms)
+        return judge(grown_before, grown_after, self._floor(signal, before)) is Verdict.WORSE
 
     def verdict(self, signal: str, first: Iterable[float], second: Iterable[float], usual: float | None) -> Verdict:
         """Whether the signal is better or worse in the second window."""
         before, after = np.array([*first]), np.array([*second])
         bad_before, bad_after = self._badness(signal, before, usual), self._badness(signal, after, usual)
-        floor = 0.0
-        if len(before) and self._is_plain(signal):
-            shape = self._signals[signal]
-            floor = max(shape.floor, shape.floor_share * abs(float(np.median(before))))
-        return judge(bad_before, bad_after, floor)
+        return judge(bad_before, bad_after, self._floor(signal, before))
 
     def compared(self, signal: str, first: Iterable[float], second: Iterable[float]) -> Comparison:
         """The figures, for people."""
@@ -104,9 +121,19 @@ class Windows:
         shift = compare(self._badness(signal, before, usual), self._badness(signal, after, usual))
         return shift.delta < -0.8
 
-    def _is_plain(self, signal: str) -> bool:
+    def _after(self, trial: Trial, signal: str, since: int) -> tuple[Float64s, Int64s]:
+        """Those values and the ends of their intervals."""
+        values, ends = self._history.seasonless(trial.service, [signal], trial.at)
+        column = values[:, 0]
+        kept = (ends - self._history.frame_ms >= since) & ~np.isin(ends, trial.left_out(signal)) & ~np.isnan(column)
+        return column[kept][-MAX_INTERVALS:], ends[kept][-MAX_INTERVALS:]
+
+    def _floor(self, signal: str, before: Float64s) -> float:
+        """What a difference must exceed at least."""
         shape = self._signals.get(signal)
-        return shape is not None and shape.worse == "up"
+        if shape is None or shape.worse != "up" or not len(before):
+            return 0.0
+        return max(shape.floor, shape.floor_share * abs(float(np.median(before))))
 
     def _badness(self, signal: str, values: Float64s, usual: float | None) -> Float64s:
         """Of which more is worse: misses of a hit ratio, the inverse of a rate, the distance from what is usual."""
