@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 
 from pipeline.errors import BrokerError, BrokerUnavailableError
 from pipeline.runtime.clients import admin_client
+from pipeline.runtime.entrance import shut_out
 from pipeline.runtime.outputs import TopicFacts
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ log = structlog.get_logger(__name__)
 class ClusterAdmin:
     """One administrative connection, an async context manager; entering waits for a broker.
 
-    Raises BrokerUnavailableError where none answers within `wait_s` seconds.
+    Raises BrokerUnavailableError where none answers within `wait_s` seconds, and BrokerError at once where one does
+    and refuses the certificate or the password.
     """
 
     def __init__(self, kafka: KafkaSettings, *, wait_s: float = 30.0) -> None:
@@ -52,6 +54,10 @@ class ClusterAdmin:
                 await client.start()
             except (KafkaError, OSError) as error:
                 await client.close()
+                if why := await shut_out(self._kafka):
+                    raise BrokerError(
+                        f"the Kafka broker at {self._kafka.bootstrap} does not let us in: {why}"
+                    ) from error
                 if asyncio.get_running_loop().time() >= deadline:
                     raise self._unavailable(error) from error
                 await asyncio.sleep(min(0.5, self._wait_s))

@@ -18,7 +18,7 @@ from pipeline.advise.incidents.topology import load_topology
 from pipeline.advise.rules.catalogue import load_catalogue
 from pipeline.configfile import shipped_config
 from pipeline.detect.configuration import load_detection
-from pipeline.errors import DuriError, SettingsError
+from pipeline.errors import BrokerError, BrokerUnavailableError, DuriError, SettingsError
 from pipeline.runtime import clients
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.permissions import Probe, Refusal, try_reading, try_writing
@@ -39,6 +39,7 @@ MAX_CLOCK_DIFFERENCE_S = 5.0
 _WAIT_S = 5.0
 _TRANSACTION_APIS = {22: "InitProducerId", 24: "AddPartitionsToTxn", 25: "AddOffsetsToTxn", 26: "EndTxn"}
 _AFTER_SETTINGS = ("signals", "thresholds", "catalogue", "topology", "broker")
+_GET_A_BROKER = "start one (`duri broker`, `make kafka-up`) or give its address: --bootstrap, DURI_BOOTSTRAP"
 _AFTER_BROKER = ("transactions", "topics", "write", "read", "clock")
 
 
@@ -133,10 +134,8 @@ async def _broker(settings: Settings) -> list[Finding]:
         failed = Finding("broker", Verdict.FAILED, str(error), "correct the setting that it names")
         return [failed, *_skipped(_AFTER_BROKER, "the broker")]
     except (DuriError, KafkaError, OSError, TimeoutError) as error:
-        secured = settings.kafka.security_protocol != "PLAINTEXT"
-        remedy = "start one (`duri broker`, `make kafka-up`) or give its address: --bootstrap, DURI_BOOTSTRAP" + (
-            "; check kafka.security_protocol, sasl_* and ssl_*" if secured else ""
-        )
+        refused = isinstance(error, BrokerError) and not isinstance(error, BrokerUnavailableError)
+        remedy = "correct the setting that it names" if refused else _GET_A_BROKER
         detail = str(error) if isinstance(error, DuriError) else f"{settings.kafka.bootstrap}: {error!r}"
         return [Finding("broker", Verdict.FAILED, detail, remedy), *_skipped(_AFTER_BROKER, "the broker")]
 
@@ -175,7 +174,9 @@ def _topics(settings: Settings, statuses: list[TopicStatus], present: Mapping[st
     missing = [status.planned.name for status in statuses if status.partitions is None]
     foreign = sorted(settings.topics.extra_inputs.keys() - present.keys())
     if missing:
-        return Finding("topics", Verdict.FAILED, f"missing: {', '.join(missing)}", "duri topics create")
+        secured = settings.kafka.security_protocol != "PLAINTEXT"
+        hidden = "; if they are there, grant the user Describe on them" if secured else ""
+        return Finding("topics", Verdict.FAILED, f"missing: {', '.join(missing)}", f"duri topics create{hidden}")
     if foreign:
         remedy = "create them, or take them out of topics.extra_inputs"
         return Finding("topics", Verdict.FAILED, f"missing: {', '.join(foreign)}", remedy)

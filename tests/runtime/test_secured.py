@@ -1,0 +1,228 @@
+"""A broker that asks for certificates, passwords and rights: Apache Kafka with TLS, SASL and access control lists."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import pytest
+import trustme
+from aiokafka import AIOKafkaConsumer
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from pipeline.errors import EmbeddedBrokerError
+from pipeline.runtime.broker import EmbeddedBroker
+from pipeline.runtime.broker_java import HOST, SETTINGS_FILE, free_port, java_command, new_cluster_id, write_settings
+from pipeline.runtime.clients import connection
+from pipeline.runtime.jars import ensure_jars
+from pipeline.settings import load_settings
+from pipeline.stage import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PASSWORD: Final = "correct horse"  # noqa: S105  a test's
+_PLAIN: Final = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+_SCRAM: Final = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+
+
+class Secured(NamedTuple):
+    """A broker, the addresses of its listeners, and files to get in."""
+
+    by_password: str
+    by_certificate: str
+    folder: Path
+
+    def settings(self, name: str, prefix: str, **kafka: Any) -> Path:
+        """A settings file for a client; `kafka` is added to what any needs."""
+        path = self.folder / f"{prefix}{name}.yaml"
+        content = {
+            "kafka": {"ssl_cafile": str(self.folder / "authority.pem"), **kafka},
+            "topics": {"prefix": prefix},
+            "runtime": {"group": f"{prefix}group"},
+        }
+        path.write_text(json.dumps(content))
+        return path
+
+    def client(self, way: str, prefix: str, user: str = "duri") -> Path:
+        """Settings of somebody with the right password or certificate."""
+        if way == "certificate":
+            files = {"ssl_certfile": str(self.folder / "client.pem"), "ssl_keyfile": str(self.folder / "client.key")}
+            return self.settings(way, prefix, bootstrap=self.by_certificate, security_protocol="SSL", **files)
+        (self.folder / "password").write_text(f"{PASSWORD}\n")
+        return self.settings(
+            f"{way}-{user}",
+            prefix,
+            bootstrap=self.by_password,
+            security_protocol="SASL_SSL",
+            sasl_mechanism=way,
+            sasl_username=user,
+            sasl_password_file=str(self.folder / "password"),
+        )
+
+
+def kafka_settings(folder: Path, ports: tuple[int, int, int, int]) -> dict[str, str]:
+    """What Kafka is told: a listener for ourselves that asks nothing, one for passwords, one for certificates."""
+    ours, passwords, certificates, controller = ports
+    listeners = f"PLAINTEXT://{HOST}:{ours},PASSWORDS://{HOST}:{passwords},CERTIFICATES://{HOST}:{certificates}"
+    users = f'{_PLAIN} user_duri="{PASSWORD}" user_guest="{PASSWORD}";'
+    return {
+        "listeners": f"{listeners},CONTROLLER://{HOST}:{controller}",
+        "advertised.listeners": listeners,
+        "controller.quorum.voters": f"1@{HOST}:{controller}",
+        "listener.security.protocol.map": (
+            "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PASSWORDS:SASL_SSL,CERTIFICATES:SSL"
+        ),
+        "listener.name.passwords.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
+        "listener.name.passwords.plain.sasl.jaas.config": users,
+        "listener.name.passwords.scram-sha-512.sasl.jaas.config": _SCRAM,
+        "listener.name.certificates.ssl.client.auth": "required",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(folder / "server.pem"),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(folder / "authority.pem"),
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS;User:duri",
+        "ssl.principal.mapping.rules": "RULE:^.*CN=([a-z]*).*$/$1/",
+    }
+
+
+def write_certificates(folder: Path) -> None:
+    """An authority, the server's and a client's certificate, and an authority that nobody knows."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "authority.pem"))
+    trustme.CA().cert_pem.write_to_path(str(folder / "stranger.pem"))
+    server, client = authority.issue_cert(HOST), authority.issue_cert("duri.example", common_name="duri")
+    for name, cert in (("server", server), ("client", client)):
+        chain = b"".join(blob.bytes() for blob in cert.cert_chain_pems)
+        key = load_pem_private_key(cert.private_key_pem.bytes(), None)
+        text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())  # the one form that Kafka reads
+        (folder / f"{name}.key").write_bytes(text)
+        (folder / f"{name}.pem").write_bytes(chain if name == "client" else text + chain)
+
+
+def format_with_user(folder: Path, ports: tuple[int, int, int, int]) -> None:
+    """Make Kafka's data folder with a SCRAM user in it, which the embedded broker then finds formatted."""
+    write_settings(folder, (ports[0], ports[3]), kafka_settings(folder, ports))
+    command = java_command(ensure_jars(None), heap_mb=64, options=["-XX:TieredStopAtLevel=1"])
+    tool = ["kafka.tools.StorageTool", "format", "-t", new_cluster_id(), "-c", SETTINGS_FILE]
+    user = ["--add-scram", f"SCRAM-SHA-512=[name=duri,password={PASSWORD}]"]
+    made = subprocess.run([*command, *tool, *user], cwd=folder, capture_output=True, timeout=60, check=False)
+    assert made.returncode == 0, (made.stdout + made.stderr).decode()
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """The broker, for all tests of this file."""
+    folder = tmp_path_factory.mktemp("secured")
+    write_certificates(folder)
+    ports = (free_port(), free_port(), free_port(), free_port())
+    try:
+        format_with_user(folder, ports)
+        broker = EmbeddedBroker(folder, port=ports[0], settings=kafka_settings(folder, ports)).start()
+    except EmbeddedBrokerError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"NO KAFKA, SO NOTHING IS TRIED AGAINST A SECURED ONE: {error}")
+    with broker:
+        yield Secured(f"{HOST}:{ports[1]}", f"{HOST}:{ports[2]}", folder)
+
+
+def duri(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """A command, as a user gives it."""
+    command = [sys.executable, "-m", "pipeline", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def checks(config: Path) -> dict[str, dict[str, str]]:
+    """What `duri doctor` finds."""
+    return {one["check"]: one for one in json.loads(duri("doctor", "--json", "--config", config).stdout)["checks"]}
+
+
+async def first_record(config: Path, topic: Topic, seconds: float = 60.0) -> bytes | None:
+    """The first committed record's value."""
+    settings = load_settings(config)
+    consumer = AIOKafkaConsumer(
+        settings.topics.name(topic),
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        **connection(settings.kafka),
+    )
+    async with consumer:
+        return (await asyncio.wait_for(consumer.getone(), seconds)).value
+
+
+@pytest.mark.parametrize("way", ["SCRAM-SHA-512", "PLAIN", "certificate"])
+def test_a_sample_flows_through_a_secured_broker(secured: Secured, topic_prefix: str, tmp_path: Path, way: str) -> None:
+    """Topics are made, all checks pass, and what is published is read, in transactions."""
+    config = secured.client(way, topic_prefix)
+    assert duri("topics", "create", "--config", config).returncode == 0
+    assert {name: one["verdict"] for name, one in checks(config).items() if one["verdict"] != "ok"} == {}
+    sample = tmp_path / "sample.json"
+    sample.write_text(
+        json.dumps({"name": "up", "labels": {"service": "shop"}, "ts": int(time.time() * 1000), "value": 1})
+    )
+    assert duri("publish", sample, "--config", config).returncode == 0
+    command = [sys.executable, "-m", "pipeline", "run", "ingest", "--http-port", "0", "--config", str(config)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as worker:
+        try:
+            assert asyncio.run(first_record(config, Topic.SAMPLES))
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            _, said = worker.communicate(timeout=30)
+    assert worker.returncode == 0, said
+    assert PASSWORD not in said
+
+
+def test_a_wrong_password_is_told_as_such(secured: Secured, topic_prefix: str) -> None:
+    """Not as a broker that does not answer."""
+    config = secured.settings(
+        "wrong",
+        topic_prefix,
+        bootstrap=secured.by_password,
+        security_protocol="SASL_SSL",
+        sasl_mechanism="SCRAM-SHA-512",
+        sasl_username="duri",
+        sasl_password="wrong",  # noqa: S106  it is
+    )
+    found = checks(config)["broker"]
+    assert found["verdict"] == "failed"
+    assert "uthentication" in found["detail"]
+    assert "sasl_username and its password" in found["detail"]
+
+
+def test_an_authority_that_is_not_trusted_is_told_as_such(secured: Secured, topic_prefix: str) -> None:
+    """The certificate is what is wrong."""
+    config = secured.settings(
+        "stranger",
+        topic_prefix,
+        bootstrap=secured.by_certificate,
+        security_protocol="SSL",
+        ssl_cafile=str(secured.folder / "stranger.pem"),
+    )
+    found = checks(config)["broker"]
+    assert found["verdict"] == "failed"
+    assert "certificate" in found["detail"].lower()
+    assert "kafka.ssl_cafile" in found["detail"]
+
+
+def test_rights_that_are_missing_are_named(secured: Secured, topic_prefix: str) -> None:
+    """A guest may log in and nothing else."""
+    assert duri("topics", "create", "--config", secured.client("PLAIN", topic_prefix)).returncode == 0
+    found = checks(secured.client("PLAIN", topic_prefix, user="guest"))
+    failed = {name: one for name, one in found.items() if one["verdict"] == "failed"}
+    assert found["broker"]["verdict"] == "ok"
+    assert list(failed) == ["topics"]
+    assert "grant the user Describe" in failed["topics"]["remedy"]
