@@ -82,6 +82,17 @@ def test_a_fault_within_a_harmless_incident_is_found() -> None:
     assert "app-pool-size" in rules(found)
 
 
+def test_what_does_far_more_harm_than_the_incident_did_is_its_new_cause() -> None:
+    """A caller was a little slow for an hour, its callee's anomaly is open too; then the callee breaks."""
+    story, stage = Story(("duri_control", "duri_core")), make_stage()
+    passing = Fault(rising=["http.latency.p95"])
+    slow = Fault({"http.latency.mean": 0.1}, rising=["http.latency.p95"])
+    stage.step(story.healthy(40).troubled(41, {"duri_control": slow, "duri_core": passing}).take())
+    outputs = stage.step(story.troubled(4, {"duri_control": slow, **TROUBLE}).take())
+    assert [record["cause"] for record in of(outputs, Topic.INCIDENTS)][-1] == "duri_core"
+    assert rules(advice(outputs))[0] == "app-pool-size"
+
+
 def test_what_was_applied_is_the_one_first_choice() -> None:
     """Somebody applies an alternative: what it competes with is an alternative from then on."""
     story, stage = Story(), make_stage()

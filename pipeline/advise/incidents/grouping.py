@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pipeline.advise.frames import milliseconds
-from pipeline.advise.incidents.cause import HARM_SIGNALS, Harm, measure, rank_causes
+from pipeline.advise.incidents.cause import HARM_SIGNALS, Harm, measure, rank_causes, unexplained
 from pipeline.advise.incidents.incident import GUESS, IncidentLog, OpenIncident
 from pipeline.advise.symptoms import qualifying, symptoms
 from pipeline.records import Severity, content_id
@@ -44,6 +44,8 @@ MAX_WINDOWS: Final = 8
 OWN_SHARE: Final = 0.8
 """Share of the unexplained harm from which a service's trouble is its own, whatever its callees complain of."""
 DOWN_CERTAINTY: Final = 0.9
+_RENEWED: Final = 2.0
+"""So many times the harm that was there must come from elsewhere before the cause is looked for again."""
 """Certainty that a service that is down causes what its callers suffer."""
 
 
@@ -206,13 +208,17 @@ class Incidents:
             del self.log.by_service[service]
 
     def _begins_to_suffer(self, incident: OpenIncident, end_ms: int, frames: Mapping[str, Frame]) -> bool:
-        """Whether an incident that had done no harm when it was decided does some now: its cause is to be found anew.
+        """Whether a service that was no suspect does more harm now than all did in an interval when that was decided.
 
-        Anomalies of a passing disturbance stay open for a while, so that what breaks then joins nothing new.
+        Its cause is then to be found anew: anomalies of a passing disturbance stay open for a while, so that what
+        breaks then joins nothing new.
         """
-        if not incident.decided or incident.shares or incident.windows <= self._settings.decide_after_frames:
+        if not incident.decided or incident.windows <= self._settings.decide_after_frames:
             return False
-        return any(harm.lost > 0.0 for harm in self._measure(incident, end_ms, frames, 1).values())
+        suspects = set(incident.suspects)
+        added = {service: harm.lost for service, harm in self._measure(incident, end_ms, frames, 1).items()}
+        others = (harm for service, harm in unexplained(added, self._topology).items() if service not in suspects)
+        return max(others, default=0.0) > _RENEWED * incident.lost
 
     def _measure(
         self, incident: OpenIncident, end_ms: int, frames: Mapping[str, Frame], windows: int
@@ -248,6 +254,7 @@ class Incidents:
             here = [service for service in incident.services if service in active]
             cause = _loudest(here, active) if here else incident.cause
             certainty = 1.0 if len(incident.services) == 1 else GUESS
+        incident.lost = sum(harm.lost for harm in harms.values()) / incident.windows
         incident.shares = {other.service: round(other.share, 4) for other in ranked[:MAX_SUSPECTS]}
         incident.changed |= not incident.decided or cause != incident.cause
         incident.cause, incident.certainty, incident.decided = cause, certainty, True

@@ -40,6 +40,8 @@ class OpenIncident(msgspec.Struct):
     """End of the last interval in which a service began to complain."""
     shares: dict[str, float] = {}
     """Share of the unexplained harm by service, the most first."""
+    lost: float = 0.0
+    """Harm of all services in an interval, when that was measured."""
     patched: bool = False
     """Whether it was put together by time, because the graph lacks a call."""
     windows: int = 0
