@@ -21,6 +21,7 @@ from lab.report import plot, summary, table
 from lab.system import Lab
 from pipeline.errors import FileError
 from pipeline.runtime.children import sigterm_as_ctrl_c
+from pipeline.settings import load_settings
 from pipeline.views.entries import entries
 from pipeline.views.plots import require_plots
 
@@ -87,6 +88,7 @@ def prove_faults(  # noqa: PLR0913  each is an option of the command
     """
     named = faults or list(FAULTS)
     _known(named)
+    load_settings()  # what is wrong with them is told before anything is started
     if plots is not None:
         require_plots()
     if record is not None:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 import lab.cli
 from lab.backends import LabError
 from lab.prove import Proof
+from pipeline.errors import SettingsError
 from tests.installation import duri
 
 if TYPE_CHECKING:
@@ -34,17 +35,32 @@ def test_a_lab_that_breaks_takes_nothing_from_the_faults_before(
     assert len(results.read_text().splitlines()) == 1
 
 
+@pytest.fixture
+def _nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault that is run fails the test."""
+
+    async def runs(*_: object) -> Proof:
+        pytest.fail("a fault was run")
+
+    monkeypatch.setattr(lab.cli, "prove", runs)
+
+
+@pytest.mark.usefixtures("_nothing_runs")
+def test_wrong_settings_are_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not when the first fault has been running for a minute."""
+    monkeypatch.setenv("DURI_DETECT__FRAMES_S", "10")
+    done = CliRunner().invoke(lab.cli.lab, ["prove", "healthy"])
+    assert isinstance(done.exception, SettingsError)
+
+
+@pytest.mark.usefixtures("_nothing_runs")
 def test_plots_that_cannot_be_drawn_are_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not after the half hour that the faults take."""
 
     def missing() -> None:
         raise LabError("no matplotlib")
 
-    async def runs(*_: object) -> Proof:
-        pytest.fail("a fault was run")
-
     monkeypatch.setattr(lab.cli, "require_plots", missing)
-    monkeypatch.setattr(lab.cli, "prove", runs)
     done = CliRunner().invoke(lab.cli.lab, ["prove", "healthy", "--plots", "page.png"])
     assert isinstance(done.exception, LabError)
 
