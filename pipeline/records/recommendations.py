@@ -140,7 +140,9 @@ class Verification(Record):
     condition: str
     after_s: float
     settle_s: float = Field(default=0.0, description="How long after the change nothing counts yet")
-    abort_if: str = ""
+    abort_if: str = Field(
+        default="", description="What must not become true; more errors and slower requests never may"
+    )
 
 
 class RecommendationProvenance(Record):

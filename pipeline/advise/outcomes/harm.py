@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Float64s = npt.NDArray[np.float64]
 
-ERRORS: Final = "http.error_ratio"
+_ERRORS: Final = "http.error_ratio"
 _RATE: Final = "http.rps"
 _LATENCIES: Final = ("http.latency.mean", "http.latency.p95")
 _POINT: Final = 0.01
@@ -42,16 +42,16 @@ class Harmed(NamedTuple):
 
 def harmed_by(windows: Windows, trial: Trial, frame_ms: int) -> Harmed | None:
     """Whether requests fail more, or take longer without being more, than before the change."""
-    failing, before = windows.after(trial, ERRORS, trial.at), trial.before.get(ERRORS)
+    failing, before = windows.after(trial, _ERRORS, trial.at), trial.before.get(_ERRORS)
     rates, rates_before = windows.after(trial, _RATE, trial.at), trial.before.get(_RATE)
     if before and len(failing):
-        newest, usual = float(failing[-1]), most_errors(before)
+        newest, usual = float(failing[-1]), _most_errors(before)
         requests = float(rates[-1]) * frame_ms / 1000.0 if len(rates) else 0.0
         if newest >= usual + max(_POINT, (NOTABLE_RATIO - 1.0) * usual) and (
             not requests or credible(newest * requests, requests, usual)
         ):
             text = f"{newest:.1%} of the requests fail, up to {usual:.1%} did before"
-            return Harmed(ERRORS, text, f'signals["{ERRORS}"] < usual["{ERRORS}"] + {_POINT}')
+            return Harmed(_ERRORS, text, f'signals["{_ERRORS}"] < usual["{_ERRORS}"] + {_POINT}')
     if rates_before and len(rates) and np.median(rates) > BUSIER * np.median(rates_before):
         return None
     for signal in _LATENCIES:
@@ -63,7 +63,7 @@ def harmed_by(windows: Windows, trial: Trial, frame_ms: int) -> Harmed | None:
     return None
 
 
-def most_errors(before: list[float]) -> float:
+def _most_errors(before: list[float]) -> float:
     """The share of requests that failed before a change, as it was in nine of ten intervals, or on average."""
     return max(float(np.mean(before)), float(np.quantile(before, _MOST)))
 

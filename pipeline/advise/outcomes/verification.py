@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import numpy as np
 
 from models.comparison import Verdict
-from pipeline.advise.outcomes.harm import ERRORS, Harmed, harmed_by, most_errors
+from pipeline.advise.outcomes.harm import Harmed, harmed_by
 from pipeline.advise.outcomes.standing import Found
 from pipeline.advise.outcomes.undo import propose_undo
 from pipeline.advise.outcomes.windows import MIN_INTERVALS, Trial
@@ -142,7 +142,6 @@ class Verifier:
 
     def _load(self, standing: Standing, frame: Frame) -> None:
         settings, assumed = with_defaults(frame.settings, self._catalogue.settings)
-        errors = standing.trial.before.get(ERRORS) if standing.trial else None
         facts = Facts(
             service=frame.service,
             frame=frame,
@@ -151,7 +150,7 @@ class Verifier:
             usual=standing.usual,
             trends={},
             peaks={},
-            before=standing.before if errors is None else {**standing.before, ERRORS: most_errors(errors)},
+            before=standing.before,
         )
         self._evaluator.load(facts.variables())
 

@@ -11,7 +11,7 @@
     symptom      slow, failing, busier, quieter (truth values)
     callees      slow, failing: whether a service that this one calls is
     latest       by kind of change: the last one shortly before the incident (version, previous_version, summary, age_s)
-    before       value by signal when the change was made, of errors in nine of ten intervals (verifications alone)
+    before       value by signal when the change was made (in verifications alone)
 
 Numbers are CEL doubles: write 2.0, not 2.
 """

@@ -148,7 +148,9 @@ class Check(Part):
     settle_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
         default=0.0, description="How long after the change nothing counts yet: a cache must warm up first"
     )
-    abort_if: Expression | None = None
+    abort_if: Expression | None = Field(
+        default=None, description="What must not become true; more errors and slower requests never may"
+    )
 
 
 class Ramp(Part):
