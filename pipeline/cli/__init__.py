@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import logging
 import sys
 from importlib import import_module, metadata
@@ -78,7 +79,18 @@ def command_line(names: Sequence[str] = COMMANDS) -> typer.Typer:
         else:
             app.command()(command)
     _add_extras(app)
+    _let_helps_flow(app)
     return app
+
+
+def _let_helps_flow(app: typer.Typer) -> None:
+    """Let the paragraphs of all helps wrap where the terminal ends, and not where the source's lines do."""
+    for command in app.registered_commands:
+        text = command.help or inspect.getdoc(command.callback) or ""
+        command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            _let_helps_flow(group.typer_instance)
 
 
 def _add_extras(app: typer.Typer) -> None:

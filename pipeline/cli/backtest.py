@@ -58,6 +58,7 @@ def backtest(  # noqa: PLR0913  each is an option of the command
     address: Annotated[
         str | None, typer.Option(help="Scheduler of Dask, like tcp://host:8786, or head of Ray, like host:6379.")
     ] = None,
+    frames: Annotated[bool, typer.Option("--frames", help="Write frames.jsonl too, for `duri catalogue try`.")] = False,
     plots: Annotated[bool, typer.Option("--plots", help="With --against: draw comparison.png too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     config: Annotated[Path | None, typer.Option(help="Settings file.")] = None,
@@ -66,8 +67,10 @@ def backtest(  # noqa: PLR0913  each is an option of the command
 
     DIR is a dataset of `duri dataset`, whose services run in parallel, or holds recordings. The long form has the
     columns timestamp, service, name, labels (JSON or k=v;k=v) and value; files with timestamp and value alone hold one
-    series each. Writes anomalies, incidents, recommendations and outcomes as JSON lines, and summary.json; with
-    --against also those of the other run below `against`, and comparison.json.
+    series each.
+
+    Writes anomalies, incidents, recommendations and outcomes as JSON lines, and summary.json; with --against also those
+    of the other run below `against`, and comparison.json.
     """
     if plots:
         if against is None:
@@ -75,7 +78,7 @@ def backtest(  # noqa: PLR0913  each is an option of the command
         require_plots()
     new = _Run(load_settings(config, overrides={"models.registry": registry}), model or [])
     other = None if against is None else _other(new, against, registry)
-    run = _runner(folder, Workers(backend, jobs, address))
+    run = _runner(folder, Workers(backend, jobs, address), frames=frames)
     summary = run(new, output)
     if other is not None:
         run(other, output / _AGAINST)
@@ -89,7 +92,9 @@ def backtest(  # noqa: PLR0913  each is an option of the command
         typer.echo(json.dumps(summary))
         return
     console = Console()
-    console.print(_table(summary, output))
+    begin, end = (fmt.date_time(datetime.fromisoformat(summary[name])) for name in ("from", "to"))
+    typer.echo(f"Backtest of {begin} to {end}, written to {output}")
+    console.print(_table(summary))
     if other is not None:
         console.print(_difference(comparison))
         console.print(_rules(comparison))
@@ -111,7 +116,7 @@ def _other(new: _Run, against: str, registry: str | None) -> _Run:
     return new._replace(settings=load_settings(Path(against), overrides={"models.registry": registry}))
 
 
-def _runner(folder: Path, workers: Workers) -> Callable[[_Run, Path], dict[str, Any]]:
+def _runner(folder: Path, workers: Workers, *, frames: bool) -> Callable[[_Run, Path], dict[str, Any]]:
     """Runs what the folder holds, with a progress bar."""
     console = Console(stderr=True)
     if (folder / MANIFEST).is_file():
@@ -119,20 +124,22 @@ def _runner(folder: Path, workers: Workers) -> Callable[[_Run, Path], dict[str, 
 
         def run_all(run: _Run, out: Path) -> dict[str, Any]:
             with sample_progress(console, dataset.manifest.rows(Tables.SAMPLES)) as report:
-                return run_dataset(dataset, run.settings, out, workers=workers, models=run.models, report=report)
+                return run_dataset(
+                    dataset, run.settings, out, workers=workers, models=run.models, frames=frames, report=report
+                )
 
         return run_all
     recording = load(folder)
 
     def run_one(run: _Run, out: Path) -> dict[str, Any]:
         with sample_progress(console, len(recording)) as report:
-            return run_recording(recording, run.settings, out, report, models=run.models)
+            return run_recording(recording, run.settings, out, report, models=run.models, frames=frames)
 
     return run_one
 
 
-def _table(summary: dict[str, Any], output: Path) -> Table:
-    table = Table(title=f"Backtest of {summary['from']} to {summary['to']}", caption=f"written to {output}")
+def _table(summary: dict[str, Any]) -> Table:
+    table = Table()
     table.add_column("what")
     table.add_column("how many", justify="right")
     for what in ("samples", "series", "missing_values", "anomalies", "incidents", "recommendations"):

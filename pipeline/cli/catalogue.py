@@ -110,7 +110,13 @@ def check(
 @catalogue.command(name="try")
 def try_rules(
     *,
-    frames: Annotated[Path, typer.Option(help="JSON lines as on duri.frames: frames, and changes among them.")],
+    frames: Annotated[
+        Path,
+        typer.Option(
+            help="JSON lines as on duri.frames: frames, and changes among them; "
+            "`duri backtest DIR -o OUT --frames` writes OUT/frames.jsonl."
+        ),
+    ],
     rules: Annotated[Path | None, typer.Option(help="Folder of rule files; left out, the worker's own.")] = None,
     as_json: AsJson = False,
     config: Config = None,

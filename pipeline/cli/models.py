@@ -35,7 +35,7 @@ def list_models(*, as_json: AsJson = False, registry: Registry = None, config: C
     elif rows:
         Console().print(_table(rows))
     else:
-        typer.echo(f"{store.location}: no models")
+        typer.echo(f"{store.location} holds no models yet; `duri train RECIPE --data DIR` makes the first")
 
 
 @models.command()

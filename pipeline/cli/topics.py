@@ -14,6 +14,7 @@ from rich.table import Table
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.topology import create_topics, describe_topics
 from pipeline.settings import load_settings
+from pipeline.views import format as fmt
 
 if TYPE_CHECKING:
     from pipeline.runtime.topology import TopicStatus
@@ -95,4 +96,4 @@ def _kept(status: TopicStatus) -> str:
     if status.configs.get("cleanup.policy") == "compact":
         return "compacted"
     retention = int(status.configs.get("retention.ms", _FOR_EVER))
-    return "for ever" if retention == _FOR_EVER else f"{retention / 3_600_000:g} h"
+    return "for ever" if retention == _FOR_EVER else fmt.duration(retention / 1000)

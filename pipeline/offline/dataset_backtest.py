@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline.stage import Output
 
 
-def backtest(
+def backtest(  # noqa: PLR0913  what to run, and what to write, are told apart by name
     dataset: Dataset | Path | str,
     settings: Settings,
     out: Path,
@@ -40,18 +40,19 @@ def backtest(
     workers: Workers | None = None,
     span: Span | None = None,
     models: Sequence[str] = (),
+    frames: bool = False,
     report: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Run a dataset's samples through the stages; write JSON lines and `summary.json` into `out`; the summary.
 
     What is written depends neither on the backend nor on how many work. `models` are live versions of trained models,
-    `NAME/VERSION` in the registry of the settings. `report` is told the samples taken so far. Raises FileError where
-    the dataset cannot be read or `out` not be written, SettingsError for backend and settings, ModelError for a model
-    that may not run.
+    `NAME/VERSION` in the registry of the settings. `frames` are written too where they are asked for. `report` is told
+    the samples taken so far. Raises FileError where the dataset cannot be read or `out` not be written, SettingsError
+    for backend and settings, ModelError for a model that may not run.
     """
     dataset = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
     run = _Backtest(dataset, settings, workers or Workers(), span or _samples_span(dataset), seated(settings, models))
-    with Findings(out) as findings:
+    with Findings(out, frames=frames) as findings:
         for written in run.chunks(report):
             findings.write(written)
         summary = {**run.summary(), **findings.counts()}
@@ -119,7 +120,7 @@ class _Backtest:
     def _advise(self, detected: Sequence[Detected]) -> list[Written]:
         written = [record for part in detected for record in unpack(part.written)]
         frames = [record for record in written if record.topic == Topic.FRAMES and record.event_type == _FRAME]
-        found = [record for record in written if record.topic != Topic.FRAMES]
+        found = [*frames, *(record for record in written if record.topic != Topic.FRAMES)]
         advised = self._advising.take(frames)
         found.extend(Written(output.topic.value, output.timestamp, b"", output.value) for output in advised)
         return sorted(found)

@@ -33,9 +33,13 @@ class Written(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False
 
 
 class Findings:
-    """Writes into `out`, which is as it was until `finish`; a context manager. Raises FileError."""
+    """Writes into `out`, which is as it was until `finish`; a context manager. Raises FileError.
 
-    def __init__(self, out: Path) -> None:
+    `frames`: write the frames of detect too, which `duri catalogue try` reads.
+    """
+
+    def __init__(self, out: Path, *, frames: bool = False) -> None:
+        self._topics = (*WRITTEN, Topic.FRAMES) if frames else WRITTEN
         self._out = out
         self._beside = out.with_name(out.name + ".part")
         self._tally: Counter[str] = Counter()
@@ -46,7 +50,7 @@ class Findings:
         try:
             shutil.rmtree(self._beside, ignore_errors=True)
             self._beside.mkdir(parents=True)
-            for topic in WRITTEN:
+            for topic in self._topics:
                 path = self._beside / f"{topic}.jsonl"
                 self._files[topic.value] = self._stack.enter_context(path.open("wb"))
         except OSError as error:
@@ -70,7 +74,8 @@ class Findings:
                 file.write(record.value + b"\n")
             except OSError as error:
                 raise self._cannot(error) from error
-            self._count(record.topic, json.loads(record.value))
+            if record.topic != Topic.FRAMES:
+                self._count(record.topic, json.loads(record.value))
 
     def _count(self, topic: str, record: dict[str, Any]) -> None:
         if record.get("state") == "opened":

@@ -12,7 +12,7 @@ from pipeline.errors import FileError
 from pipeline.offline.findings import Findings, Written
 from pipeline.offline.flow import LocalFlow
 from pipeline.offline.seating import seated
-from pipeline.records import from_ms
+from pipeline.records import Frame, from_ms
 from pipeline.sources.recording import Naming
 from pipeline.sources.replay import read
 from pipeline.stage import Output, Topic
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _ROWS = 16_384
 _HEADERS = (("content-type", ARROW_CONTENT_TYPE.encode()),)
+_FRAME_TYPE = ("ce_type", Frame.event_type().encode())
 
 
 def recordings_in(folder: Path) -> list[Path]:
@@ -47,16 +48,22 @@ def backtest(
     report: Callable[[int], None] = lambda _: None,
     *,
     models: Sequence[str] = (),
+    frames: bool = False,
 ) -> dict[str, Any]:
     """Run the recording through ingest, detect and advise; write JSON lines and `summary.json` into `out`.
 
-    `report` is told the number of samples taken. `models` are live versions of trained models, `NAME/VERSION`. Returns
-    the summary. Raises FileError where `out` cannot be written, ModelError for a model that may not run.
+    `report` is told the number of samples taken. `frames` are written too where they are asked for. `models` are live
+    versions of trained models, `NAME/VERSION`. Returns the summary. Raises FileError where `out` cannot be written,
+    ModelError for a model that may not run.
     """
     flow = LocalFlow(settings, seated(settings, models))
-    with Findings(out) as findings:
+    with Findings(out, frames=frames) as findings:
         for done, outputs in _run(flow, recording):
-            findings.write(Written(output.topic.value, output.timestamp, b"", output.value) for output in outputs)
+            findings.write(
+                Written(output.topic.value, output.timestamp, b"", output.value)
+                for output in outputs
+                if output.topic is not Topic.FRAMES or _FRAME_TYPE in output.headers
+            )
             report(done)
         summary = {**_summary(recording, flow), **findings.counts()}
         findings.finish(json.dumps(summary, indent=2) + "\n")

@@ -54,7 +54,7 @@ def tested(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
     """A backtest of a service that fills its memory: where it wrote, the summary it printed, the rows it had."""
     folder = tmp_path_factory.mktemp("backtest")
     rows = record_memory(folder / "in")
-    done = backtest(folder / "in", folder / "out", "--json")
+    done = backtest(folder / "in", folder / "out", "--json", "--frames")
     assert done.returncode == 0, done.stderr
     return folder / "out", json.loads(done.stdout), rows
 
@@ -62,7 +62,7 @@ def tested(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
 def test_a_backtest_writes_the_public_records(tested: tuple[Path, dict[str, Any], int]) -> None:
     """One file a topic, each line a valid record of its kind; nothing else but the summary."""
     out, summary, _ = tested
-    assert {path.name for path in out.iterdir()} == {*FILES, "summary.json"}
+    assert {path.name for path in out.iterdir()} == {*FILES, "frames.jsonl", "summary.json"}
     for name, kind in FILES.items():
         assert kind in PUBLIC_RECORDS
         assert len([kind.model_validate(one) for one in records(out, name)]) == summary["records"][name[:-6]]
@@ -76,6 +76,15 @@ def test_a_backtest_finds_what_the_running_pipeline_finds(tested: tuple[Path, di
     assert "container.memory.utilisation" in {one["signal"] for one in flagged}
     advice = records(out, "recommendations.jsonl")
     assert {(one["kind"], one["target"]["service"]) for one in advice} == {("container.memory_limit", "shop")}
+
+
+def test_rules_are_tried_on_the_frames_of_a_backtest(tested: tuple[Path, dict[str, Any], int]) -> None:
+    """`catalogue try` recommends on them what the backtest did."""
+    out, _, _ = tested
+    done = duri("catalogue", "try", "--frames", out / "frames.jsonl", "--json")
+    assert done.returncode == 0, done.stderr
+    tried = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {one["id"] for one in tried} == {one["id"] for one in records(out, "recommendations.jsonl")}
 
 
 def test_the_summary_printed_is_the_summary_written(tested: tuple[Path, dict[str, Any], int]) -> None:
