@@ -27,6 +27,7 @@ from pipeline.offline.training.train_ranker import train_ranker
 from pipeline.offline.training.worth import Terms, live_scorer, schema_of, worth
 from pipeline.registry import artefact
 from pipeline.registry.manifest import Kind
+from pipeline.registry.reference import reference_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,6 +85,7 @@ def train(  # noqa: PLR0913  callers name them
     data = artefact.dump(fitted.estimator)
     origin = Origin(recipe, fitted.chosen, seed, dataset, Span(spans["fit"].start, spans["evaluate"].end))
     usual = stability.shares(stability.counted(rows.clean))
-    manifest = manifest_of(origin, data, schema, found.metrics, threshold, usual)
+    reference = reference_of(recipe.kind, fitted.estimator, schema.names, rows.clean)
+    manifest = manifest_of(origin, data, schema, found.metrics, threshold, usual, reference)
     subject = Subject(manifest, spans, dataset.fingerprint, found.metrics, fitted.tried)
     return register(store, manifest, data, card(subject, found.evaluation, found.intervals))
