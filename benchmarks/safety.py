@@ -1,8 +1,8 @@
 """Whether bad models get past the gate, and good ones do: twenty deliberately bad detectors, ten good ones.
 
 bad    four each that give one score to everything; that give no number for some rows; that take their columns in
-       another order than they were trained in (two exchanged, or all in a random order) while all names in estimator and
-       manifest are the right ones; that were fitted on the frames of the world's incidents; and that learned from
+       another order than they were trained in (two exchanged, or all in a random order) while all names in estimator
+       and manifest are the right ones; that were fitted on the frames of the world's incidents; and that learned from
        shuffled labels (a classifier of injected anomalies in a detector's clothes)
 good   the shipped recipes with five seeds each, fitted on another half of the rows
 
