@@ -1,12 +1,13 @@
 """Whether bad models get past the gate, and good ones do: twenty deliberately bad detectors, ten good ones.
 
-bad    four each that give one score to everything; that give no number for some rows; that were fitted on a table whose
-       columns are in another order than the manifest's; that were fitted on the frames of the world's incidents; and
-       that learned from shuffled labels (a classifier of injected anomalies in a detector's clothes)
+bad    four each that give one score to everything; that give no number for some rows; that take their columns in
+       another order than they were trained in (two exchanged, or all in a random order) while all names in estimator
+       and manifest are the right ones; that were fitted on the frames of the world's incidents; and that learned from
+       shuffled labels (a classifier of injected anomalies in a detector's clothes)
 good   the shipped recipes with five seeds each, fitted on another half of the rows
 
-Beside the twenty: models in whose order of columns something is wrong and that have no names of columns, so that only
-their worth can tell.
+Beside the twenty: models whose order of columns was wrong in their training already, so that their reference scores are
+wrong as well and only their worth can tell.
 
 The world is that of `benchmarks.coupled`: half of its trouble shows in several signals together only. Each candidate is
 fitted, calibrated and judged on what is labelled there by the code of `duri train`; what that or the registry refuses
@@ -26,7 +27,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest
@@ -34,7 +34,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest
 from benchmarks.coupled import SIGNALS, generate
 from benchmarks.harness import report
 from models.offline import stability
-from models.offline.features import names_of
+from models.offline.features import VERSION, names_of
 from pipeline.configfile import shipped_config
 from pipeline.errors import DuriError
 from pipeline.offline.training.blocks import Blocks, Learners
@@ -44,8 +44,8 @@ from pipeline.offline.training.recipe import load_recipe
 from pipeline.offline.training.sought import Source, sought
 from pipeline.offline.training.worth import Terms, worth
 from pipeline.registry import gate
-from pipeline.registry.admission import check_order
 from pipeline.registry.manifest import FeatureSchema, ModelManifest, Training
+from pipeline.registry.reference import check_reference, reference_of
 from pipeline.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -54,13 +54,14 @@ if TYPE_CHECKING:
     from pipeline.offline.dataset.times import Span
     from pipeline.offline.training.blocks import Block
     from pipeline.offline.training.fitting import Rows
+    from pipeline.registry.manifest import Reference
 
 DAYS = 28
 EACH = 4
 RECIPES = ("isolation_forest", "pca")
 BUDGET = 0.5
 NAMES = names_of(SIGNALS)
-WITHOUT_NAMES = "wrong feature order, without names"
+FROM_THE_START = "wrong feature order from the start"
 SHADOW = {gate.SHADOW: 48.0, gate.SHADOW_FALSE_ALARMS: 0.0}
 
 
@@ -121,28 +122,44 @@ class Classified(BaseEstimator):
 
 
 class Candidate(NamedTuple):
-    """A model to judge, and what it was fitted on, float64[n, features] in order of time."""
+    """A model to judge, and what it was fitted on, float64[n, features] in order of time.
+
+    reference: what its training has kept of its scores; None: training asks the estimator as it is.
+    """
 
     kind: str
     estimator: Any
     fitted_on: np.ndarray
+    reference: Reference | None = None
 
 
 def bad(world: World, rng: np.random.Generator) -> Iterator[Candidate]:
-    """The twenty, and four without names."""
+    """The twenty, and four that only their worth can tell."""
     rows = world.rows
     for number in range(EACH):
         yield Candidate("constant score", Constant(rng.normal()), rows.clean)
         yield Candidate("NaN", Leaky(PCA(0.9).fit(rows.clean), int(rng.integers(2, 500))), rows.clean)
-        order = np.roll(np.arange(rows.clean.shape[1]), number + 1)
-        table = pd.DataFrame(rows.clean[:, order], columns=np.array(NAMES)[order])
-        yield Candidate("wrong feature order", _model(number).fit(table), rows.clean)
-        nameless = Reordered(_model(number).fit(rows.clean), order)
-        yield Candidate(WITHOUT_NAMES, nameless, rows.clean)
+        right = _model(number).fit(rows.clean)
+        reference = reference_of("detector", right, NAMES, rows.clean)
+        wrong = Reordered(right, _order(number, rng))
+        yield Candidate("wrong feature order", wrong, rows.clean, reference)
+        yield Candidate(FROM_THE_START, wrong, rows.clean)
         yield Candidate("trained on an incident", _model(number).fit(world.incident), world.incident)
         labels = rng.permutation(rows.injected)
         shuffled = Classified(HistGradientBoostingClassifier(random_state=number).fit(rows.dirty, labels))
         yield Candidate("shuffled labels", shuffled, rows.clean)
+
+
+def _order(number: int, rng: np.random.Generator) -> np.ndarray:
+    """Two neighbours exchanged for the first two, any other order for the others."""
+    found = np.arange(len(NAMES))
+    if number < EACH // 2:
+        at = int(rng.integers(0, len(NAMES) - 1))
+        found[[at, at + 1]] = found[[at + 1, at]]
+        return found
+    while (found == np.arange(len(NAMES))).any():
+        found = rng.permutation(len(NAMES))
+    return found
 
 
 def _model(number: int) -> Any:
@@ -166,26 +183,28 @@ def _half(rows: Rows, seed: int) -> Rows:
 def judged(world: World, candidate: Candidate, live: Scorer | None) -> tuple[str, ...]:
     """What training, the registry or the gate has against it."""
     try:
-        check_order("candidate", NAMES, candidate.estimator)
         threshold = calibrate(candidate.estimator, world.blocks, world.spans["calibrate"], BUDGET)
+        reference = candidate.reference or reference_of("detector", candidate.estimator, NAMES, candidate.fitted_on)
+        check_reference("candidate", _manifest({}, threshold, reference), candidate.estimator)
     except DuriError as error:
         return (str(error),)
     scorers = {NEW: Scorer(candidate.estimator, threshold), **({} if live is None else {LIVE: live})}
     terms = Terms(Source.WINDOWS, BUDGET, 0, stability.spread(candidate.fitted_on))
     found = worth(world.blocks, world.spans["evaluate"], scorers, terms)
-    manifest = _manifest(found.metrics, threshold)
+    manifest = _manifest(found.metrics, threshold, reference)
     return gate.objections(manifest, None if live is None else manifest, SHADOW, ModelSettings().margin)
 
 
-def _manifest(metrics: dict[str, float], threshold: float) -> ModelManifest:
+def _manifest(metrics: dict[str, float], threshold: float, reference: Reference) -> ModelManifest:
     return ModelManifest(
         name="candidate",
         kind="detector",
         training=Training(recipe={}, seed=0, dataset="", start=0, end=1),
-        features=FeatureSchema(version=1, names=("a",)),
+        features=FeatureSchema(version=VERSION, names=NAMES),
         libraries={},
         metrics=metrics,
         threshold=threshold,
+        reference=reference,
         sha256="",
         size=1,
     )
@@ -211,12 +230,12 @@ def measured(world: World, live: Mapping[str, Scorer]) -> dict[str, Any]:
         against = judged(world, candidate, live.get(candidate.kind))
         passed[candidate.kind] += not against
         why.update(f"{candidate.kind}: {reason}" for reason in against)
-    nameless = refused.pop(WITHOUT_NAMES)
+    from_the_start = refused.pop(FROM_THE_START)
     return {
         "bad_refused": f"{refused.total()} of {5 * EACH}",
         "good_passed": f"{passed.total()} of 10",
         "refused": dict(refused),
-        "without_names_refused": f"{nameless} of {EACH}",
+        "wrong_from_the_start_refused": f"{from_the_start} of {EACH}",
         "passed": dict(passed),
         "why_good_ones_were_refused": dict(why),
     }

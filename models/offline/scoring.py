@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
+
+from models.offline.threads import one_thread
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -23,15 +23,14 @@ def abnormality(estimator: Any, features: npt.NDArray[np.float64]) -> npt.NDArra
     score = np.full(len(features), np.nan)
     ready = np.isfinite(features).all(axis=1)
     if ready.any():
-        # Matrices of a frame are small: threads would wait for each other sixty times as long as they work.
-        with _ONE_AT_A_TIME, _threads().limit(limits=1):
+        with _ONE_AT_A_TIME, one_thread():
             score[ready] = _scored(estimator, features[ready])
     return score
 
 
 def likelihood(classifier: Any, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """How likely each row is of the second class, float64[n]: that an anomaly matters, for a ranker."""
-    with _ONE_AT_A_TIME, _threads().limit(limits=1):
+    with _ONE_AT_A_TIME, one_thread():
         return np.asarray(classifier.predict_proba(rows)[:, 1], dtype=np.float64)
 
 
@@ -60,8 +59,3 @@ def _forest_scored(forest: Any, rows: npt.NDArray[np.float64]) -> npt.NDArray[np
         depths += decided[leaves] + left[leaves] - 1.0
     usual = len(forest.estimators_) * _average_path_length([forest.max_samples_])
     return np.asarray(2 ** (-depths / usual))
-
-
-@cache
-def _threads() -> ThreadpoolController:
-    return ThreadpoolController()

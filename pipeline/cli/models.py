@@ -74,7 +74,11 @@ def diff(
 ) -> None:
     """Show in what two versions differ: recipe, data, features, libraries, metrics."""
     store = store_at(registry, config)
-    old, new = (_flat(store.manifest(name, one).model_dump(mode="json")) for one in (before, after))
+    old, new = (
+        # Its rows are those of its own training: they always differ, and say nothing to people.
+        _flat(store.manifest(name, one).model_dump(mode="json", exclude={"reference"}))
+        for one in (before, after)
+    )
     differ = {key: (old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)}
     if as_json:
         typer.echo(json.dumps({key: {"before": a, "after": b} for key, (a, b) in differ.items()}))

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import ModelError
+from pipeline.registry.reference import check_reference
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -50,16 +51,21 @@ def dump(estimator: Any) -> bytes:
 
 
 def load(data: bytes, manifest: ModelManifest, place: str, allowed: Collection[str] = ALLOWED) -> Any:
-    """The estimator, once everything about it is as the manifest says. Raises ModelError that says what is not."""
+    """The estimator, once everything about it is as the manifest says, down to its reference scores.
+
+    Raises ModelError that says what is not.
+    """
     check(data, manifest, place, allowed)
     from skops.io.exceptions import UntrustedTypesFoundException  # noqa: PLC0415
 
     try:
-        return _loaded(data, tuple(allowed))
+        estimator = _loaded(data, tuple(allowed))
     except UntrustedTypesFoundException as error:
         raise ModelError(f"{place}: {error}; register a model of scikit-learn's own types") from error
     except Exception as error:  # skops and scikit-learn raise whatever a strange file makes them stumble over
         raise ModelError(f"{place}: cannot be loaded ({error!r}); train it again with these libraries") from error
+    check_reference(place, manifest, estimator)
+    return estimator
 
 
 @lru_cache(maxsize=_KEPT)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from models.offline.stability import MOVED_SHARE
 from pipeline.registry.manifest import Kind
+from pipeline.registry.reference import REFERRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,6 +83,8 @@ def _evaluation(metrics: Mapping[str, float], beside_live: bool, margin: float) 
 
 
 def _shape(candidate: ModelManifest, live: ModelManifest | None) -> Iterator[str]:
+    if candidate.kind in REFERRED and candidate.reference is None:
+        yield "it has no reference scores, so nobody can tell whether it takes its features in order: train it again"
     if candidate.kind != Kind.PRIORS and (candidate.threshold is None or not math.isfinite(candidate.threshold)):
         yield "it has no alarm threshold"
     if live is not None and live.kind != candidate.kind:

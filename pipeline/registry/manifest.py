@@ -6,7 +6,7 @@ import enum
 import hashlib
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import ModelError
 
@@ -49,6 +49,19 @@ class FeatureSchema(Model):
     names: tuple[str, ...]
 
 
+class Reference(Model):
+    """What a model gave to n rows when it was trained: values by feature, n each, and n scores."""
+
+    features: dict[str, tuple[float, ...]]
+    scores: tuple[float, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _as_many(self) -> Reference:
+        if {len(column) for column in self.features.values()} != {len(self.scores)}:
+            raise ValueError("features and scores are of different numbers of rows")
+        return self
+
+
 class ModelManifest(Model):
     """One version of a model."""
 
@@ -65,6 +78,11 @@ class ModelManifest(Model):
         # What was registered before keeps its version.
         exclude_if=lambda usual: not usual,
         description="Shares of each feature's values by bin in training, see models.offline.stability",
+    )
+    reference: Reference | None = Field(
+        default=None,
+        exclude_if=lambda reference: reference is None,
+        description="Scores of a few rows, by which the model is known again, see pipeline.registry.reference",
     )
     sha256: str = Field(description="Of the model file")
     size: int = Field(ge=1, description="Bytes of the model file")

@@ -45,6 +45,7 @@ def made(factor: float = 1.0) -> tuple[ModelManifest, bytes]:
         name=NAME,
         kind="priors",
         features=FeatureSchema(version=priors.VERSION, names=priors.names_of((SIGNAL,))),
+        reference=None,
         threshold=None,
         sha256=hashlib.sha256(data).hexdigest(),
         size=len(data),

@@ -28,6 +28,7 @@ from pipeline.records import Anomaly, ModelMove, cloudevent_headers, to_ms
 from pipeline.registry import artefact, package
 from pipeline.registry.admission import Terms, admit
 from pipeline.registry.manifest import FeatureSchema, ModelManifest
+from pipeline.registry.reference import reference_of
 from pipeline.registry.store import Store
 from pipeline.stage import LogRecord, Topic
 from tests.builders import START
@@ -47,11 +48,13 @@ def ranker(threshold: float = 0.5) -> tuple[ModelManifest, bytes]:
     rng = np.random.default_rng(0)
     rows = rng.uniform(0, 3, size=(300, len(NAMES))).round()
     matters = rows[:, NAMES.index("same_day")] < 1
-    data = artefact.dump(HistGradientBoostingClassifier(max_iter=20, early_stopping=False).fit(rows, matters))
+    estimator = HistGradientBoostingClassifier(max_iter=20, early_stopping=False).fit(rows, matters)
+    data = artefact.dump(estimator)
     manifest, _ = trained(
         name=NAME,
         kind="ranker",
         features=FeatureSchema(version=anomaly_features.VERSION, names=NAMES),
+        reference=reference_of("ranker", estimator, NAMES, rows),
         threshold=threshold,
         sha256=hashlib.sha256(data).hexdigest(),
         size=len(data),

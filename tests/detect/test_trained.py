@@ -21,7 +21,7 @@ from pipeline.registry.artefact import load
 from pipeline.stage import LogRecord, Topic
 from tests.builders import START, cut
 from tests.detect.drive import FRAME_MS, Service, detect_stage, log, records, written
-from tests.registry.trained import SIGNALS, detector
+from tests.registry.trained import SIGNALS, detector, scrambled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -227,7 +227,7 @@ def refusals() -> Iterator[tuple[str, list[LogRecord], str]]:
     other = detector(7)
     altered = (other[0], other[1][:-1] + b"!")
     strange = detector(7, features=other[0].features.model_copy(update={"version": 99}))
-    unknown = detector(7, features=other[0].features.model_copy(update={"names": SIGNALS}))
+    unknown = detector(7, features=other[0].features.model_copy(update={"names": SIGNALS}), reference=None)
     # One of the pieces says that there are two.
     part = package.parts(NAME, version(other), b"half")[0]._replace(of=2)
     half = LogRecord("duri.samples", 0, 0, START, None, part.content, part.headers())
@@ -236,6 +236,7 @@ def refusals() -> Iterator[tuple[str, list[LogRecord], str]]:
     yield "altered", pieces(altered), "its SHA-256 is not the manifest's: altered"
     yield "schema", pieces(strange), "expects features of version 99"
     yield "names", pieces(unknown), "not those that this program makes"
+    yield "order", pieces(scrambled(7)), "reference rows otherwise than in training"
 
 
 @pytest.mark.parametrize(("what", "came", "reason"), list(refusals()), ids=[one[0] for one in refusals()])

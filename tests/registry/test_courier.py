@@ -23,7 +23,7 @@ from pipeline.registry.pointers import PointerLog, control_record
 from pipeline.registry.store import Store
 from pipeline.stage import LogRecord, Output, Topic
 from tests.registry.test_pointers import ADA
-from tests.registry.trained import SIGNALS, detector
+from tests.registry.trained import SIGNALS, detector, scrambled, write_by_hand
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,17 +73,27 @@ def fitted_by_name(*names: str) -> dict[str, Any]:
     """What changes where the estimator was fitted on a table with these columns."""
     rows = np.random.default_rng(0).normal(size=(64, len(names)))
     data = artefact.dump(PCA(1).fit(pd.DataFrame(rows, columns=list(names))))
-    return {"data": data, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    return {"data": data, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "reference": None}
 
 
 def refused_models() -> list[tuple[str, dict[str, Any], Terms, str]]:
     return [
         ("kind", {"kind": "band"}, TERMS, "is a band; detect runs models of the kinds detector, ranker, priors"),
         ("schema", {"features": FeatureSchema(version=9, names=names_of(SIGNALS))}, TERMS, "features of version 9"),
-        ("names", {"features": other_features(*SIGNALS)}, TERMS, "not those that this program makes"),
+        (
+            "names",
+            {"features": other_features(*SIGNALS), "reference": None},
+            TERMS,
+            "not those that this program makes",
+        ),
         ("signals", {}, Terms(frozenset({"http.rps"}), 1000, 1 << 20), "expects the signals container.memory.bytes"),
         ("threshold", {"threshold": None}, TERMS, "has no alarm threshold"),
-        ("width", {"features": other_features(*names_of(SIGNALS[:2]))}, TERMS, "cannot score 2 features"),
+        (
+            "width",
+            {"features": other_features(*names_of(SIGNALS[:2])), "reference": None},
+            TERMS,
+            "cannot score 2 features",
+        ),
         ("order", fitted_by_name(*reversed(names_of(SIGNALS))), TERMS, "other features, or in another order"),
         ("slow", {}, Terms(TERMS.signals, 0.001, 1 << 20), "models.budget_ms allows 0.001"),
         ("large", {}, Terms(TERMS.signals, 1000, 1000), "models.max_bytes allows 1,000"),
@@ -106,6 +116,19 @@ def test_what_may_not_run_is_not_handed_out(
     assert reason in answer(outputs)["reason"]
     assert version in answer(outputs)["reason"]
     assert control.statistics()["models_refused_total"] == 1
+
+
+def test_features_that_are_taken_in_another_order_are_not_handed_out(tmp_path: Path) -> None:
+    """The names are right, and the file is the manifest's: only what it scores tells."""
+    store = Store(str(tmp_path))
+    place = tmp_path / "models" / "services"
+    manifest, data = scrambled()
+    write_by_hand(place / manifest.version, manifest, data)
+    move = control_record(PointerLog(store, "services").promote(manifest.version, ADA))
+    outputs = stage(store).step([said(move)])
+    assert [one.topic for one in outputs] == [Topic.CONTROL]
+    assert not answer(outputs)["accepted"]
+    assert "it takes its features in another order" in answer(outputs)["reason"]
 
 
 @pytest.mark.parametrize(
@@ -141,9 +164,7 @@ def test_types_outside_the_allow_list_are_not_handed_out(tmp_path: Path) -> None
     data = skops.dumps(Foreign(n_estimators=2).fit(np.random.default_rng(0).normal(size=(32, 6))))
     manifest, _ = detector(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
     place = tmp_path / "models" / "services" / manifest.version
-    place.mkdir(parents=True)
-    (place / "model.skops").write_bytes(data)
-    (place / "manifest.json").write_text(manifest.model_dump_json(indent=1))
+    write_by_hand(place, manifest, data)
     move = ModelMove(
         id="m", at="2026-01-01T00:00:00Z", model="services", number=1, action="promote", live=manifest.version
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.ensemble import IsolationForest
@@ -13,7 +13,11 @@ from sklearn.preprocessing import RobustScaler
 from models.offline.features import USUAL, VERSION, names_of
 from pipeline.registry import artefact
 from pipeline.registry.manifest import FeatureSchema, ModelManifest, Training
+from pipeline.registry.reference import reference_of
 from tests.builders import START
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GOOD = {
     "f1": 0.8,
@@ -29,12 +33,16 @@ def trained(seed: int = 1, name: str = "services", **changes: Any) -> tuple[Mode
     """A forest over two features, and its manifest."""
     rng = np.random.default_rng(seed)
     forest = IsolationForest(n_estimators=3, random_state=seed)
-    data = artefact.dump(make_pipeline(RobustScaler(), forest).fit(rng.normal(size=(64, 1))))
+    rows = rng.normal(size=(64, 1))
+    estimator = make_pipeline(RobustScaler(), forest).fit(rows)
+    data = artefact.dump(estimator)
+    features = names_of(("http.rps",))
     fields = {
         "name": name,
         "kind": "detector",
         "training": Training(recipe={"trees": 3}, seed=seed, dataset="d" * 64, start=START, end=START + seed),
-        "features": FeatureSchema(version=VERSION, names=names_of(("http.rps",))),
+        "features": FeatureSchema(version=VERSION, names=features),
+        "reference": reference_of("detector", estimator, features, rows),
         "libraries": artefact.libraries(),
         "metrics": GOOD,
         "threshold": 0.5,
@@ -51,14 +59,33 @@ def detector(seed: int = 1, threshold: float = 0.6, **changes: Any) -> tuple[Mod
     """A forest that a worker runs, over three signals of a service; scores from about 0.65 on are far away."""
     rng = np.random.default_rng(seed)
     forest = IsolationForest(n_estimators=20, random_state=seed)
-    data = artefact.dump(forest.fit(rng.normal(scale=USUAL, size=(256, len(SIGNALS)))))
+    rows = rng.normal(scale=USUAL, size=(256, len(SIGNALS)))
+    data = artefact.dump(forest.fit(rows))
+    features = names_of(SIGNALS)
     return trained(
         seed,
         **{
-            "features": FeatureSchema(version=VERSION, names=names_of(SIGNALS)),
+            "features": FeatureSchema(version=VERSION, names=features),
+            "reference": reference_of("detector", forest, features, rows),
             "sha256": hashlib.sha256(data).hexdigest(),
             "size": len(data),
             "threshold": threshold,
             **changes,
         },
     )[0], data
+
+
+def scrambled(seed: int = 1, **changes: Any) -> tuple[ModelManifest, bytes]:
+    """The same, exchanged after its training for one that takes the features in another order; the names are right."""
+    rng = np.random.default_rng(seed)
+    forest = IsolationForest(n_estimators=20, random_state=seed)
+    rows = rng.normal(scale=USUAL, size=(256, len(SIGNALS)))
+    data = artefact.dump(forest.fit(rows[:, ::-1]))
+    return detector(seed, sha256=hashlib.sha256(data).hexdigest(), size=len(data), **changes)[0], data
+
+
+def write_by_hand(place: Path, manifest: ModelManifest, data: bytes) -> None:
+    """Into the folder of a version, past everything that would refuse it."""
+    place.mkdir(parents=True)
+    (place / "model.skops").write_bytes(data)
+    (place / "manifest.json").write_text(manifest.model_dump_json(indent=1))

@@ -60,6 +60,7 @@ class Dataset:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         self.manifest = read_manifest(self.folder)
+        self._words: dict[tuple[Table, str], list[str]] = {}
 
     @property
     def fingerprint(self) -> str:
@@ -166,11 +167,15 @@ class Dataset:
         return times.split(self.span, parts, gap)
 
     def _different(self, table: Table, column: str) -> list[str]:
-        found: set[str] = set()
-        for batch in self.scan(table, columns=[column]):
-            used = pc.unique(batch.column(0))
-            found.update(text for text in used.to_pylist() if text is not None)
-        return sorted(found)
+        """Words of a column, by name. What frames are of is read once, for both questions that are asked of it."""
+        if (table, column) not in self._words:
+            columns = ["service", "signal"] if table is Table.FRAMES else [column]
+            found: dict[str, set[str]] = {name: set() for name in columns}
+            for batch in self.scan(table, columns=columns):
+                for name, words in found.items():
+                    words.update(text for text in pc.unique(batch.column(name)).to_pylist() if text is not None)
+            self._words |= {(table, name): sorted(words) for name, words in found.items()}
+        return list(self._words[table, column])
 
     def _files(self, table: Table, selection: Selection) -> list[DataFile]:
         files = self.manifest.of(table)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from models.offline.injected import Injected
     from pipeline.detect.detectors.thresholds import StaticRule
     from pipeline.offline.dataset.labels import LabelledWindow
     from pipeline.offline.dataset.reading import Cube, Dataset
@@ -92,6 +93,15 @@ class Block:
         return slice(int(first), int(after))
 
 
+class _Seen(NamedTuple):
+    """Frames of some services, once more with anomalies put in, and the features of either as a block has them."""
+
+    cube: Cube
+    changed: Injected
+    clean: npt.NDArray[np.float64]
+    dirty: npt.NDArray[np.float64]
+
+
 class Blocks:
     """All blocks of a dataset, as often as they are wanted: the same each time. Raises FileError without frames."""
 
@@ -117,6 +127,7 @@ class Blocks:
         self._seed = seed
         self._windows = [*dataset.windows(), *windows]
         self._maintenance = _maintenance(dataset)
+        self._kept: _Seen | None = None
 
     def __iter__(self) -> Iterator[Block]:
         return self.read()
@@ -130,27 +141,39 @@ class Blocks:
         """Block by block; with learners, also what they and the static rules say of what is judged."""
         together = self._together()
         for at in range(0, len(self.services), together):
-            services = self.services[at : at + together]
-            cube = self.dataset.cube(services, self.signals)
-            rng = np.random.default_rng([self._seed, at])
-            changed = inject(cube.value, self._injected, rng)
-            trouble = _marked(cube, [window for window in self._windows if window.matters])
-            put_in = self._seek.source is Source.INJECTED
-            values = changed.values if put_in else cube.value
-            clean, dirty = of_cube(cube.value), of_cube(changed.values)
-            yield Block(
-                services=services,
-                start=cube.start,
-                clean=clean,
-                dirty=dirty,
-                injected=changed.labels,
-                trouble=trouble,
-                abnormal=self.abnormal(cube),
-                judged=dirty if put_in else clean,
-                sought=self._seek.events(cube, changed.anomalies),
-                bank=None if learners is None else _bank_alarms(cube, values, learners),
-                static=None if learners is None else _static_alarms(cube, values, learners),
-            )
+            yield self._block(self._seen(at, together), learners)
+
+    def _seen(self, at: int, together: int) -> _Seen:
+        """These services' frames and features. Where they are all there are, they are kept for the next reading."""
+        if self._kept is not None:
+            return self._kept
+        services = self.services[at : at + together]
+        cube = self.dataset.cube(services, self.signals)
+        changed = inject(cube.value, self._injected, np.random.default_rng([self._seed, at]))
+        # Side by side: a step through time costs the same for twice as many services.
+        both = of_cube(np.concatenate([cube.value, changed.values], axis=1))
+        found = _Seen(cube, changed, both[:, : len(services)], both[:, len(services) :])
+        if len(services) == len(self.services):
+            self._kept = found
+        return found
+
+    def _block(self, seen: _Seen, learners: Learners | None) -> Block:
+        cube, changed = seen.cube, seen.changed
+        put_in = self._seek.source is Source.INJECTED
+        values = changed.values if put_in else cube.value
+        return Block(
+            services=list(cube.services),
+            start=cube.start,
+            clean=seen.clean,
+            dirty=seen.dirty,
+            injected=changed.labels,
+            trouble=_marked(cube, [window for window in self._windows if window.matters]),
+            abnormal=self.abnormal(cube),
+            judged=seen.dirty if put_in else seen.clean,
+            sought=self._seek.events(cube, changed.anomalies),
+            bank=None if learners is None else _bank_alarms(cube, values, learners),
+            static=None if learners is None else _static_alarms(cube, values, learners),
+        )
 
     def _together(self) -> int:
         """How many services make a block."""

@@ -57,27 +57,44 @@ class Fitted(NamedTuple):
     tried: list[tuple[dict[str, Any], float]]
 
 
+class Drawn:
+    """Rows as they come, of which at most `limit` are kept, each as likely as any other, in their order."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._rng = np.random.default_rng(_DRAWN)
+        self._lots = np.zeros(0)
+        self.columns: tuple[npt.NDArray[Any], ...] = ()
+        """Of the rows kept, each [n, …]; none before any row came."""
+
+    def __len__(self) -> int:
+        return len(self._lots)
+
+    def add(self, columns: tuple[npt.NDArray[Any], ...]) -> None:
+        """More rows: columns of equal length."""
+        pairs = zip(self.columns, columns, strict=True)
+        self.columns = tuple(np.concatenate(pair) for pair in pairs) if self.columns else tuple(columns)
+        self._lots = np.concatenate([self._lots, self._rng.random(len(columns[0]))])
+        if len(self._lots) > self._limit:
+            kept = np.sort(np.argpartition(self._lots, self._limit)[: self._limit])
+            self.columns, self._lots = tuple(column[kept] for column in self.columns), self._lots[kept]
+
+
 def collect(blocks: Blocks, span: Span, limit: int) -> Rows:
     """Normal rows of the span in order of time, each as likely as any other where there are more than `limit`.
 
     No more than those and a block are in memory. Raises FileError where too few are left.
     """
-    rng = np.random.default_rng(_DRAWN)
-    kept: Rows | None = None
-    lots = np.zeros(0)
+    drawn = Drawn(limit)
     for block in blocks:
-        part = _normal_rows(block, span)
-        kept = part if kept is None else Rows(*(np.concatenate(pair) for pair in zip(kept, part, strict=True)))
-        lots = np.concatenate([lots, rng.random(len(part.frame))])
-        if len(lots) > limit:
-            drawn = np.sort(np.argpartition(lots, limit)[:limit])
-            kept, lots = kept.pick(drawn), lots[drawn]
-    if kept is None or len(lots) < _FEWEST_ROWS:
+        drawn.add(_normal_rows(block, span))
+    if len(drawn) < _FEWEST_ROWS:
         raise FileError(
-            f"{span}: only {len(lots)} frames of normal data are left after labelled trouble, maintenance "
+            f"{span}: only {len(drawn)} frames of normal data are left after labelled trouble, maintenance "
             f"windows and warm-up; {_FEWEST_ROWS} are needed: export a longer range"
         )
-    return kept.pick(np.argsort(kept.frame, kind="stable"))
+    rows = Rows(*drawn.columns)
+    return rows.pick(np.argsort(rows.frame, kind="stable"))
 
 
 def _normal_rows(block: Block, span: Span) -> Rows:

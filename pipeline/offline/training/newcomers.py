@@ -38,6 +38,8 @@ _LEAST_KNOWN: Final = 2.0
 """Days of samples after which a series is known …"""
 _LEAST_DAY_MS: Final = DAY_MS // 4
 """… and a period's last day is looked at where so much of it is there."""
+_MOMENTS: Final = 8
+"""Of its last day, at which a known series is looked at."""
 _SLACK: Final = 2
 """Frames by which an alarm may miss an event."""
 GROUPS: Final = 5
@@ -78,10 +80,8 @@ def known(fleet: Fleet, span: Span) -> dict[str, list[KnownSeries]]:
         cube = fleet.cube(service, span)
         bank = Bank(fleet.learners.settings)
         bank.grow(len(blocks.signals))
-        values = np.where(blocks.abnormal(cube)[:, :1], np.nan, cube.value[:, 0])
-        _judged(bank, cube, values, slice(0, len(values)))
         slots = np.arange(len(blocks.signals), dtype=np.int32)
-        level, statistics = bank.statistics(slots)
+        level, statistics = _looked_at(bank, cube, np.where(blocks.abnormal(cube)[:, :1], np.nan, cube.value[:, 0]))
         days = bank.samples(slots) * cube.step_ms / DAY_MS
         for slot in np.flatnonzero((days >= _LEAST_KNOWN) & np.isfinite(statistics).all(axis=1)).tolist():
             one = KnownSeries(number % GROUPS, float(level[slot]), statistics[slot])
@@ -92,6 +92,23 @@ def known(fleet: Fleet, span: Span) -> dict[str, list[KnownSeries]]:
             f"{span}; export a longer range, or more services"
         )
     return found
+
+
+def _looked_at(bank: Bank, cube: Cube, values: Floats) -> tuple[Floats, Floats]:
+    """Level float64[signals] and statistics float64[signals, STATISTICS] after these frames, float64[t, signals].
+
+    Medians over moments of the last day: how far values lie apart follows the hour, and series begin at any.
+    """
+    slots = np.arange(values.shape[1], dtype=np.int32)
+    last_day = min(DAY_MS // cube.step_ms, len(values))
+    begin, levels, statistics = 0, [], []
+    for end in np.linspace(len(values) - last_day, len(values), _MOMENTS + 1).astype(int)[1:].tolist():
+        _judged(bank, cube, values[begin:end], slice(begin, end))
+        begin = end
+        level, found = bank.statistics(slots)
+        levels.append(level)
+        statistics.append(found)
+    return np.median(levels, axis=0), np.median(statistics, axis=0)
 
 
 def fitted(estimator: Any, series: Mapping[str, Sequence[KnownSeries]], without: int = -1) -> dict[str, Any]:

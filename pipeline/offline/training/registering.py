@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.offline.training.recipe import plain
 from pipeline.registry import artefact
-from pipeline.registry.manifest import FeatureSchema, ModelManifest, Training
+from pipeline.registry.manifest import FeatureSchema, ModelManifest, Reference, Training
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,8 +43,12 @@ def manifest_of(
     metrics: Mapping[str, float],
     threshold: float | None,
     usual: tuple[tuple[float, ...], ...] = (),
+    reference: Reference | None = None,
 ) -> ModelManifest:
-    """The manifest of a model whose file has these bytes; `usual` is how its features were spread in training."""
+    """The manifest of a model whose file has these bytes.
+
+    `usual` is how its features were spread in training, `reference` what it gave to some of the rows there.
+    """
     return ModelManifest(
         name=origin.recipe.name,
         kind=origin.recipe.kind.value,
@@ -60,6 +64,7 @@ def manifest_of(
         metrics=dict(metrics),
         threshold=threshold,
         usual=usual,
+        reference=reference,
         sha256=hashlib.sha256(data).hexdigest(),
         size=len(data),
     )

@@ -78,6 +78,10 @@ def sought(
         found = dataset.windows() if named is Source.ANSWERS else _changes(dataset)
     inside = tuple(one for one in found if one.matters and one.start < span.end and one.end > span.start)
     if inside:
+        # What is answered of services that nobody has exported the frames of cannot be found in them.
+        framed = set(dataset.services())
+        inside = tuple(one for one in inside if one.service in framed)
+    if inside:
         return Sought(named, inside)
     if source is None and not windows:
         return Sought(Source.INJECTED)

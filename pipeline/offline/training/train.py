@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from models.offline import stability
+from models.offline.threads import one_thread
 from pipeline.offline.backends import SERIAL
 from pipeline.offline.dataset.reading import Dataset
 from pipeline.offline.dataset.times import Span
@@ -27,6 +28,7 @@ from pipeline.offline.training.train_ranker import train_ranker
 from pipeline.offline.training.worth import Terms, live_scorer, schema_of, worth
 from pipeline.registry import artefact
 from pipeline.registry.manifest import Kind
+from pipeline.registry.reference import reference_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,13 +62,29 @@ def train(  # noqa: PLR0913  callers name them
     """
     dataset = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
     recipe.check()
-    if recipe.kind is Kind.RANKER:
-        return train_ranker(dataset, recipe, store, seed, workers, report)
-    if recipe.kind is Kind.BAND:
-        return train_band(dataset, recipe, store, seed, windows, workers, report)
-    if recipe.kind is Kind.PRIORS:
-        plain = Blocks(dataset, recipe.signals, 0, seed, windows=windows)
-        return train_priors(plain, recipe, store, seed, learners or Learners(), workers, report)
+    with one_thread():
+        if recipe.kind is Kind.RANKER:
+            return train_ranker(dataset, recipe, store, seed, workers, report)
+        if recipe.kind is Kind.BAND:
+            return train_band(dataset, recipe, store, seed, windows, workers, report)
+        if recipe.kind is Kind.PRIORS:
+            plain = Blocks(dataset, recipe.signals, 0, seed, windows=windows)
+            return train_priors(plain, recipe, store, seed, learners or Learners(), workers, report)
+        compared = learners or Learners()
+        return _train_detector(dataset, recipe, store, seed, workers, report, learners=compared, windows=windows)
+
+
+def _train_detector(  # noqa: PLR0913  as `train`
+    dataset: Dataset,
+    recipe: Recipe,
+    store: Store,
+    seed: int,
+    workers: Workers,
+    report: Callable[[str], None],
+    *,
+    learners: Learners,
+    windows: Sequence[LabelledWindow],
+) -> Trained:
     spans = split_of(dataset.span, recipe)
     seek = sought(dataset, spans["evaluate"], windows=windows)
     blocks = Blocks(dataset, recipe.signals, recipe.injected * len(spans), seed, seek, windows)
@@ -78,12 +96,13 @@ def train(  # noqa: PLR0913  callers name them
     threshold = calibrate(fitted.estimator, blocks, spans["calibrate"], recipe.false_alarm_budget)
     report(f"evaluating on {spans['evaluate']}")
     scorers = {NEW: Scorer(fitted.estimator, threshold), **live_scorer(store, recipe.name, schema)}
-    judged = blocks.read(learners or Learners())
+    judged = blocks.read(learners)
     terms = Terms(seek.source, recipe.false_alarm_budget, seed, stability.spread(rows.clean))
     found = worth(judged, spans["evaluate"], scorers, terms)
     data = artefact.dump(fitted.estimator)
     origin = Origin(recipe, fitted.chosen, seed, dataset, Span(spans["fit"].start, spans["evaluate"].end))
     usual = stability.shares(stability.counted(rows.clean))
-    manifest = manifest_of(origin, data, schema, found.metrics, threshold, usual)
+    reference = reference_of(recipe.kind, fitted.estimator, schema.names, rows.clean)
+    manifest = manifest_of(origin, data, schema, found.metrics, threshold, usual, reference)
     subject = Subject(manifest, spans, dataset.fingerprint, found.metrics, fitted.tried)
     return register(store, manifest, data, card(subject, found.evaluation, found.intervals))

@@ -20,7 +20,7 @@ from pipeline.errors import FileError
 from pipeline.offline.backends import SERIAL
 from pipeline.offline.dataset.times import Span
 from pipeline.offline.training.blocks import Blocks
-from pipeline.offline.training.fitting import split_of
+from pipeline.offline.training.fitting import Drawn, split_of
 from pipeline.offline.training.registering import Origin, Trained, manifest_of, register
 from pipeline.registry import artefact
 from pipeline.registry.manifest import FeatureSchema
@@ -45,7 +45,7 @@ _FEWEST_ROWS: Final = 500
 
 
 class Rows(NamedTuple):
-    """n values of signals, thinned evenly: at int64[n] ms, what float64[n], from_what float64[n, features]."""
+    """n values of signals: at int64[n] ms, what float64[n], from_what float64[n, features]."""
 
     at: npt.NDArray[np.int64]
     what: Floats
@@ -67,17 +67,15 @@ def train_band(
     """
     blocks = Blocks(dataset, recipe.signals, 0, seed, windows=windows)
     spans = split_of(dataset.span, recipe)
+    parts = _rows(dataset, blocks, spans, recipe.max_rows)
     report(f"fitting on {spans['fit']}")
-    rows = _rows(dataset, blocks, spans["fit"], recipe.max_rows)
     candidates = list(recipe.candidates(seed))
-    later = _rows(dataset, blocks, spans["calibrate"], recipe.max_rows)
-    losses = workers.map(_loss, [(one, rows, later) for _, one in candidates])
-    tried = [(chosen, loss) for (chosen, _), loss in zip(candidates, losses, strict=True)]
-    best = int(np.argmin(losses))
-    estimator = _fitted(candidates[best][1], rows)
+    fits = workers.map(_fit, [(one, parts["fit"], parts["calibrate"]) for _, one in candidates])
+    tried = [(chosen, loss) for (chosen, _), (_, loss) in zip(candidates, fits, strict=True)]
+    best = int(np.argmin([loss for _, loss in fits]))
+    estimator = fits[best][0]
     report(f"evaluating on {spans['evaluate']}")
-    judged = _rows(dataset, blocks, spans["evaluate"], recipe.max_rows)
-    metrics = _worth(estimator, rows, judged)
+    metrics = _worth(estimator, parts["fit"], parts["evaluate"])
     data = artefact.dump(estimator)
     names = tuple(f"{signal}:band" for signal in blocks.signals)
     schema = FeatureSchema(version=band_features.VERSION, names=names)
@@ -91,8 +89,10 @@ def band(estimator: Any, from_what: Floats) -> Floats:
     return np.sort(np.asarray(estimator.predict(from_what), dtype=np.float64), axis=1)
 
 
-def _loss(regressor: Any, rows: Rows, later: Rows) -> float:
-    return float(sum(_losses(_fitted(regressor, rows), later).values()))
+def _fit(regressor: Any, rows: Rows, later: Rows) -> tuple[Any, float]:
+    """Fitted on rows, and its loss on later ones."""
+    fitted = _fitted(regressor, rows)
+    return fitted, float(sum(_losses(fitted, later).values()))
 
 
 def _fitted(regressor: Any, rows: Rows) -> Any:
@@ -108,29 +108,27 @@ def _end(regressor: Any, quantile: float) -> Any:
     return clone(regressor).set_params(loss="quantile", quantile=quantile)
 
 
-def _rows(dataset: Dataset, blocks: Blocks, span: Span, limit: int) -> Rows:
-    """Normal values of the span, at most `limit`. Raises FileError where too few are left."""
-    parts = [_of_service(dataset, blocks, service, span) for service in blocks.services]
-    rows = Rows(
-        np.concatenate([part.at for part in parts]),
-        np.concatenate([part.what for part in parts]),
-        np.concatenate([part.from_what for part in parts]),
-    )
-    if len(rows.at) < _FEWEST_ROWS:
-        raise FileError(
-            f"{span}: only {len(rows.at)} normal values are left after labelled trouble and maintenance windows; "
-            f"{_FEWEST_ROWS} are needed: export a longer range"
-        )
-    kept = np.unique(np.linspace(0, len(rows.at) - 1, min(limit, len(rows.at))).astype(np.int64))
-    return Rows(rows.at[kept], rows.what[kept], rows.from_what[kept])
+def _rows(dataset: Dataset, blocks: Blocks, spans: Mapping[str, Span], limit: int) -> dict[str, Rows]:
+    """Normal values of each span, at most `limit`; each service is read once. Raises FileError where too few are left.
 
-
-def _of_service(dataset: Dataset, blocks: Blocks, service: str, span: Span) -> Rows:
-    cube = dataset.cube([service], blocks.signals)
-    what, from_what = band_features.of_service(cube.value[:, 0], cube.start, cube.step_ms)
-    inside = (cube.start >= span.start) & (cube.start < span.end) & ~blocks.abnormal(cube)[:, 0]
-    frame, signal = np.nonzero(inside[:, None] & np.isfinite(what))
-    return Rows(cube.start[frame], what[frame, signal], from_what[frame, signal])
+    No more than those and a service are in memory.
+    """
+    drawn = {name: Drawn(limit) for name in spans}
+    for service in blocks.services:
+        cube = dataset.cube([service], blocks.signals)
+        what, from_what = band_features.of_service(cube.value[:, 0], cube.start, cube.step_ms)
+        normal = ~blocks.abnormal(cube)[:, :1] & np.isfinite(what)
+        for name, span in spans.items():
+            inside = (cube.start >= span.start) & (cube.start < span.end)
+            frame, signal = np.nonzero(inside[:, None] & normal)
+            drawn[name].add((cube.start[frame], what[frame, signal], from_what[frame, signal]))
+    for name, span in spans.items():
+        if len(drawn[name]) < _FEWEST_ROWS:
+            raise FileError(
+                f"{span}: only {len(drawn[name])} normal values are left after labelled trouble and maintenance "
+                f"windows; {_FEWEST_ROWS} are needed: export a longer range"
+            )
+    return {name: Rows(*one.columns) for name, one in drawn.items()}
 
 
 def _pinball(what: Floats, said: Floats, quantile: float) -> float:

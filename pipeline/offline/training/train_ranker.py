@@ -19,6 +19,7 @@ from pipeline.offline.training.registering import Origin, Trained, manifest_of, 
 from pipeline.registry import artefact, gate
 from pipeline.registry.manifest import FeatureSchema
 from pipeline.registry.pointers import PointerLog
+from pipeline.registry.reference import reference_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -75,7 +76,8 @@ def train_ranker(
     found = _worth(judged, rankers, spans["evaluate"], recipe.false_alarm_budget, seed)
     data = artefact.dump(fitted.estimator)
     origin = Origin(recipe, fitted.chosen, seed, dataset, Span(spans["fit"].start, spans["evaluate"].end))
-    manifest = manifest_of(origin, data, schema, found.metrics, threshold)
+    reference = reference_of(recipe.kind, fitted.estimator, schema.names, known.within(spans["fit"]).features)
+    manifest = manifest_of(origin, data, schema, found.metrics, threshold, reference=reference)
     return register(store, manifest, data, _card(manifest, spans, judged, found, fitted))
 
 

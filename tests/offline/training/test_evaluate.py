@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -142,6 +143,18 @@ def test_changes_are_events_where_they_are_asked_for(dataset: Dataset, store: St
     assert sought(dataset, dataset.span).source is Source.INJECTED
     with pytest.raises(FileError, match=r"has nothing to find in .* by answers"):
         sought(dataset, dataset.span, Source.ANSWERS)
+
+
+def test_answers_about_services_without_frames_are_nothing_to_find(dataset: Dataset) -> None:
+    """Where people have answered about others only, anomalies are put in, and not nothing at all is sought."""
+    elsewhere = LabelledWindow(END - 3 * HOUR, END - 2 * HOUR, "elsewhere", "", matters=True, source="feedback")
+    here = elsewhere._replace(service="shop")
+    with patch.object(Dataset, "windows", return_value=[elsewhere]):
+        assert sought(dataset, dataset.span).source is Source.INJECTED
+    with patch.object(Dataset, "windows", return_value=[elsewhere, here]):
+        assert sought(dataset, dataset.span) == Sought(Source.ANSWERS, (here,))
+    with pytest.raises(FileError, match=r"has nothing to find in .* by windows"):
+        sought(dataset, dataset.span, windows=[elsewhere])
 
 
 def test_static_rules_fire_as_in_detect(dataset: Dataset) -> None:

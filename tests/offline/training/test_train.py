@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.offline.features import names_of, of_cube
+from models.offline.injected import inject
 from models.offline.scoring import abnormality
 from pipeline.configfile import shipped_config
 from pipeline.errors import FileError, SettingsError
@@ -14,8 +18,8 @@ from pipeline.offline import Dataset, Workers, train
 from pipeline.offline.backends import Backend
 from pipeline.offline.dataset.labels import LabelledWindow
 from pipeline.offline.training import blocks as blocks_module
-from pipeline.offline.training.blocks import Blocks
-from pipeline.offline.training.fitting import collect
+from pipeline.offline.training.blocks import Blocks, Learners
+from pipeline.offline.training.fitting import Drawn, collect
 from pipeline.offline.training.recipe import Recipe, load_recipe
 from pipeline.registry.store import Store
 from tests.builders import START
@@ -123,6 +127,36 @@ def test_of_too_many_rows_as_many_are_drawn(dataset: Dataset, monkeypatch: pytes
     assert hours.min() > 0.7 * hours.mean()
     rows = {row.tobytes() for row in everything.clean}
     assert all(row.tobytes() in rows for row in drawn.clean)
+
+
+def test_what_makes_one_block_is_read_once(dataset: Dataset) -> None:
+    """Fit, threshold and evaluation see the same block; its features are those of its frames alone, either way."""
+    with patch.object(Dataset, "cube", autospec=True, side_effect=Dataset.cube) as cube:
+        blocks = Blocks(dataset, SIGNALS, 6, 0)
+        [first], [second] = blocks, blocks.read(Learners())
+        assert cube.call_count == 1
+    assert second.clean is first.clean
+    assert second.bank is not None
+    frames = dataset.cube(SERVICES, SIGNALS).value
+    changed = inject(frames, 6, np.random.default_rng([0, 0]))
+    assert np.array_equal(first.clean, of_cube(frames), equal_nan=True)
+    assert np.array_equal(first.dirty, of_cube(changed.values), equal_nan=True)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(1, 100))
+def test_rows_are_drawn_in_their_order_however_they_come(sizes: list[int], limit: int) -> None:
+    """Never more than the limit, all where there are fewer, each once, the columns side by side; the same again."""
+    rows = np.arange(sum(sizes))
+    drawn, again = Drawn(limit), Drawn(limit)
+    for part in np.split(rows, np.cumsum(sizes)[:-1]):
+        for one in (drawn, again):
+            one.add((part, np.stack([part, -part], axis=1)))
+            assert len(one) <= limit
+    first, second = drawn.columns
+    assert len(first) == len(drawn) == min(limit, len(rows))
+    assert (np.diff(first) > 0).all()
+    assert np.array_equal(second, np.stack([first, -first], axis=1))
+    assert np.array_equal(first, again.columns[0])
 
 
 def test_maintenance_windows_leave_nothing_to_learn_from(tmp_path: Path) -> None:

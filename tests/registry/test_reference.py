@@ -1,0 +1,98 @@
+"""A model is known again by what it scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+
+from pipeline.errors import ModelError
+from pipeline.registry.gate import objections
+from pipeline.registry.manifest import FeatureSchema, ModelManifest, parse_manifest
+from pipeline.registry.reference import check_reference, reference_of
+from pipeline.registry.store import Store
+from tests.installation import duri
+from tests.registry.trained import SHADOWED, SIGNALS, detector, scrambled, trained, write_by_hand
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WIDTH = 8
+ROWS = np.random.default_rng(0).normal(size=(300, WIDTH)) @ np.random.default_rng(1).normal(size=(WIDTH, WIDTH))
+NAMES = tuple(f"signal.{column}:apart" for column in range(WIDTH))
+FOREST = IsolationForest(n_estimators=30, random_state=0).fit(ROWS)
+PRINCIPAL = PCA(3).fit(ROWS)
+
+
+def of(estimator: object, **changes: object) -> ModelManifest:
+    """A manifest of this estimator, changed after its training."""
+    fields = {"features": FeatureSchema(version=1, names=NAMES)}
+    return trained(reference=reference_of("detector", estimator, NAMES, ROWS), **{**fields, **changes})[0]
+
+
+def test_a_model_that_is_as_it_was_passes() -> None:
+    """Also after its manifest was written and read."""
+    for estimator in (FOREST, PRINCIPAL):
+        manifest = of(estimator)
+        check_reference("here", parse_manifest("here", manifest.model_dump_json().encode()), estimator)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.permutations(range(WIDTH)).filter(lambda order: order != sorted(order)), st.sampled_from(["forest", "pca"]))
+def test_any_other_order_is_told_by_the_scores(order: list[int], kind: str) -> None:
+    """Whether the estimator's columns were exchanged after the training, or the manifest's names."""
+    make = {"forest": lambda: IsolationForest(n_estimators=30, random_state=0), "pca": lambda: PCA(3)}[kind]
+    right = {"forest": FOREST, "pca": PRINCIPAL}[kind]
+    with pytest.raises(ModelError, match="another order"):
+        check_reference("here", of(right), make().fit(ROWS[:, order]))
+    names = tuple(NAMES[at] for at in order)
+    with pytest.raises(ModelError, match="another order"):
+        check_reference("here", of(right, features=FeatureSchema(version=1, names=names)), right)
+
+
+def test_a_reference_of_other_features_is_refused() -> None:
+    """A manifest that names other features than its reference has."""
+    manifest = of(FOREST, features=FeatureSchema(version=1, names=(*NAMES[:-1], "other:apart")))
+    with pytest.raises(ModelError, match="reference scores are of other features"):
+        check_reference("here", manifest, FOREST)
+
+
+def test_half_a_reference_is_no_manifest() -> None:
+    """As many values of each feature as scores."""
+    text = of(FOREST).model_dump_json().replace('"scores":[', '"scores":[0.5,')
+    with pytest.raises(ModelError, match="different numbers of rows"):
+        parse_manifest("here", text.encode())
+
+
+def test_no_number_is_no_reference() -> None:
+    """Neither of the model, nor of the rows."""
+    with pytest.raises(ModelError, match="gives no number"):
+        reference_of("detector", FOREST, NAMES, np.full((9, WIDTH), np.nan))
+
+
+def test_verify_and_the_store_refuse_it(tmp_path: Path) -> None:
+    """`duri models verify` names the version, what it scored and what to do; exit status 1."""
+    manifest, data = scrambled()
+    write_by_hand(tmp_path / "models" / "services" / manifest.version, manifest, data)
+    store = Store(str(tmp_path))
+    store.add(*detector(2))
+    result = duri("models", "verify", "--registry", str(tmp_path))
+    assert result.returncode == 1
+    [line] = result.stdout.strip().splitlines()
+    assert manifest.version in line
+    assert "another order than its manifest names them" in line
+    assert line.endswith("train it again")
+
+
+def test_a_version_without_one_runs_but_is_not_promoted() -> None:
+    """What was registered before keeps its version and may be reverted to; the gate lets no new one through."""
+    manifest, _ = detector(reference=None)
+    assert "reference" not in manifest.model_dump()
+    check_reference("here", manifest, IsolationForest(n_estimators=2).fit(ROWS[:, : len(SIGNALS)]))
+    [reason] = objections(manifest, None, SHADOWED, 0.075)
+    assert "no reference scores" in reason
