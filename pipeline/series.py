@@ -11,8 +11,12 @@ import enum
 import hashlib
 import struct
 from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SERVICE_LABEL = "service"
 STALE_BITS = 0x7FF0000000000002
@@ -54,15 +58,51 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
 
     def canonical(self) -> bytes:
         """Canonical bytes: JSON with sorted keys."""
-        return _encoder.encode(self)
+        return frame_of(self.name, self.kind, self.unit).canonical(spelled(self.labels))
 
     def identity(self) -> int:
         """uint64 hash of name and labels (BLAKE2b, 8 bytes); never 0, which marks an empty place in indexes."""
-        digest = hashlib.blake2b(_encoder.encode((self.name, self.labels)), digest_size=8).digest()
-        return int.from_bytes(digest, "little") or 1
+        return frame_of(self.name, self.kind, self.unit).identity(spelled(self.labels))
 
 
 _encoder = msgspec.json.Encoder(order="sorted")
+
+
+class Frame(NamedTuple):
+    """What stands around the labels of a series; the same for all series of a name, so that only labels are encoded."""
+
+    hashed: bytes
+    """Before them in what the identity hashes: `["http_requests_total",`."""
+    before: bytes
+    """Before them in the canonical bytes: `{"kind":"counter","labels":`."""
+    after: bytes
+    """Behind them there: `,"name":"http_requests_total","unit":""}`."""
+
+    def canonical(self, labels: bytes) -> bytes:
+        """Canonical bytes of the series with these labels, as `spelled` gives them."""
+        return self.before + labels + self.after
+
+    def identity(self, labels: bytes) -> int:
+        """Identity of the series with these labels, as `spelled` gives them."""
+        digest = hashlib.blake2b(self.hashed + labels + b"]", digest_size=8).digest()
+        return int.from_bytes(digest, "little") or 1
+
+
+def frame_of(name: str, kind: Kind, unit: str) -> Frame:
+    """The frame of series of this name, kind and unit."""
+    encode = _encoder.encode
+    return Frame(
+        hashed=b"[" + encode(name) + b",",
+        before=b'{"kind":' + encode(kind) + b',"labels":',
+        after=b',"name":' + encode(name) + b',"unit":' + encode(unit) + b"}",
+    )
+
+
+def spelled(labels: Mapping[str, str]) -> bytes:
+    """Labels as canonical bytes have them."""
+    return _encoder.encode(labels)
+
+
 _decoder = msgspec.json.Decoder(Series)
 
 

@@ -5,6 +5,7 @@ Only a cache: it is cleared when it is full, and what it answers depends on noth
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from pipeline.ingest.parsing import parse_json
 from pipeline.ingest.scan.known import JSON_SAMPLE, number_of
 from pipeline.ingest.scan.scanner import Scanner
 from pipeline.partitioning import partition_of
-from pipeline.series import SERVICE_LABEL, Kind, Series, kind_of_name, unit_of_name
+from pipeline.series import SERVICE_LABEL, Frame, Kind, frame_of, kind_of_name, spelled, unit_of_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,9 @@ _RECENT = 16_384
 """Series that are remembered by their labels, for decoders that know no shorter way: some 10 MB."""
 _SECTIONS_BYTES = 64 << 20
 _Asked = tuple[str, tuple[tuple[str, str], ...], bytes | None, str | None, str | None]
-_labels_decoder = msgspec.json.Decoder(dict[str, str | int | float | bool])
+_FRAMES = 4096
+_texts = msgspec.json.Decoder(dict[str, str])
+_scalars = msgspec.json.Decoder(dict[str, str | int | float | bool])
 
 
 class SectionCache:
@@ -107,10 +110,8 @@ class SeriesCatalog:
         raw = (name, labels, key, kind, unit)
         index = self._by_raw.get(raw)
         if index is None:
-            what = f"labels of {name!r}, a JSON object of texts"
-            decoded = parse_json(_labels_decoder, labels, what, reason="labels")
-            texts = {label: _text(value) for label, value in decoded.items()}
-            index = self._by_raw[raw] = self.intern(name, texts, key, kind, unit)
+            texts = _parsed(name, labels)
+            index = self._by_raw[raw] = self._place(name, texts, key, kind, unit)
             if kind is None and unit is None and self.is_told(texts, key):
                 self.known.learn(number_of(JSON_SAMPLE, bool(key)), name.encode(), labels, index)
         return index
@@ -130,7 +131,7 @@ class SeriesCatalog:
         index = self._by_raw.get(known)
         if index is None:
             name, labels = names(*raw)
-            index = self._by_raw[known] = self.intern(name, labels, key, kind_of(name), None)
+            index = self._by_raw[known] = self._place(name, labels, key, kind_of(name), None)
         return index
 
     def is_told(self, labels: dict[str, str], key: bytes | None) -> bool:
@@ -145,7 +146,7 @@ class SeriesCatalog:
         asked = (name, tuple(labels.items()), key, kind, unit)
         index = self._by_labels.get(asked)
         if index is None:
-            index = self._place(self._canonicalise(name, labels, key, kind, unit))
+            index = self._place(name, labels, key, kind, unit)
             if len(self._by_labels) >= _RECENT:
                 self._by_labels.clear()
             self._by_labels[asked] = index
@@ -155,17 +156,31 @@ class SeriesCatalog:
         """Index of the series with this identity, if it is known."""
         return self._by_identity.get(identity)
 
-    def _place(self, series: Series) -> int:
-        identity = series.identity()
+    def _place(self, name: str, labels: dict[str, str], key: bytes | None, kind: str | None, unit: str | None) -> int:
+        """Index of the series, told by its identity. Raises DecodeError (reason `labels`)."""
+        if not name:
+            raise DecodeError("a sample without a name", reason="labels")
+        if "" in labels.values():
+            # An empty label is none, as Prometheus has it: what leaves them out is the same series as what sends them.
+            labels = {label: text for label, text in labels.items() if text}
+        service = service_of(labels, key, self._settings)
+        count = len(labels)
+        whole = labels if labels.get(SERVICE_LABEL) == service else {**labels, SERVICE_LABEL: service}
+        text = spelled(whole)
+        if not self.limits.are_small(name, count, len(text)):
+            self.limits.check_labels(name, labels)
+            self.limits.check_labels(name, {SERVICE_LABEL: service})
+        frame = _frame(name, kind, unit, "le" in labels)
+        identity = frame.identity(text)
         index = self._by_identity.get(identity)
-        if index is not None:
-            return index
+        return self._add(identity, frame.canonical(text), service) if index is None else index
+
+    def _add(self, identity: int, canonical: bytes, service: str) -> int:
         index = len(self.canonical)
         if index == len(self._identity):
             self._grow()
-        canonical = series.canonical()
         self._identity[index] = identity
-        self._partition[index] = partition_of(series.service.encode(), self._partitions)
+        self._partition[index] = partition_of(service.encode(), self._partitions)
         self._size[index] = len(canonical)
         self.canonical.append(canonical)
         self._by_identity[identity] = index
@@ -176,25 +191,17 @@ class SeriesCatalog:
             old = getattr(self, column)
             setattr(self, column, np.concatenate([old, np.zeros_like(old)]))
 
-    def _canonicalise(
-        self, name: str, labels: dict[str, str], key: bytes | None, kind: str | None, unit: str | None
-    ) -> Series:
-        if not name:
-            raise DecodeError("a sample without a name", reason="labels")
-        # An empty label is none, as Prometheus has it: what leaves them out is the same series as what sends them.
-        labels = {label: text for label, text in labels.items() if text}
-        self.limits.check_labels(name, labels)
-        service = service_of(labels, key, self._settings)
-        self.limits.check_labels(name, {SERVICE_LABEL: service})
-        read_as = kind_of_name(name) if kind is None else _kind(name, kind)
-        if read_as.is_bucket and "le" not in labels:
-            read_as = Kind.COUNTER if read_as is Kind.BUCKET else Kind.DELTA
-        return Series(
-            name=name,
-            labels={**labels, SERVICE_LABEL: service},
-            kind=read_as,
-            unit=unit_of_name(name) if unit is None else unit,
-        )
+
+@lru_cache(maxsize=_FRAMES)
+def _frame(name: str, kind: str | None, unit: str | None, has_bound: bool) -> Frame:
+    """What series of this name have around their labels; `has_bound`: whether one of them is `le`.
+
+    Raises DecodeError (reason `labels`).
+    """
+    read_as = kind_of_name(name) if kind is None else _kind(name, kind)
+    if read_as.is_bucket and not has_bound:
+        read_as = Kind.COUNTER if read_as is Kind.BUCKET else Kind.DELTA
+    return frame_of(name, read_as, unit_of_name(name) if unit is None else unit)
 
 
 def _kind(name: str, kind: str) -> Kind:
@@ -202,6 +209,15 @@ def _kind(name: str, kind: str) -> Kind:
         return Kind(kind)
     except ValueError as error:
         raise DecodeError(f"{name!r}: kind {kind[:20]!r} is none of {', '.join(Kind)}", reason="labels") from error
+
+
+def _parsed(name: str, labels: bytes) -> dict[str, str]:
+    """Labels that are a JSON object; of what is no text, what JSON has for it. Raises DecodeError (reason `labels`)."""
+    try:
+        return _texts.decode(labels)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        what = f"labels of {name!r}, a JSON object of texts"
+        return {label: _text(value) for label, value in parse_json(_scalars, labels, what, reason="labels").items()}
 
 
 def _text(value: str | float | bool) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 GAP_S: Final[float] = DetectSettings().gap_s
 """Unless the settings say otherwise."""
+_UTF8_BYTES: Final = 4
+"""Of a character, at most."""
 
 
 class TimeWindow(NamedTuple):
@@ -102,6 +104,11 @@ class Limits:
             raise DecodeError(
                 f"a value is nested more than {self.max_nesting} levels deep (ingest.max_nesting)", reason="nesting"
             )
+
+    def are_small(self, name: str, labels: int, size: int) -> bool:
+        """Whether so many labels, which have so many bytes or less, are surely within the bounds of `check_labels`."""
+        most = self._settings
+        return labels <= most.max_labels and _UTF8_BYTES * len(name) + size <= most.max_label_bytes
 
     def check_labels(self, name: str, labels: Mapping[str, str]) -> None:
         """Raises DecodeError (reason `labels`) for too many labels, or too long ones."""
