@@ -196,6 +196,19 @@ def test_what_grew_before_grows_on_without_being_the_changes_fault(harm: float, 
     assert [each["result"] for each in outcomes(story, stage)] == [result]
 
 
+def test_no_growth_is_for_ever() -> None:
+    """The trouble had just begun to grow when a change made everything four times as slow, and so it stays."""
+    story, stage, trouble = Story(frame_s=5.0).healthy(240), make_stage(frame_s=5.0), growing(0.6)
+    for fault in itertools.islice(trouble, 4):
+        story.troubled(1, {"duri_core": fault})
+    first = min(advice(stage.step(story.take())), key=lambda record: record["rank"])
+    last = next(trouble)
+    slower = {name: 4.0 * last.signals[name] for name in SLOW}
+    story.feedback(first["id"], "applied")
+    story.troubled(40, {"duri_core": replace(last, signals={**last.signals, **slower})})
+    assert [each["result"] for each in outcomes(story, stage)] == ["regressed"]
+
+
 def test_errors_that_come_and_go_are_no_harm_of_the_change() -> None:
     """Where a third to nine tenths of the requests failed before, nine tenths are no worse."""
     story, stage = Story().healthy(40), make_stage()

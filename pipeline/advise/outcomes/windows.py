@@ -82,15 +82,17 @@ class Windows:
         """Whether the signal is worse since than before the change, by more than it was getting worse already.
 
         Trouble that grows of itself grows on after a change that does nothing, so the growth of the window before is
-        taken out of both windows, as the season is.
+        taken out of both windows, as the season is; until the trouble is twice what it was, for no growth is for ever.
         """
         before = self._badness(signal, np.array(trial.before.get(signal, [])), usual)
         values, ends = self._after(trial, signal, since)
         after = self._badness(signal, values, usual)
         pace = growth(before)
-        grown_before = before + pace * np.arange(len(before), 0, -1)
-        grown_after = after - pace * ((ends - trial.at) / self._history.frame_ms)
-        return judge(grown_before, grown_after, self._floor(signal, before)) is Verdict.WORSE
+        grown = before + pace * np.arange(len(before), 0, -1)
+        healthy = self._badness(signal, np.array(trial.healthy.get(signal, [])), usual)
+        trouble = float(np.median(grown) - (np.median(healthy) if len(healthy) else 0.0)) if pace else 0.0
+        more = np.clip(pace * (ends - trial.at) / self._history.frame_ms, 0.0, max(0.0, trouble))
+        return judge(grown, after - more, self._floor(signal, before)) is Verdict.WORSE
 
     def verdict(self, signal: str, first: Iterable[float], second: Iterable[float], usual: float | None) -> Verdict:
         """Whether the signal is better or worse in the second window."""
