@@ -36,7 +36,7 @@ _SERIES_S = 0.0001
 """For each new series: what watches the code makes it several times slower; `benchmarks.bench_new_series` says what
 they take without."""
 _BASE_BYTES = 256 << 10
-_SERIES_BYTES = 4096
+_SERIES_BYTES = 2048
 _WEIGH_EVERY = 8
 _KEYS = (None, b"orders")
 
