@@ -107,10 +107,13 @@ def start(state: Known, slots: Int32s, at_s: float, day: float, prior: Float64s,
     relative, seasonal = prior[:, _AT["relative"]] > 0.5, prior[:, _AT["seasonal"]] > 0.5
     whole = np.where(seasonal, np.maximum(1.0 + shape_now, 0.05), 1.0)
     unit = np.where(relative, np.abs(rows["level"]) / whole, 1.0)
+    # How far values lie apart follows the level of the hour in some series and not in others: as counts do (Poisson),
+    # with its root, is between. These are the spreads with a short memory, so their hour is the present one.
+    near = unit * np.where(relative, np.sqrt(whole), 1.0)
     own = OWN_SAMPLES / (OWN_SAMPLES + PRIOR_SAMPLES)
     usual = rows["level"] - np.where(seasonal, shape_now * unit, 0.0)
     for name in ("spread", "slow_spread", "rest_spread"):
-        rows[name] = own * rows[name] + (1.0 - own) * unit * prior[:, _AT[name]]
+        rows[name] = own * rows[name] + (1.0 - own) * (near if name == "spread" else unit) * prior[:, _AT[name]]
     for name in _ROUTINE:
         rows[name] = prior[:, _AT[name]]
     rows["days"] = 1.0
@@ -126,7 +129,7 @@ def start(state: Known, slots: Int32s, at_s: float, day: float, prior: Float64s,
     # Old enough to be judged, and where the day is known for it to be read.
     rows["first"] = np.minimum(rows["first"], at_s - np.where(seasonal, _DAY_S, tuning.warmup_s))
     for name in ("season_spread", "season_most"):
-        rows[name] = np.where(seasonal, unit * prior[:, _AT[name]], rows[name])
+        rows[name] = np.where(seasonal, near * prior[:, _AT[name]], rows[name])
     rows["seasons"] = np.where(seasonal, tuning.season_samples + 1.0, rows["seasons"])
     rows["trust"] = np.where(seasonal, rows["trust"], 0.0)
     state.row[slots] = rows

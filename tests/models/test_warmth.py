@@ -146,3 +146,14 @@ def test_a_day_that_series_do_not_share_is_not_believed():
     seasonal = warmth.STATISTICS.index("seasonal")
     assert np.median(priors.alike(early)[:, seasonal]) == 1
     assert np.median(priors.alike(both)[:, seasonal]) == 0
+
+
+def test_how_far_values_lie_apart_follows_the_level_of_the_hour(prior):
+    """Of a series that begins at the trough of the day, and of one at its crest: as the roots of their levels do."""
+    spread = {}
+    for hour, level in ((18, 0.7), (6, 1.3)):
+        start, bank = START + hour * 60 * MINUTE, Bank()
+        judged(np.full((warmth.OWN_SAMPLES, 1), 100 * level), prior, bank, start)
+        _, found = bank.statistics(np.zeros(1, dtype=np.int32))
+        spread[hour] = found[0, warmth.STATISTICS.index("spread")]
+    assert spread[18] / spread[6] == pytest.approx(np.sqrt(0.7 / 1.3), rel=0.05)

@@ -13,6 +13,9 @@ from models.online import warmth
 from pipeline.configfile import shipped_config
 from pipeline.errors import FileError
 from pipeline.offline import train
+from pipeline.offline.dataset.times import Span
+from pipeline.offline.training.blocks import Blocks, Learners
+from pipeline.offline.training.newcomers import Fleet, known
 from pipeline.offline.training.recipe import load_recipe
 from pipeline.registry import gate
 from pipeline.registry.admission import Terms, admit
@@ -54,6 +57,18 @@ def test_priors_of_a_fleet_are_worth_having(tmp_path: Path) -> None:
     again = train(dataset, RECIPE.model_copy(update={"injected": 11}), store).manifest
     assert gate.AGAINST_LIVE in again.metrics
     assert gate.objections(again, made.manifest, {}, 0.05) == ()
+
+
+def test_what_is_known_does_not_depend_on_the_hour_at_which_it_ends(tmp_path: Path) -> None:
+    """Values lie further apart while the day's wave is steep: known series are looked at all through their last day."""
+    dataset = stored(tmp_path / "data", frames=5 * 1440, services=FLEET, daily=True)
+    fleet = Fleet(Blocks(dataset, SIGNALS, 0, 0), Learners(), 6, 0)
+    spreads = []
+    for hour in range(0, 24, 4):
+        found = known(fleet, Span(dataset.span.start, dataset.span.start + (96 + hour) * 3_600_000))
+        alike = [one.statistics[warmth.STATISTICS.index("spread")] / one.level for one in found["rps"]]
+        spreads.append(float(np.median(alike)))
+    assert max(spreads) < 1.25 * min(spreads)
 
 
 def test_parameters_are_searched_where_there_are_several(tmp_path: Path) -> None:
