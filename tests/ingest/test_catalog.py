@@ -91,5 +91,5 @@ def test_the_service_may_be_just_so_long() -> None:
     catalog = SeriesCatalog(IngestSettings(max_label_bytes=400), 4)
     within = 400 - len("up") - len("service")
     catalog.intern("up", {}, b"k" * within, None, None)
-    with pytest.raises(DecodeError, match="ingest.max_label_bytes"):
+    with pytest.raises(DecodeError, match=r"ingest\.max_label_bytes"):
         catalog.intern("up", {}, b"k" * (within + 1), None, None)
