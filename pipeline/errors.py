@@ -21,7 +21,12 @@ Messages name the place (file and line, topic, partition, offset, series) and th
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final, Self
+
+REACH_A_BROKER: Final = (
+    "check the address (--bootstrap, DURI_BOOTSTRAP or kafka.bootstrap), or start one with `duri broker`"
+)
+"""What to do where no broker answers."""
 
 
 class DuriError(Exception):
@@ -93,6 +98,11 @@ class BrokerUnavailableError(BrokerError):
     """No broker answers at the address."""
 
     retryable = True
+
+    @classmethod
+    def at(cls, bootstrap: str, protocol: str, why: str = "") -> Self:
+        """Nobody answers at `bootstrap`, spoken to by `protocol`; `why` is what is known of it beside that."""
+        return cls(f"no Kafka broker answers at {bootstrap} ({protocol}){f': {why}' if why else ''}; {REACH_A_BROKER}")
 
 
 class EmbeddedBrokerError(BrokerError):

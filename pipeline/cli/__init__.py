@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from pipeline.errors import DuriError, MissingExtraError
+from pipeline.views.prose import print_prose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,5 +124,5 @@ def main() -> None:
     try:
         command_line(wanted or COMMANDS)()
     except DuriError as error:
-        sys.stderr.write(f"duri: {error}\n")
+        print_prose(f"duri: {error}", err=True)
         sys.exit(error.exit_status)

@@ -26,6 +26,7 @@ from pipeline.settings import Settings, load_settings
 from pipeline.views import format as fmt
 from pipeline.views.plots import require_plots
 from pipeline.views.progress import sample_progress
+from pipeline.views.prose import print_prose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +94,7 @@ def backtest(  # noqa: PLR0913  each is an option of the command
         return
     console = Console()
     begin, end = (fmt.date_time(datetime.fromisoformat(summary[name])) for name in ("from", "to"))
-    typer.echo(f"Backtest of {begin} to {end}, written to {output}")
+    print_prose(f"Backtest of {begin} to {end}, written to {output}")
     console.print(_table(summary))
     if other is not None:
         console.print(_difference(comparison))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from pipeline.runtime.broker import EmbeddedBroker
+from pipeline.views.prose import print_prose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,7 @@ def broker(
     with start_display() as progress, EmbeddedBroker(data_dir, port=port, heap_mb=heap_mb, progress=progress) as kafka:
         typer.echo(f"bootstrap: {kafka.bootstrap}")
         typer.echo(f"for other terminals: export DURI_BOOTSTRAP={kafka.bootstrap}", err=True)
-        typer.echo(f"data and log: {kafka.folder} ({'kept' if data_dir else 'removed when it stops'})", err=True)
+        print_prose(f"data and log: {kafka.folder} ({'kept' if data_dir else 'removed when it stops'})", err=True)
         while kafka.running:
             time.sleep(_LOOK_EVERY_S)
         raise kafka.failure("the embedded broker ended by itself")

@@ -25,6 +25,7 @@ from pipeline.settings import load_settings
 from pipeline.signals.definitions import load_definitions
 from pipeline.stage import Topic
 from pipeline.views.entries import entries
+from pipeline.views.prose import print_prose
 from pipeline.views.words import change
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def stats(
         typer.echo(json.dumps(counted))
         return
     if not counted:
-        typer.echo("no outcomes yet")
+        print_prose("no outcomes yet: `duri feedback ID applied` has a recommendation verified; that is an outcome")
         return
     table = Table("rule", *RESULTS, "hit rate")
     for rule, results in counted.items():

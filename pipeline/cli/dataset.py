@@ -30,6 +30,7 @@ from pipeline.sources.csv_recording import parse_time
 from pipeline.sources.recording import Naming
 from pipeline.views import format as fmt
 from pipeline.views.progress import work_progress
+from pipeline.views.prose import print_prose
 
 if TYPE_CHECKING:
     from pipeline.offline.dataset.kafka import Told
@@ -210,7 +211,7 @@ def _say(folder: Path, manifest: Manifest, *, as_json: bool) -> None:
     last = manifest.exports[-1]
     rows = ", ".join(f"{fmt.compact(count)} {table}" for table, count in last.rows.items()) or "nothing new"
     left = f"; left out: {fmt.count(last.unreadable, 'row')} that could not be read" if last.unreadable else ""
-    typer.echo(f"{folder}: {rows} added{left}")
+    print_prose(f"{folder}: {rows} added{left}")
 
 
 def _summary(folder: Path, manifest: Manifest) -> dict[str, object]:

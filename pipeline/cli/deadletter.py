@@ -28,6 +28,7 @@ from pipeline.runtime.deadletter_memory import Selection
 from pipeline.runtime.deadletter_purge import purge as clear_away
 from pipeline.runtime.deadletter_replay import replay as send_back
 from pipeline.settings import load_settings
+from pipeline.views.prose import print_prose
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -70,7 +71,7 @@ def list_letters(
         return
     typer.echo(_newest_words(len(letters), sum(count.letters for count in counts.values())))
     Console().print(letter_table(letters))
-    typer.echo("`duri deadletter show PLACE` prints one in full; `replay` sends them back once the cause is gone")
+    print_prose("`duri deadletter show PLACE` prints one in full; `replay` sends them back once the cause is gone")
 
 
 async def _counts_and_newest(
@@ -95,7 +96,7 @@ def _show_counts(counts: dict[str, ReasonCount], as_json: bool) -> None:
     elif counts:
         Console().print(reason_table(counts))
     else:
-        typer.echo("no dead letters")
+        print_prose("no dead letters: all that came could be read; `duri watch` shows whether samples come")
 
 
 @deadletter.command()

@@ -48,7 +48,10 @@ def doctor(
 
 
 def _table(findings: Sequence[Finding]) -> Table:
-    table = Table("", "check", "found", "what to do")
+    table = Table("", "check")
+    for name in ("found", "what to do"):
+        # A path has no blanks to be broken at, and is to be read to its end.
+        table.add_column(name, overflow="fold")
     for finding in findings:
         sign, style = _SIGNS[finding.verdict]
         table.add_row(Text(sign, style=style), finding.check, Text(finding.detail), Text(finding.remedy))

@@ -17,6 +17,7 @@ from pipeline.offline.training.registered import evaluate as run_evaluation
 from pipeline.offline.training.sought import Source  # noqa: TC001  # typer reads the annotations
 from pipeline.registry.store import Store
 from pipeline.settings import load_settings
+from pipeline.views.prose import print_prose
 
 
 def evaluate(  # noqa: PLR0913  each is an option of the command
@@ -61,7 +62,7 @@ def evaluate(  # noqa: PLR0913  each is an option of the command
         plain = {"name": name, "version": question.version, "card": str(card), "metrics": found.metrics}
         typer.echo(json.dumps(plain))
         return
-    typer.echo(f"{name} {question.version}: F1 {found.metrics['f1']:.2f}; card: {card}")
+    print_prose(f"{name} {question.version}: F1 {found.metrics['f1']:.2f}; card: {card}")
 
 
 def _newest(store: Store, name: str) -> str:

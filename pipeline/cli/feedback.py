@@ -26,6 +26,7 @@ from pipeline.runtime.bounded import read_all
 from pipeline.runtime.control_log import say
 from pipeline.settings import Settings, load_settings
 from pipeline.stage import Topic
+from pipeline.views.prose import print_prose
 
 
 class Verdict(enum.StrEnum):
@@ -66,7 +67,10 @@ def feedback(
     """Answer a recommendation: applied starts its verification, the others end it or hold it back."""
     settings = load_settings(config, overrides={"kafka.bootstrap": bootstrap})
     said = asyncio.run(_answer(settings, recommendation, verdict, by or _user(), note))
-    typer.echo(said.model_dump_json() if as_json else f"{said.recommendation}: {verdict}; {_THEN[verdict]}")
+    if as_json:
+        typer.echo(said.model_dump_json())
+    else:
+        print_prose(f"{said.recommendation}: {verdict}; {_THEN[verdict]}")
 
 
 async def _answer(settings: Settings, prefix: str, verdict: Verdict, by: str, note: str) -> Feedback:

@@ -17,6 +17,7 @@ from pipeline.registry.pointers import Action
 from pipeline.registry.store import Store
 from pipeline.settings import load_settings
 from pipeline.views import format as fmt
+from pipeline.views.prose import print_prose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,20 +154,20 @@ def say(told: Told) -> None:
     """Print what was moved, and who knows of it."""
     move = told.move
     forced = f", against the gate ({'; '.join(move.gate)})" if move.forced else ""
-    typer.echo(
+    print_prose(
         f"{move.model}: {move.version or 'no model'} is {_DONE[move.action]}, move {move.number} by {move.who}{forced}"
     )
     if told.caught_up:
-        typer.echo("  the workers had not heard of this move; they are told now")
+        print_prose("  the workers had not heard of this move; they are told now")
     heard = told.heard
     if heard is None:
         return
     if heard.complete:
-        typer.echo(f"  {fmt.count(heard.partitions, 'partition')} of duri.samples switched")
+        print_prose(f"  {fmt.count(heard.partitions, 'partition')} of duri.samples switched")
     elif heard.handed_out is None:
-        typer.echo("  no worker has answered yet: who runs ingest hands it out, `duri run` for instance")
+        print_prose("  no worker has answered yet: who runs ingest hands it out, `duri run` for instance")
     else:
-        typer.echo(
+        print_prose(
             f"  {len(heard.answers)} of {fmt.count(heard.partitions, 'partition')} have switched so far; the others "
             "do when they come to it"
         )
@@ -185,10 +186,10 @@ def _report(mover: Mover, *, as_json: bool) -> None:
         typer.echo(json.dumps({"version": version, "report": figures, "gate": list(against)}))
         return
     if report is None:
-        typer.echo(f"{mover.model} {version}: nothing is known yet; the workers tell once an hour of event time")
+        print_prose(f"{mover.model} {version}: nothing is known yet; the workers tell once an hour of event time")
     else:
         Console().print(_table(mover.model, version, report))
-    typer.echo("\n".join(f"  the gate: {reason}" for reason in against) or "  the gate has nothing against it")
+    print_prose("\n".join(f"  the gate: {reason}" for reason in against) or "  the gate has nothing against it")
 
 
 def _figures(report: ShadowReport) -> dict[str, float | None]:

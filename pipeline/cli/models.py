@@ -14,9 +14,15 @@ from pipeline.cli.model_options import AsJson, Config, Name, Registry, Version, 
 from pipeline.errors import ModelError
 from pipeline.records import from_ms
 from pipeline.registry.pointers import Move, PointerLog
+from pipeline.views.prose import print_prose
 
 if TYPE_CHECKING:
     from pipeline.registry.manifest import ModelManifest
+
+_THE_FIRST = (
+    "`duri train RECIPE --data DIR` makes the first (RECIPE: pca, for instance) from a dataset, and "
+    "`duri dataset export --from 7d --out DIR` the dataset"
+)
 
 models = typer.Typer(help="List, compare and verify trained models; say which one runs.", no_args_is_help=True)
 
@@ -35,7 +41,7 @@ def list_models(*, as_json: AsJson = False, registry: Registry = None, config: C
     elif rows:
         Console().print(_table(rows))
     else:
-        typer.echo(f"{store.location} holds no models yet; `duri train RECIPE --data DIR` makes the first")
+        print_prose(f"{store.location} holds no models yet; {_THE_FIRST}")
 
 
 @models.command()
@@ -59,7 +65,7 @@ def show(
     elif moves:
         Console().print(_moves(moves))
     else:
-        typer.echo(f"{name}: no pointer was ever moved; no version is live")
+        print_prose(f"{name}: no version was ever live; `duri models promote {name} VERSION` makes one so")
 
 
 @models.command()

@@ -23,6 +23,7 @@ from pipeline.sources.raw_messages import by_lines, whole
 from pipeline.sources.tryout import TryOut
 from pipeline.stage import Topic
 from pipeline.views import format as fmt
+from pipeline.views.prose import print_prose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -70,8 +71,8 @@ def publish(  # noqa: PLR0913  a command's options are its parameters
         _try_out(settings, topic, messages(DEFAULT_MAX_MESSAGE_BYTES), key, headers)
         return
     sent, size = asyncio.run(_send(settings, topic, messages, key, headers))
-    typer.echo(f"sent {fmt.count(sent, 'message')} ({fmt.octets(size)}) to {topic} at {settings.kafka.bootstrap}")
-    typer.echo("where `duri run` runs it is read at once; what it refuses: `duri deadletter list`")
+    print_prose(f"sent {fmt.count(sent, 'message')} ({fmt.octets(size)}) to {topic} at {settings.kafka.bootstrap}")
+    print_prose("where `duri run` runs it is read at once; what it refuses: `duri deadletter list`")
 
 
 @contextlib.contextmanager
@@ -133,7 +134,7 @@ def _try_out(
     typer.echo(f"{fmt.count(tryout.samples, 'sample')} of {len(tryout.series)} series would be accepted")
     for letter in tryout.letters[:_LETTERS_SHOWN]:
         position = f" at {letter['position']}" if "position" in letter else ""
-        typer.echo(f"refused: message {int(letter['offset']) + 1}{position}: {letter['reason']}: {letter['message']}")
+        print_prose(f"refused: message {int(letter['offset']) + 1}{position}: {letter['reason']}: {letter['message']}")
     if len(tryout.letters) > _LETTERS_SHOWN:
         typer.echo(f"… and {len(tryout.letters) - _LETTERS_SHOWN} more refused")
     if tryout.letters:

@@ -32,6 +32,7 @@ from pipeline.registry.gate import SHADOW, SHADOW_HOURS, unfit
 from pipeline.registry.pointers import Action
 from pipeline.registry.store import Store
 from pipeline.settings import load_settings
+from pipeline.views.prose import print_prose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +111,7 @@ def retrain(  # noqa: PLR0913  each is an option of the command
         return
     typer.echo(f"{name} {version or ''}".rstrip() + f": {outcome}")
     for reason in reasons:
-        typer.echo(f"  {reason}")
+        print_prose(f"  {reason}")
 
 
 class _Run:

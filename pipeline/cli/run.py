@@ -20,6 +20,7 @@ from pipeline.runtime.memory import collect_seldom, give_large_arrays_back
 from pipeline.runtime.stages import build_specs
 from pipeline.runtime.worker import run_worker, steps_in_hand
 from pipeline.settings import load_settings
+from pipeline.views.prose import print_prose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,7 @@ def leave(failure: DuriError | None) -> None:
         return
     log.warning("a step does not end; leaving without it")
     if failure is not None:
-        sys.stderr.write(f"duri: {failure}\n")
+        print_prose(f"duri: {failure}", err=True)
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

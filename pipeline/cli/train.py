@@ -21,6 +21,7 @@ from pipeline.registry.pointers import PointerLog
 from pipeline.registry.store import Store
 from pipeline.registry.tracking import track
 from pipeline.settings import load_settings
+from pipeline.views.prose import print_prose
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
@@ -95,6 +96,6 @@ def train(  # noqa: PLR0913  each is an option of the command
         return
     headline = next(name for name in (F1, COVERAGE) if name in manifest.metrics)
     worth = f"{headline.replace('f1', 'F1')} {manifest.metrics[headline]:.2f}"
-    typer.echo(f"{manifest.name} {trained.version}: {worth}; card: {trained.card}")
+    print_prose(f"{manifest.name} {trained.version}: {worth}; card: {trained.card}")
     for reason in against:
-        typer.echo(f"  the gate: {reason}")
+        print_prose(f"  the gate: {reason}")

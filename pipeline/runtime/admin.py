@@ -16,7 +16,7 @@ from pipeline.runtime.entrance import shut_out
 from pipeline.runtime.outputs import TopicFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from types import TracebackType
 
     from aiokafka import TopicPartition
@@ -38,12 +38,15 @@ class ClusterAdmin:
     """One administrative connection, an async context manager; entering waits for a broker.
 
     Raises BrokerUnavailableError where none answers within `wait_s` seconds, and BrokerError at once where one does
-    and refuses the certificate or the password.
+    and refuses the certificate or the password. `on_wait` is called once, where the first attempt finds nobody.
     """
 
-    def __init__(self, kafka: KafkaSettings, *, wait_s: float = 30.0) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, *, wait_s: float = 30.0, on_wait: Callable[[], None] | None = None
+    ) -> None:
         self._kafka = kafka
         self._wait_s = wait_s
+        self._on_wait = on_wait
         self._client: AIOKafkaAdminClient | None = None
 
     async def __aenter__(self) -> Self:
@@ -60,8 +63,14 @@ class ClusterAdmin:
                     ) from error
                 if asyncio.get_running_loop().time() >= deadline:
                     raise self._unavailable(error) from error
+                if self._on_wait is not None:
+                    self._on_wait()
+                    self._on_wait = None
                 await asyncio.sleep(min(0.5, self._wait_s))
                 continue
+            except asyncio.CancelledError:
+                await client.close()
+                raise
             self._client = client
             return self
 
@@ -73,11 +82,8 @@ class ClusterAdmin:
 
     def _unavailable(self, why: Exception | str) -> BrokerUnavailableError:
         # That a connection failed is said already.
-        said = "" if isinstance(why, KafkaConnectionError) else f": {why if isinstance(why, str) else repr(why)}"
-        return BrokerUnavailableError(
-            f"no Kafka broker answers at {self._kafka.bootstrap} ({self._kafka.security_protocol}){said}; "
-            "check the address (--bootstrap, DURI_BOOTSTRAP or kafka.bootstrap), or start one with `duri broker`"
-        )
+        said = "" if isinstance(why, KafkaConnectionError) else why if isinstance(why, str) else repr(why)
+        return BrokerUnavailableError.at(self._kafka.bootstrap, self._kafka.security_protocol, said)
 
     async def _ask(self, request: Any) -> Any:
         """Await an answer, and speak of a broker that gives none in our own terms."""

@@ -39,9 +39,7 @@ async def say(settings: Settings, record: Sayable, source: str) -> None:
         headers = cloudevent_headers(record.event_type(), source, record.id, at)
         await producer.send_and_wait(topic, record.model_dump_json().encode(), headers=headers)
     except KafkaConnectionError as error:
-        raise BrokerUnavailableError(
-            f"no broker answers at {settings.kafka.bootstrap}; start one with `duri broker` or give --bootstrap"
-        ) from error
+        raise BrokerUnavailableError.at(settings.kafka.bootstrap, settings.kafka.security_protocol) from error
     except KafkaError as error:
         raise BrokerError(f"{settings.kafka.bootstrap}: {topic} does not take it: {error!r}") from error
     finally:

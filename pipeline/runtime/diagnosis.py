@@ -18,7 +18,7 @@ from pipeline.advise.incidents.topology import load_topology
 from pipeline.advise.rules.catalogue import load_catalogue
 from pipeline.configfile import shipped_config
 from pipeline.detect.configuration import load_detection
-from pipeline.errors import BrokerError, BrokerUnavailableError, DuriError, SettingsError
+from pipeline.errors import REACH_A_BROKER, BrokerError, BrokerUnavailableError, DuriError, SettingsError
 from pipeline.runtime import clients
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.permissions import Probe, Refusal, try_reading, try_writing
@@ -39,7 +39,6 @@ MAX_CLOCK_DIFFERENCE_S = 5.0
 _WAIT_S = 5.0
 _TRANSACTION_APIS = {22: "InitProducerId", 24: "AddPartitionsToTxn", 25: "AddOffsetsToTxn", 26: "EndTxn"}
 _AFTER_SETTINGS = ("signals", "thresholds", "catalogue", "topology", "broker")
-_GET_A_BROKER = "start one (`duri broker`, `make kafka-up`) or give its address: --bootstrap, DURI_BOOTSTRAP"
 _AFTER_BROKER = ("transactions", "topics", "write", "read", "clock")
 
 
@@ -135,8 +134,9 @@ async def _broker(settings: Settings) -> list[Finding]:
         return [failed, *_skipped(_AFTER_BROKER, "the broker")]
     except (DuriError, KafkaError, OSError, TimeoutError) as error:
         refused = isinstance(error, BrokerError) and not isinstance(error, BrokerUnavailableError)
-        remedy = "correct the setting that it names" if refused else _GET_A_BROKER
+        remedy = "correct the setting that it names" if refused else REACH_A_BROKER
         detail = str(error) if isinstance(error, DuriError) else f"{settings.kafka.bootstrap}: {error!r}"
+        detail = detail.removesuffix(f"; {REACH_A_BROKER}")  # it stands beside it
         return [Finding("broker", Verdict.FAILED, detail, remedy), *_skipped(_AFTER_BROKER, "the broker")]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import ssl
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _SECRET = re.compile(r"password|secret|token|credential|passphrase", re.IGNORECASE)
 _MASK = "**********"
 _REPEAT_S = 10.0
+_NOBODY_THERE = 'Unable connect to "%s:%s": %s'
+"""What aiokafka says of each address that it tries when a client starts."""
 _REMEMBERED = 1000
 
 
@@ -72,9 +75,9 @@ def mask_secrets(_logger: object, _method: str, event: EventDict) -> MutableMapp
 class NoiseFilter(logging.Filter):
     """Keeps aiokafka's noise out.
 
-    The same message of its passes once in ten seconds: a lost broker makes it say that all the time. And the futures
-    of a dead producer, which asyncio finds with an exception nobody fetched, are dropped: what ended the producer was
-    raised to us, and is told by us.
+    The same message of its passes once in ten seconds: a lost broker makes it say that all the time. That nobody
+    answers at an address is raised to us whenever a client starts, and the futures of a dead producer, which asyncio
+    finds with an exception nobody fetched, tell what was raised to us: both are dropped, because we tell them.
     """
 
     def __init__(self) -> None:
@@ -87,6 +90,10 @@ class NoiseFilter(logging.Filter):
             return not (record.exc_info and isinstance(record.exc_info[1], KafkaError))
         if not record.name.startswith("aiokafka"):
             return True
+        if record.msg == _NOBODY_THERE and isinstance(record.args, tuple):
+            why = record.args[-1]
+            if isinstance(why, OSError) and not isinstance(why, ssl.SSLError):  # why TLS failed nobody else tells
+                return False
         key = (record.name, str(record.msg))
         now = time.monotonic()
         if now - self._last.get(key, -_REPEAT_S) < _REPEAT_S:

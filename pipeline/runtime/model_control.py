@@ -113,9 +113,7 @@ async def tell(settings: Settings, move: ModelMove, wait_s: float) -> Heard:
                 for record in polled.get(place, ()):
                     _hear(heard, move, _read(header(record, "ce_type"), record.value))
     except KafkaConnectionError as error:
-        raise BrokerUnavailableError(
-            f"no broker answers at {settings.kafka.bootstrap}; start one with `duri broker` or give --bootstrap"
-        ) from error
+        raise BrokerUnavailableError.at(settings.kafka.bootstrap, settings.kafka.security_protocol) from error
     except KafkaError as error:
         raise BrokerError(f"{settings.kafka.bootstrap}: {place.topic} cannot be used: {error!r}") from error
     return heard

@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -75,41 +76,45 @@ class Worker:
         """See `run_worker`."""
         runtime = self._settings.runtime
         routes = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
-        async with (
-            serving(runtime.http_host, runtime.http_port, routes) as address,
-            ClusterAdmin(self._settings.kafka, wait_s=self._timing.broker_wait_s) as admin,
-        ):
-            self._broker_answers = True
-            facts = await check_topics(admin, self._settings, self._stages)
-            settings = _for_stages(self._settings)
-            with _thread_pool() as pool:
-                context = WorkerContext(
-                    settings, self._timing, admin, facts, self._telemetry, pool, self._partitions_held
-                )
-                if await self._kernels_ready(stop):
-                    self._runners += [StageRunner(context, spec) for spec in self._stages]
-                    async with self._watched(admin, address, on_ready):
-                        await self._run_stages(stop)
-        log.info("stopped")
-
-    async def _kernels_ready(self, stop: asyncio.Event) -> bool:
-        """Have the kernels before the group hands out partitions: others may work on those meanwhile."""
         stopping = asyncio.create_task(stop.wait())
         try:
-            await unless_stopped(stopping, make_ready(self._settings, self._stages))
+            async with serving(runtime.http_host, runtime.http_port, routes) as address, AsyncExitStack() as reached:
+                admin = await unless_stopped(stopping, reached.enter_async_context(self._admin()))
+                self._broker_answers = True
+                await self._work(admin, address, stopping, on_ready)
         except StopRequestedError:
-            return False
+            pass  # before there was anything to do
         finally:
             stopping.cancel()
-        return True
+        log.info("stopped")
 
-    async def _run_stages(self, stop: asyncio.Event) -> None:
+    def _admin(self) -> ClusterAdmin:
+        kafka, wait_s = self._settings.kafka, self._timing.broker_wait_s
+
+        def waiting() -> None:
+            log.warning("no Kafka broker answers yet; waiting for it", address=kafka.bootstrap, at_most_s=wait_s)
+
+        return ClusterAdmin(kafka, wait_s=wait_s, on_wait=waiting)
+
+    async def _work(
+        self, admin: ClusterAdmin, address: str, stopping: asyncio.Task[Any], on_ready: OnReady | None
+    ) -> None:
+        """Run the stages over a broker that is there. Raises StopRequestedError where `stopping` comes before them."""
+        facts = await check_topics(admin, self._settings, self._stages)
+        settings = _for_stages(self._settings)
+        with _thread_pool() as pool:
+            context = WorkerContext(settings, self._timing, admin, facts, self._telemetry, pool, self._partitions_held)
+            # Before the group hands out partitions: others may work on those meanwhile.
+            await unless_stopped(stopping, make_ready(self._settings, self._stages))
+            self._runners += [StageRunner(context, spec) for spec in self._stages]
+            async with self._watched(admin, address, on_ready):
+                await self._run_stages(stopping)
+
+    async def _run_stages(self, stopping: asyncio.Task[Any]) -> None:
         tasks = {asyncio.create_task(runner.run(), name=f"stage {runner}") for runner in self._runners}
-        stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stopping.cancel()
             for runner in self._runners:
                 runner.stop()
             results = await asyncio.gather(*tasks, return_exceptions=True)

@@ -163,9 +163,8 @@ class PositionedPublisher:
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise FencedError(f"another bridge or backfill of {self._source} took over; this one ends") from error
         except (KafkaConnectionError, TimeoutError) as error:
-            raise BrokerUnavailableError(
-                f"no broker answers at {bootstrap}; start one with `duri broker` or give --bootstrap ({error!r})"
-            ) from error
+            protocol = self._client.get("security_protocol", "PLAINTEXT")
+            raise BrokerUnavailableError.at(bootstrap, protocol, repr(error)) from error
         except KafkaError as error:
             kind = BrokerUnavailableError if error.retriable else BrokerError
             raise kind(f"{bootstrap}: {self._metrics} is not written: {error!r}") from error

@@ -30,6 +30,7 @@ class Publisher:
     def __init__(self, client: Mapping[str, Any], topic: str) -> None:
         self.topic = topic
         self._bootstrap = client.get("bootstrap_servers", "")
+        self._protocol = client.get("security_protocol", "PLAINTEXT")
         self._producer = AIOKafkaProducer(
             **client,
             enable_idempotence=True,
@@ -47,9 +48,7 @@ class Publisher:
             self._partitions = len(await self._producer.partitions_for(self.topic))
         except KafkaConnectionError as error:
             await self._producer.stop()
-            raise BrokerUnavailableError(
-                f"no broker answers at {self._bootstrap}; start one with `duri broker` or give --bootstrap"
-            ) from error
+            raise BrokerUnavailableError.at(self._bootstrap, self._protocol) from error
         except KafkaError as error:
             await self._producer.stop()
             raise BrokerError(

@@ -43,6 +43,7 @@ class Subscription:
         self.unreadable = 0
         """Records that were not what their topic promises; they are skipped."""
         self._bootstrap = client.get("bootstrap_servers", "")
+        self._protocol = client.get("security_protocol", "PLAINTEXT")
         self._kinds = {topics.name(topic): kind for topic, kind in RECORD_OF_TOPIC.items()}
         self._from_beginning = from_beginning
         self._consumer = AIOKafkaConsumer(
@@ -60,9 +61,7 @@ class Subscription:
             await self._begin()
         except (KafkaConnectionError, TimeoutError) as error:
             await self._consumer.stop()
-            raise BrokerUnavailableError(
-                f"no broker answers at {self._bootstrap}; start one with `duri broker` or give --bootstrap"
-            ) from error
+            raise BrokerUnavailableError.at(self._bootstrap, self._protocol) from error
         except BaseException:
             await self._consumer.stop()
             raise

@@ -79,6 +79,18 @@ def create(config: Path) -> Settings:
 # --- without a broker -----------------------------------------------------------------------------------------
 
 
+def test_a_long_path_is_shown_to_its_end(closed_port: str, tmp_path: Path) -> None:
+    """It may have to be opened; and what to do is said once."""
+    path = tmp_path / ("x" * 60) / "duri.yaml"
+    path.parent.mkdir()
+    path.write_text("")
+    shown = CliRunner().invoke(APP, ["--config", str(path), "--bootstrap", closed_port], env={"COLUMNS": "80"}).output
+    assert "…" not in shown
+    assert shown.count("duri broker") == 1
+    cells = [line.split("│")[3].strip() for line in shown.splitlines() if line.startswith("│")]
+    assert str(path) in "".join(cells)
+
+
 def test_wrong_settings_stop_everything_else(tmp_path):
     """A wrong key is found first, with file, line and key; nothing is guessed from what cannot be read."""
     path = tmp_path / "duri.yaml"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -16,7 +18,19 @@ if TYPE_CHECKING:
 NOBODY = "127.0.0.1:9"
 
 
-@pytest.mark.parametrize("command", [("topics", "create"), ("deadletter", "list"), ("feedback", "x", "applied")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("topics", "create"),
+        ("topics", "describe"),
+        ("deadletter", "list"),
+        ("feedback", "x", "applied"),
+        ("catalogue", "stats"),
+        ("watch",),
+        ("collect", "host"),
+    ],
+    ids=" ".join,
+)
 def test_no_broker_is_one_line(command: tuple[str, ...]) -> None:
     """The address and the way out, and nothing of what the client tried meanwhile."""
     done = subprocess.run(
@@ -28,6 +42,21 @@ def test_no_broker_is_one_line(command: tuple[str, ...]) -> None:
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"duri: no Kafka broker answers at {NOBODY} (PLAINTEXT); check the address (--bootstrap")
     assert line.endswith("start one with `duri broker`")
+
+
+def test_a_worker_says_at_once_that_it_waits_and_stops_when_told() -> None:
+    """Whom it waits for and for how long; nothing of the client's attempts; SIGTERM ends the wait, and well."""
+    command = [sys.executable, "-m", "pipeline", "run", "--bootstrap", NOBODY, "--http-port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as worker:
+        assert worker.stderr is not None
+        said = [json.loads(worker.stderr.readline()) for _ in range(2)]
+        worker.send_signal(signal.SIGTERM)
+        rest = [json.loads(line) for line in worker.stderr]
+        # Far less than the half minute for which it would wait.
+        assert worker.wait(timeout=15) == 0
+    assert [one["event"] for one in said] == ["health and metrics", "no Kafka broker answers yet; waiting for it"]
+    assert (said[1]["address"], said[1]["at_most_s"]) == (NOBODY, 30.0)
+    assert [one["event"] for one in rest] == ["stopped"]
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 import structlog
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import ProducerFenced, SaslAuthenticationFailed
 from pydantic import SecretStr
 
 from pipeline.errors import SettingsError
@@ -165,6 +166,20 @@ def test_a_library_that_repeats_itself_is_heard_once() -> None:
     ours = logging.LogRecord("pipeline.runtime", logging.ERROR, "", 0, "cannot connect", (), None)
     assert [noise.filter(theirs), noise.filter(theirs)] == [True, False]
     assert [noise.filter(ours), noise.filter(ours)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("why", "told"),
+    [
+        (ConnectionRefusedError(111, "Connect call failed"), False),
+        (ssl.SSLError(1, "wrong version"), True),
+        (SaslAuthenticationFailed("no"), True),
+    ],
+)
+def test_what_is_told_by_us_is_not_told_by_the_client(why: Exception, told: bool) -> None:
+    """That nobody answers ends in our own error; why TLS or the password failed is known to the client alone."""
+    text = 'Unable connect to "%s:%s": %s'
+    assert NoiseFilter().filter(logging.LogRecord("aiokafka", logging.ERROR, "", 0, text, ("a", 1, why), None)) is told
 
 
 def test_a_dead_producers_futures_are_not_news() -> None:
