@@ -34,6 +34,13 @@ def likelihood(classifier: Any, rows: npt.NDArray[np.float64]) -> npt.NDArray[np
         return np.asarray(classifier.predict_proba(rows)[:, 1], dtype=np.float64)
 
 
+def predicted(quantiles: Any, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """What each of several regressors in one (a `MultiOutputRegressor`) says of each row, float64[n, regressors]."""
+    # One by one: its own `predict` makes a task of each, which takes longer than what they have to do.
+    with _ONE_AT_A_TIME, one_thread():
+        return np.stack([np.asarray(one.predict(rows), dtype=np.float64) for one in quantiles.estimators_], axis=1)
+
+
 def _scored(estimator: Any, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     # By name: to ask for the class would import scikit-learn, which takes a worker a second.
     if type(estimator).__name__ == "IsolationForest" and estimator.max_features == 1.0:

@@ -32,12 +32,17 @@ class ClosedFrame:
 
 
 class Contributor(NamedTuple):
-    """A signal that takes part in what is odd about several: its share of it, its value and what was expected."""
+    """A signal that takes part in what is odd about several: its share of it, its value and what was expected.
+
+    lower, upper: ends of the expected band, NaN where what judges has none.
+    """
 
     signal: str
     share: float
     observed: float
     expected: float
+    lower: float = float("nan")
+    upper: float = float("nan")
 
 
 class Flag(NamedTuple):

@@ -91,7 +91,7 @@ class FrameWriter:
         if frame.together is not None:
             body["together"] = frame.together
         if frame.trained:
-            body["trained"] = {name: score._asdict() for name, score in frame.trained.items()}
+            body["trained"] = {name: _trained_entry(score) for name, score in frame.trained.items()}
         identity = content_id("frame", frame.service, start)
         return Output(
             topic=Topic.FRAMES,
@@ -116,6 +116,11 @@ class FrameWriter:
             for name, value, expected, lower, upper, score in columns
             if value == value or expected == expected  # noqa: PLR0124  a signal that the service has never had is left out
         }
+
+
+def _trained_entry(score: LiveScore) -> dict[str, object]:
+    entry: dict[str, object] = {"version": score.version, "score": score.score}
+    return entry | ({"band": score.band} if score.band else {})
 
 
 def _open_entry(anomaly: Open) -> dict[str, object]:

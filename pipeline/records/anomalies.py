@@ -68,6 +68,10 @@ class Contribution(Record):
     share: Share = Field(description="Part of what is odd that is this signal's")
     observed: float | None
     expected: float | None
+    lower: float | None = Field(
+        default=None, exclude_if=_none, description="Lower end of the band that a trained model expects"
+    )
+    upper: float | None = Field(default=None, exclude_if=_none, description="Its upper end")
 
 
 class Provenance(Record):

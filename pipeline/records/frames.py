@@ -78,6 +78,11 @@ class TrainedScore(Record):
 
     version: str
     score: Share = Field(description="0.5 and more is an anomaly")
+    band: dict[str, tuple[float, float, float]] = Field(
+        default_factory=dict,
+        exclude_if=_nothing,
+        description="By signal what a model with bands expects: lower end, middle, upper end",
+    )
 
 
 class Frame(Record):

@@ -1,8 +1,9 @@
 """Who may run: what a version must be before it is handed to a worker.
 
 Its files are whole and its own (`pipeline.registry.artefact`), it is a detector over features that this program makes
-of signals that this configuration has, or a ranker over those that it makes of anomalies, it has a threshold, and it
-scores finite numbers within the budget. Priors speak of signals that this configuration has, in finite numbers.
+of signals that this configuration has, or a band for such signals, or a ranker over what it makes of anomalies, it has
+a threshold, and it scores finite numbers within the budget. Priors speak of signals that this configuration has, in
+finite numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from models.offline import anomaly_features, features, priors
+from models.offline import anomaly_features, band_features, bands, features, priors
 from models.offline.scoring import abnormality, likelihood
 from pipeline.errors import ModelError
 from pipeline.registry.artefact import load
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from pipeline.registry.manifest import ModelManifest
     from pipeline.registry.store import Store
 
-_KINDS: Final = (Kind.DETECTOR, Kind.RANKER, Kind.PRIORS)
+_KINDS: Final = (Kind.DETECTOR, Kind.RANKER, Kind.BAND, Kind.PRIORS)
 _SERVICES: Final = 1000
 _ROUNDS: Final = 5
+_MINUTE_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ def admit(store: Store, name: str, version: str, terms: Terms) -> bytes:
     estimator = load(model, manifest, place)
     if manifest.kind == Kind.PRIORS:
         _check_priors(place, signals_of(manifest), estimator)
+    elif manifest.kind == Kind.BAND:
+        _check_band(place, len(signals_of(manifest)), estimator, terms.budget_ms)
     else:
         _check_scoring(place, manifest, estimator, terms.budget_ms)
     packed = pack(manifest, model)
@@ -87,13 +91,14 @@ def signals_of(manifest: ModelManifest) -> tuple[str, ...]:
                 f"version {priors.VERSION}; train them again"
             )
         return priors.signals_of(expected.names)
-    if expected.version != features.VERSION:
+    made: Any = band_features if manifest.kind == Kind.BAND else features
+    if expected.version != made.VERSION:
         raise ModelError(
             f"{manifest.name} {manifest.version}: expects features of version {expected.version}, this program makes "
-            f"version {features.VERSION}; train it again"
+            f"version {made.VERSION}; train it again"
         )
-    signals = features.signals_of(expected.names)
-    if not signals or features.names_of(signals) != expected.names:
+    signals: tuple[str, ...] = made.signals_of(expected.names)
+    if not signals or made.names_of(signals) != expected.names:
         raise ModelError(
             f"{manifest.name} {manifest.version}: its features are not those that this program makes of signals; "
             "train it again"
@@ -120,6 +125,30 @@ def _check_priors(place: str, signals: tuple[str, ...], estimators: Any) -> None
         raise ModelError(f"{place}: cannot tell its priors ({error!r}); train them again") from error
     if not np.isfinite(found).all():
         raise ModelError(f"{place}: its priors are not finite; train them again")
+
+
+def _check_band(place: str, signals: int, estimator: Any, budget_ms: float) -> None:
+    """A band is predicted once for all frames of a slot, so a slot is what its cost is shared out over."""
+    table = probe(len(band_features.NAMES), _SERVICES * signals).reshape(_SERVICES, signals, -1)
+    table[..., -1] = np.arange(signals)
+    # A week ago is not always known.
+    table[::2, :, band_features.NAMES.index("a_week_ago")] = np.nan
+    seconds = []
+    try:
+        for _ in range(_ROUNDS):
+            started = time.perf_counter()
+            found = bands.ends(estimator, table)
+            seconds.append(time.perf_counter() - started)
+    except Exception as error:  # an estimator raises whatever it stumbles over
+        raise ModelError(f"{place}: cannot tell the bands of {signals} signals ({error!r}); train it again") from error
+    if found.shape != (*table.shape[:2], bands.ENDS) or not np.isfinite(found).all():
+        raise ModelError(f"{place}: its bands are not three finite numbers for each signal; train it again")
+    a_minute = 1000 * min(seconds) * _MINUTE_MS / band_features.SLOT_MS
+    if a_minute > budget_ms:
+        raise ModelError(
+            f"{place}: takes {a_minute:.0f} ms a minute for the bands of {_SERVICES:,} services, models.budget_ms "
+            f"allows {budget_ms:g}; train a smaller one"
+        )
 
 
 def _check_scoring(place: str, manifest: ModelManifest, estimator: Any, budget_ms: float) -> None:

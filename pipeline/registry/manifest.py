@@ -26,6 +26,10 @@ class Kind(enum.StrEnum):
     PRIORS = "priors"
 
 
+JUDGES: Final = (Kind.DETECTOR, Kind.BAND)
+"""Kinds that judge services, frame by frame; one of them can be tried in the shadow."""
+
+
 class Model(BaseModel):
     """Strict and frozen; a manifest is not written by hand."""
 

@@ -78,7 +78,12 @@ def fitted_by_name(*names: str) -> dict[str, Any]:
 
 def refused_models() -> list[tuple[str, dict[str, Any], Terms, str]]:
     return [
-        ("kind", {"kind": "band"}, TERMS, "is a band; detect runs models of the kinds detector, ranker, priors"),
+        (
+            "kind",
+            {"kind": "oracle"},
+            TERMS,
+            "is a oracle; detect runs models of the kinds detector, ranker, band,",
+        ),
         ("schema", {"features": FeatureSchema(version=9, names=names_of(SIGNALS))}, TERMS, "features of version 9"),
         (
             "names",

@@ -6,10 +6,12 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.ensemble import IsolationForest
+from sklearn.ensemble import HistGradientBoostingRegressor, IsolationForest
+from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import RobustScaler
 
+from models.offline import band_features
 from models.offline.features import USUAL, VERSION, names_of
 from pipeline.registry import artefact
 from pipeline.registry.manifest import FeatureSchema, ModelManifest, Training
@@ -73,6 +75,29 @@ def detector(seed: int = 1, threshold: float = 0.6, **changes: Any) -> tuple[Mod
             **changes,
         },
     )[0], data
+
+
+def band(seed: int = 1, threshold: float = 8.0, **changes: Any) -> tuple[ModelManifest, bytes]:
+    """Quantiles around what a signal was in the hour before, over three signals of a service."""
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(2000, len(band_features.NAMES)))
+    what = rows[:, band_features.NAMES.index("mean_of_the_hour")] + 0.3 * rng.normal(size=len(rows))
+    ends = [
+        HistGradientBoostingRegressor(loss="quantile", quantile=quantile, max_iter=10, random_state=seed)
+        for quantile in (0.01, 0.5, 0.99)
+    ]
+    found = MultiOutputRegressor(ends[1])
+    found.estimators_ = [one.fit(rows, what) for one in ends]
+    data = artefact.dump(found)
+    fields = {
+        "kind": "band",
+        "features": FeatureSchema(version=band_features.VERSION, names=band_features.names_of(SIGNALS)),
+        "reference": None,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "size": len(data),
+        "threshold": threshold,
+    }
+    return trained(seed, **{**fields, **changes})[0], data
 
 
 def scrambled(seed: int = 1, **changes: Any) -> tuple[ModelManifest, bytes]:

@@ -42,6 +42,8 @@ class Contributing(msgspec.Struct):
     share: float
     observed: float
     expected: float
+    lower: float = math.nan
+    upper: float = math.nan
 
 
 class Open(msgspec.Struct):
@@ -154,7 +156,12 @@ def anomaly_record(
         lead_s=now.lead_s,
         contributions=[
             Contribution(
-                signal=one.signal, share=one.share, observed=or_none(one.observed), expected=or_none(one.expected)
+                signal=one.signal,
+                share=one.share,
+                observed=or_none(one.observed),
+                expected=or_none(one.expected),
+                lower=or_none(one.lower),
+                upper=or_none(one.upper),
             )
             for one in now.contributors
         ],

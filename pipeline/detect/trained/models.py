@@ -1,52 +1,51 @@
 """Trained models on all signals of a service: what a promoted one finds abnormal, and how one in the shadow would do.
 
-Features are those of training (`models.offline.features`), made frame by frame; versions over the same signals share
-them, so a promotion or a revert begins warm. They are made from a model's first move on, and no online learner is
-touched.
+Features are those of training (`models.offline.features`, for a band `models.offline.band_features`), made frame by
+frame; versions over the same signals share them, so a promotion or a revert begins warm. They are made from a model's
+first move on, and no online learner is touched.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from pipeline.detect.cells import part_of, prefixed
-from pipeline.detect.frame import TOGETHER, ClosedFrame, Contributor, Flag
+from pipeline.detect.trained.banding import LiveBands
 from pipeline.detect.trained.drift import Drift
+from pipeline.detect.trained.opinions import BAR, Flags, Opinion
 from pipeline.detect.trained.priors import Priors
 from pipeline.detect.trained.ranking import Ranking
 from pipeline.detect.trained.seats import Seating
 from pipeline.detect.trained.shadow import Beside, Tally
 from pipeline.detect.trained.tracks import Tracks
-from pipeline.records import Detector, Severity
-from pipeline.registry.manifest import Kind
+from pipeline.registry.manifest import JUDGES, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     import numpy.typing as npt
 
+    from pipeline.detect.frame import ClosedFrame, Flag
     from pipeline.detect.trained.seats import Scorer, Seats, Taken
     from pipeline.records import ModelMove, ModelPart
     from pipeline.signals.definitions import Signal
 
     Floats = npt.NDArray[np.float64]
 
-BAR = 0.5
-"""Share of abnormality from which on there is an alarm: the model's threshold."""
-_NAMED = 5
-"""Signals that an anomaly names, those with the largest shares …"""
-_LEAST_SHARE = 0.1
-"""… but none with less."""
-
 
 class LiveScore(NamedTuple):
-    """What the live version of a model says of a service in a frame."""
+    """What the live version of a model says of a service in a frame.
+
+    band: lower end, middle and upper end by signal, of a model that has bands.
+    """
 
     version: str
     score: float
+    band: Mapping[str, tuple[float, float, float]] = MappingProxyType({})
 
 
 class TrainedModels:
@@ -57,15 +56,18 @@ class TrainedModels:
 
     def __init__(self, signals: Mapping[str, Signal], frame_ms: int) -> None:
         self._names = list(signals)
-        self._worse = [signal.worse for signal in signals.values()]
+        self._flags = Flags(self._names, [signal.worse for signal in signals.values()])
         self._frame_ms = frame_ms
         self._seating = Seating(self._names)
         self.ranking = Ranking(self._seating)
         self.priors = Priors(self._seating, self._names)
         self._tracks = Tracks(self._names)
+        self._bands = LiveBands(self._names)
         self._tallies: dict[str, Tally] = {}
         self._drifts: dict[str, Drift] = {}
-        self._scores: dict[str, tuple[str, Floats]] = {}
+        self._features: dict[tuple[str, ...], Floats] = {}
+        self._live: dict[str, Opinion] = {}
+        self._shadows: dict[str, Floats] = {}
         self._failures: Counter[str] = Counter()
         self._scored: Counter[str] = Counter()
         self.highest = np.zeros(0)
@@ -86,16 +88,16 @@ class TrainedModels:
         seats = self._seating.models.get(move.model)
         if taken.shadow_changed:
             self._tallies.pop(move.model, None)
-            if seats is not None and seats.shadow is not None and seats.shadow.kind == Kind.DETECTOR:
+            if seats is not None and seats.shadow is not None and seats.shadow.kind in JUDGES:
                 self._tallies[move.model] = self._new_tally()
         self._keep_drift(move.model, None if seats is None else seats.live)
-        wanted = {scorer.signals for seats in self._seating.detectors().values() for _, scorer in seats.held()}
-        self._tracks.keep(wanted)
+        self._tracks.keep({scorer.signals for scorer in self._seating.held(Kind.DETECTOR)})
+        self._bands.keep(self._seating.held(Kind.BAND))
         return taken
 
     def _keep_drift(self, model: str, live: Scorer | None) -> None:
         """Each version is watched anew from when it is live."""
-        if live is None or live.kind != Kind.DETECTOR:
+        if live is None or live.kind not in JUDGES:
             self._drifts.pop(model, None)
         elif model not in self._drifts or self._drifts[model].version != live.version:
             self._drifts[model] = Drift(live, self._frame_ms)
@@ -108,6 +110,7 @@ class TrainedModels:
     def grow(self, rows: int) -> None:
         """Make room for service rows below `rows`."""
         self._tracks.grow(rows)
+        self._bands.grow(rows)
         for tally in self._tallies.values():
             tally.grow(rows)
         for drift in self._drifts.values():
@@ -116,6 +119,7 @@ class TrainedModels:
     def evict(self, rows: npt.NDArray[np.int32]) -> None:
         """These services are gone."""
         self._tracks.evict(rows)
+        self._bands.evict(rows)
         for tally in self._tallies.values():
             tally.evict(rows)
         for drift in self._drifts.values():
@@ -124,67 +128,47 @@ class TrainedModels:
     def judge(self, frame: ClosedFrame) -> Iterator[Flag]:
         """Services that a live model finds abnormal."""
         rows = len(frame.values)
-        self._scores, self.highest = {}, np.full(rows, np.nan)
-        if not self._tracks:
+        self._live, self._shadows, self.highest = {}, {}, np.full(rows, np.nan)
+        if not self._tracks and not self._bands:
             return
         # A model that came since has no rows yet.
         self.grow(rows)
-        self._features = features = self._tracks.advance(frame.values)
-        self._shadows: dict[str, Floats] = {}
-        for name, seats in sorted(self._seating.detectors().items()):
+        self._features = self._tracks.advance(frame.values)
+        self._bands.advance(frame)
+        for name, seats in sorted(self._seating.judges().items()):
             if seats.shadow is not None:
-                self._shadows[name] = self._score(name, seats.shadow, features[seats.shadow.signals])
+                self._shadows[name] = self._opinion(name, seats.shadow).score
             if seats.live is not None:
-                score = self._score(name, seats.live, features[seats.live.signals])
-                self._scores[name] = (seats.live.version, score)
-                self.highest = np.fmax(self.highest, score)
-                yield from self._flags(name, seats.live, frame, features[seats.live.signals])
+                self._live[name] = opinion = self._opinion(name, seats.live)
+                self.highest = np.fmax(self.highest, opinion.score)
+                yield from self._flags.of(name, seats.live, frame, opinion)
 
-    def _score(self, name: str, scorer: Scorer, features: Floats) -> Floats:
+    def _opinion(self, name: str, scorer: Scorer) -> Opinion:
         try:
-            score = scorer.share(features)
+            opinion = self._banded(scorer) if scorer.kind == Kind.BAND else self._featured(scorer)
         except Exception as error:  # noqa: BLE001  an estimator raises whatever it stumbles over; detect goes on
             self._failures[type(error).__name__] += 1
-            return np.full(len(features), np.nan)
-        missing = int((~np.isfinite(score) & np.isfinite(features).all(axis=1)).sum())
+            nothing = np.full((len(self.highest), len(scorer.signals)), np.nan)
+            return Opinion(nothing[:, 0], nothing)
+        self._scored[f'model="{name}",version="{scorer.version}"'] += int(np.isfinite(opinion.score).sum())
+        return opinion
+
+    def _featured(self, scorer: Scorer) -> Opinion:
+        features = self._features[scorer.signals]
+        score = scorer.share(features)
+        self._note_missing(score, np.asarray(np.isfinite(features).all(axis=1)))
+        return Opinion(score, features)
+
+    def _banded(self, scorer: Scorer) -> Opinion:
+        judged = self._bands.judge(scorer)
+        score = scorer.share_of(judged.services())
+        self._note_missing(score, judged.wanted)
+        return Opinion(score, judged.cells, judged.band)
+
+    def _note_missing(self, score: Floats, wanted: npt.NDArray[np.bool_]) -> None:
+        missing = int((~np.isfinite(score) & wanted).sum())
         if missing:
             self._failures["not_finite"] += missing
-        self._scored[f'model="{name}",version="{scorer.version}"'] += int(np.isfinite(score).sum())
-        return score
-
-    def _flags(self, name: str, scorer: Scorer, frame: ClosedFrame, features: Floats) -> Iterator[Flag]:
-        _, score = self._scores[name]
-        for row in np.flatnonzero(score >= BAR).tolist():
-            contributors, severity = self._contributors(scorer.signals, features[row], frame.values[row])
-            yield Flag(
-                row=row,
-                column=TOGETHER,
-                detector=Detector.TRAINED,
-                severity=severity,
-                score=float(score[row]),
-                since=frame.end,
-                rule=f"{name} {scorer.version}",
-                contributors=contributors,
-            )
-
-    def _contributors(
-        self, signals: tuple[str, ...], features: Floats, values: Floats
-    ) -> tuple[tuple[Contributor, ...], Severity]:
-        """Signals by their share of the squared distances from the usual; a warning where a named one hurts."""
-        away = features[: len(signals)]
-        shares = away**2 / max(float((away**2).sum()), 1e-12)
-        named = [at for at in np.argsort(-shares, kind="stable")[:_NAMED].tolist() if shares[at] >= _LEAST_SHARE]
-        columns = [self._names.index(signals[at]) for at in named]
-        found = tuple(
-            Contributor(signals[at], float(shares[at]), float(values[column]), float("nan"))
-            for at, column in zip(named, columns, strict=True)
-            if np.isfinite(values[column])
-        )
-        hurts = any(
-            self._worse[column] == "both" or (self._worse[column] == "up") == (away[at] > 0)
-            for at, column in zip(named, columns, strict=True)
-        )
-        return found, Severity.WARNING if hurts else Severity.INFO
 
     def compare(self, end: int, shared: Callable[[int], bool]) -> None:
         """Count how versions in the shadow did in the frame just judged, which ended here (ms); watch the live ones.
@@ -193,20 +177,20 @@ class TrainedModels:
         """
         for name, tally in self._tallies.items():
             if name in self._shadows:
-                live = self._scores[name][1] if name in self._scores else None
+                live = self._live[name].score if name in self._live else None
                 tally.note(Beside(self._shadows[name], live, end, shared))
-        for name, (_, score) in self._scores.items():
-            live_one = self._seating.models[name].live
-            if live_one is not None:
-                self._drifts[name].note(self._features[live_one.signals], score >= BAR, end, shared)
+        for name, opinion in self._live.items():
+            if name in self._drifts:
+                self._drifts[name].note(opinion.away, opinion.score >= BAR, end, shared)
 
     def scores(self, row: int) -> dict[str, LiveScore]:
         """What each live model says of this service row in the frame just judged."""
-        return {
-            name: LiveScore(version, float(score[row]))
-            for name, (version, score) in self._scores.items()
-            if np.isfinite(score[row])
-        }
+        found = {}
+        for name, opinion in self._live.items():
+            live = self._seating.models[name].live
+            if live is not None and np.isfinite(opinion.score[row]):
+                found[name] = LiveScore(live.version, float(opinion.score[row]), _bands(live.signals, opinion, row))
+        return found
 
     # --- what is told -----------------------------------------------------------------------------------------
 
@@ -251,6 +235,7 @@ class TrainedModels:
             seating=self._seating.snapshot(),
             ranking=self.ranking.snapshot(),
             features=self._tracks.snapshot(),
+            bands=self._bands.snapshot(),
             tallies={
                 f"{model}|{name}": part
                 for model, tally in self._tallies.items()
@@ -269,6 +254,7 @@ class TrainedModels:
         self.ranking.restore(part_of(state, "ranking"))
         self._tallies, self._drifts = {}, {}
         self._tracks.restore(_grouped(part_of(state, "features")))
+        self._bands.restore(_grouped(part_of(state, "bands")), self._seating.held(Kind.BAND))
         for model, kept in _grouped(part_of(state, "tallies")).items():
             if self._seating.models[model].shadow is not None:
                 self._tallies[model] = self._new_tally()
@@ -278,6 +264,18 @@ class TrainedModels:
             self._keep_drift(model, seats.live)
             if seats.live is not None and model in drifts:
                 self._drifts[model].restore(drifts[model])
+
+
+def _bands(signals: tuple[str, ...], opinion: Opinion, row: int) -> dict[str, tuple[float, float, float]]:
+    if opinion.band is None:
+        return {}
+    ends = opinion.band[row]
+    known = np.isfinite(ends).all(axis=1).tolist()
+    return {
+        signal: (lower, middle, upper)
+        for signal, there, (lower, middle, upper) in zip(signals, known, ends.tolist(), strict=True)
+        if there
+    }
 
 
 def _grouped(state: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, dict[str, npt.NDArray[np.generic]]]:

@@ -18,7 +18,7 @@ from models.offline.stability import BINS
 from pipeline.errors import ModelError
 from pipeline.records import to_ms
 from pipeline.registry.admission import probe, signals_of
-from pipeline.registry.manifest import Kind
+from pipeline.registry.manifest import JUDGES, Kind
 from pipeline.registry.package import unpack
 
 if TYPE_CHECKING:
@@ -61,7 +61,10 @@ class Scorer(NamedTuple):
 
         The logistic function of the raw score's distance from the threshold, in spreads.
         """
-        raw = np.round(abnormality(self.estimator, features), _DECIMALS)
+        return self.share_of(np.round(abnormality(self.estimator, features), _DECIMALS))
+
+    def share_of(self, raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The same of scores that are known already, float64[n]: those of a band (`models.offline.bands`)."""
         return np.asarray(expit((raw - self.threshold) / self.spread))
 
 
@@ -76,6 +79,8 @@ def scorer_of(packed: bytes, place: str, signals: Collection[str]) -> Scorer:
     kind, names, threshold = manifest.kind, manifest.features.names, manifest.threshold
     if kind in (Kind.RANKER, Kind.PRIORS) or threshold is None:
         return Scorer(kind, manifest.version, (), estimator, threshold or 0.0, 1.0, names, None, packed)
+    if kind == Kind.BAND:  # its scores are in halves of bands, whatever the estimator
+        return Scorer(kind, manifest.version, expected, estimator, threshold, 1.0, names, None, packed)
     spread = float(np.std(abnormality(estimator, probe(len(manifest.features.names), _PROBED))))
     spread = spread if np.isfinite(spread) and spread > 0 else 1.0
     usual = _usual(manifest, place)
@@ -123,11 +128,13 @@ class Seating:
     _pieces: dict[tuple[str, str], dict[int, bytes]] = field(default_factory=dict)
     _counts: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def detectors(self) -> dict[str, Seats]:
-        """The models that score services, by name."""
-        return {
-            name: one for name, one in self.models.items() if all(held.kind == Kind.DETECTOR for _, held in one.held())
-        }
+    def judges(self) -> dict[str, Seats]:
+        """The models that judge services, by name."""
+        return {name: one for name, one in self.models.items() if all(held.kind in JUDGES for _, held in one.held())}
+
+    def held(self, kind: Kind) -> list[Scorer]:
+        """The versions of this kind that have a seat."""
+        return [one for seats in self.models.values() for _, one in seats.held() if one.kind == kind]
 
     def only(self, kind: str) -> tuple[str, Scorer] | None:
         """Name and live version of a kind of which one speaks, of several the first by name; None without one."""

@@ -22,7 +22,7 @@ from pipeline.offline.dataset.tables import Table
 from pipeline.offline.training.sought import Sought, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pipeline.offline.training.sought import Event
 
     Bools = npt.NDArray[np.bool_]
+    Features = Callable[[npt.NDArray[np.float64], npt.NDArray[np.int64], int], npt.NDArray[np.float64]]
 
 _AFTER_MS: Final = 1_800_000
 """After trouble and maintenance, until means and queues have forgotten it: nothing to learn from, nobody's alarm."""
@@ -113,8 +114,13 @@ class Blocks:
         seed: int,
         seek: Sought | None = None,
         windows: Sequence[LabelledWindow] = (),
+        *,
+        features: Features = lambda values, _start, _step_ms: of_cube(values),
     ) -> None:
-        """`windows` are labelled beyond what the dataset has, whether they are sought or not."""
+        """`windows` are labelled beyond what the dataset has, whether they are sought or not.
+
+        `features` makes float64[t, services, features] of values float64[t, services, signals], int64[t] ms and a step.
+        """
         self.dataset = dataset
         self._seek = seek or Sought(Source.INJECTED)
         self.signals = tuple(signals or dataset.signals())
@@ -127,10 +133,17 @@ class Blocks:
         self._seed = seed
         self._windows = [*dataset.windows(), *windows]
         self._maintenance = _maintenance(dataset)
+        self._features = features
         self._kept: _Seen | None = None
 
     def __iter__(self) -> Iterator[Block]:
         return self.read()
+
+    def cubes(self) -> Iterator[Cube]:
+        """The frames of each block."""
+        together = self._together()
+        for at in range(0, len(self.services), together):
+            yield self.dataset.cube(self.services[at : at + together], self.signals)
 
     def abnormal(self, cube: Cube) -> Bools:
         """bool[t, s]: what is not to be learned from, as `Block.abnormal`."""
@@ -151,7 +164,7 @@ class Blocks:
         cube = self.dataset.cube(services, self.signals)
         changed = inject(cube.value, self._injected, np.random.default_rng([self._seed, at]))
         # Side by side: a step through time costs the same for twice as many services.
-        both = of_cube(np.concatenate([cube.value, changed.values], axis=1))
+        both = self._features(np.concatenate([cube.value, changed.values], axis=1), cube.start, cube.step_ms)
         found = _Seen(cube, changed, both[:, : len(services)], both[:, len(services) :])
         if len(services) == len(self.services):
             self._kept = found

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
-from models.offline.features import signals_of
 from pipeline.errors import FileError, ModelError
 from pipeline.offline.dataset.reading import Dataset
 from pipeline.offline.dataset.times import Span, moment
+from pipeline.offline.training.banded import Material, banded
 from pipeline.offline.training.blocks import Blocks, Learners
 from pipeline.offline.training.card import Subject, card
 from pipeline.offline.training.evaluating import NEW, Scorer
@@ -18,7 +18,8 @@ from pipeline.offline.training.recipe import Recipe
 from pipeline.offline.training.sought import sought
 from pipeline.offline.training.worth import Terms, live_scorer, worth
 from pipeline.records import from_ms
-from pipeline.registry.manifest import Kind
+from pipeline.registry.admission import signals_of
+from pipeline.registry.manifest import JUDGES, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,20 +69,23 @@ def evaluate(
     """
     dataset = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
     manifest = store.manifest(question.name, question.version)
-    if manifest.kind != Kind.DETECTOR or manifest.threshold is None:
+    if manifest.kind not in JUDGES or manifest.threshold is None:
         raise ModelError(
-            f"{question.name} {question.version}: is a {manifest.kind}; evaluate a detector with a threshold"
+            f"{question.name} {question.version}: is a {manifest.kind}; evaluate a detector or a band with a threshold"
         )
     recipe = _recipe(manifest)
     span = _span(dataset, manifest, recipe, question)
     seek = sought(dataset, span, question.source, question.windows)
-    signals = signals_of(manifest.features.names)
+    signals = signals_of(manifest)
     injected = round(recipe.injected * dataset.span.days / span.days)
     blocks = Blocks(dataset, signals, injected, question.seed, seek, question.windows)
     scorers = {
         NEW: Scorer(store.estimator(question.name, question.version), manifest.threshold),
         **live_scorer(store, question.name, manifest.features),
     }
+    if manifest.kind == Kind.BAND:
+        material = Material(dataset, signals, injected, question.seed, seek, question.windows)
+        blocks, scorers = banded(material, scorers, span)
     report(f"evaluating on {span}")
     judged = blocks.read(learners or Learners())
     terms = Terms(seek.source, recipe.false_alarm_budget, question.seed)

@@ -62,15 +62,15 @@ def train(  # noqa: PLR0913  callers name them
     """
     dataset = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
     recipe.check()
+    compared = learners or Learners()
     with one_thread():
         if recipe.kind is Kind.RANKER:
             return train_ranker(dataset, recipe, store, seed, workers, report)
         if recipe.kind is Kind.BAND:
-            return train_band(dataset, recipe, store, seed, windows, workers, report)
+            return train_band(dataset, recipe, store, seed, windows, workers, report, learners=compared)
         if recipe.kind is Kind.PRIORS:
             plain = Blocks(dataset, recipe.signals, 0, seed, windows=windows)
-            return train_priors(plain, recipe, store, seed, learners or Learners(), workers, report)
-        compared = learners or Learners()
+            return train_priors(plain, recipe, store, seed, compared, workers, report)
         return _train_detector(dataset, recipe, store, seed, workers, report, learners=compared, windows=windows)
 
 

@@ -16,12 +16,18 @@ from sklearn.base import clone
 from sklearn.multioutput import MultiOutputRegressor
 
 from models.offline import band_features
+from models.offline.bands import ends
 from pipeline.errors import FileError
 from pipeline.offline.backends import SERIAL
 from pipeline.offline.dataset.times import Span
+from pipeline.offline.training.banded import Material, banded
 from pipeline.offline.training.blocks import Blocks
-from pipeline.offline.training.fitting import Drawn, split_of
+from pipeline.offline.training.card import Subject, card
+from pipeline.offline.training.evaluating import NEW, Scorer
+from pipeline.offline.training.fitting import Drawn, calibrate, split_of
 from pipeline.offline.training.registering import Origin, Trained, manifest_of, register
+from pipeline.offline.training.sought import sought
+from pipeline.offline.training.worth import Terms, live_scorer, worth
 from pipeline.registry import artefact
 from pipeline.registry.manifest import FeatureSchema
 
@@ -32,9 +38,9 @@ if TYPE_CHECKING:
 
     from pipeline.offline.backends import Workers
     from pipeline.offline.dataset.labels import LabelledWindow
-    from pipeline.offline.dataset.reading import Dataset
+    from pipeline.offline.dataset.reading import Cube, Dataset
+    from pipeline.offline.training.blocks import Learners
     from pipeline.offline.training.recipe import Recipe
-    from pipeline.registry.manifest import ModelManifest
     from pipeline.registry.store import Store
 
     Floats = npt.NDArray[np.float64]
@@ -42,6 +48,8 @@ if TYPE_CHECKING:
 QUANTILES: Final = {"lower": 0.01, "middle": 0.5, "upper": 0.99}
 COVERAGE: Final = "coverage"
 _FEWEST_ROWS: Final = 500
+_TOGETHER: Final = 500
+"""Frames whose rows are drawn at once."""
 
 
 class Rows(NamedTuple):
@@ -52,7 +60,7 @@ class Rows(NamedTuple):
     from_what: Floats
 
 
-def train_band(
+def train_band(  # noqa: PLR0913  as `train`
     dataset: Dataset,
     recipe: Recipe,
     store: Store,
@@ -60,33 +68,46 @@ def train_band(
     windows: Sequence[LabelledWindow] = (),
     workers: Workers = SERIAL,
     report: Callable[[str], None] = lambda _: None,
+    *,
+    learners: Learners,
 ) -> Trained:
     """Train the recipe on the dataset's frames and register the band with its card.
 
-    Raises FileError where there is too little normal data, SettingsError where the recipe does not fit.
+    Raises FileError where there is too little normal data, SettingsError where the recipe does not fit, ModelError
+    where the band gives no threshold.
     """
     blocks = Blocks(dataset, recipe.signals, 0, seed, windows=windows)
     spans = split_of(dataset.span, recipe)
-    parts = _rows(dataset, blocks, spans, recipe.max_rows)
+    parts = _rows(blocks, spans, recipe.max_rows)
     report(f"fitting on {spans['fit']}")
     candidates = list(recipe.candidates(seed))
     fits = workers.map(_fit, [(one, parts["fit"], parts["calibrate"]) for _, one in candidates])
     tried = [(chosen, loss) for (chosen, _), (_, loss) in zip(candidates, fits, strict=True)]
     best = int(np.argmin([loss for _, loss in fits]))
     estimator = fits[best][0]
+    schema = FeatureSchema(version=band_features.VERSION, names=band_features.names_of(blocks.signals))
+    report(f"calibrating on {spans['calibrate']}")
+    material = Material(dataset, blocks.signals, 0, seed, None, windows)
+    normal, columns = banded(material, {NEW: Scorer(estimator, 0.0)}, spans["calibrate"])
+    threshold = calibrate(columns[NEW].estimator, normal, spans["calibrate"], recipe.false_alarm_budget)
     report(f"evaluating on {spans['evaluate']}")
-    metrics = _worth(estimator, parts["fit"], parts["evaluate"])
+    seek = sought(dataset, spans["evaluate"], windows=windows)
+    bands = {NEW: Scorer(estimator, threshold), **live_scorer(store, recipe.name, schema)}
+    material = material._replace(injected=recipe.injected * len(spans), seek=seek)
+    judged, scorers = banded(material, bands, spans["evaluate"])
+    terms = Terms(seek.source, recipe.false_alarm_budget, seed)
+    found = worth(judged.read(learners), spans["evaluate"], scorers, terms)
+    metrics = {**found.metrics, **_worth(estimator, parts["fit"], parts["evaluate"])}
     data = artefact.dump(estimator)
-    names = tuple(f"{signal}:band" for signal in blocks.signals)
-    schema = FeatureSchema(version=band_features.VERSION, names=names)
     origin = Origin(recipe, tried[best][0], seed, dataset, Span(spans["fit"].start, spans["evaluate"].end))
-    manifest = manifest_of(origin, data, schema, metrics, None)
-    return register(store, manifest, data, _card(manifest, spans, tried))
+    manifest = manifest_of(origin, data, schema, metrics, threshold)
+    subject = Subject(manifest, spans, dataset.fingerprint, metrics, [])
+    return register(store, manifest, data, _with_band(card(subject, found.evaluation, found.intervals), metrics, tried))
 
 
 def band(estimator: Any, from_what: Floats) -> Floats:
     """Lower end, middle and upper end, float64[n, 3], in the scale of `models.offline.band_features`; in order."""
-    return np.sort(np.asarray(estimator.predict(from_what), dtype=np.float64), axis=1)
+    return ends(estimator, from_what[:, None])[:, 0]
 
 
 def _fit(regressor: Any, rows: Rows, later: Rows) -> tuple[Any, float]:
@@ -108,20 +129,14 @@ def _end(regressor: Any, quantile: float) -> Any:
     return clone(regressor).set_params(loss="quantile", quantile=quantile)
 
 
-def _rows(dataset: Dataset, blocks: Blocks, spans: Mapping[str, Span], limit: int) -> dict[str, Rows]:
+def _rows(blocks: Blocks, spans: Mapping[str, Span], limit: int) -> dict[str, Rows]:
     """Normal values of each span, at most `limit`; each service is read once. Raises FileError where too few are left.
 
-    No more than those and a service are in memory.
+    No more than those and a block are in memory.
     """
     drawn = {name: Drawn(limit) for name in spans}
-    for service in blocks.services:
-        cube = dataset.cube([service], blocks.signals)
-        what, from_what = band_features.of_service(cube.value[:, 0], cube.start, cube.step_ms)
-        normal = ~blocks.abnormal(cube)[:, :1] & np.isfinite(what)
-        for name, span in spans.items():
-            inside = (cube.start >= span.start) & (cube.start < span.end)
-            frame, signal = np.nonzero(inside[:, None] & normal)
-            drawn[name].add((cube.start[frame], what[frame, signal], from_what[frame, signal]))
+    for cube in blocks.cubes():
+        _draw(cube, ~blocks.abnormal(cube), spans, drawn)
     for name, span in spans.items():
         if len(drawn[name]) < _FEWEST_ROWS:
             raise FileError(
@@ -131,24 +146,46 @@ def _rows(dataset: Dataset, blocks: Blocks, spans: Mapping[str, Span], limit: in
     return {name: Rows(*one.columns) for name, one in drawn.items()}
 
 
+def _draw(cube: Cube, normal: npt.NDArray[np.bool_], spans: Mapping[str, Span], drawn: Mapping[str, Drawn]) -> None:
+    """Rows of a block, slot by slot as they are predicted; normal bool[t, s]."""
+    features = band_features.BandFeatures(*cube.value.shape[1:])
+    table, slot = features.table(), features.slot
+    waiting: dict[str, list[tuple[Any, ...]]] = {name: [] for name in spans}
+    for at, start in enumerate(cube.start.tolist()):
+        away = features.advance(cube.value[at], start, cube.step_ms)
+        if features.slot != slot:
+            table, slot = features.table(), features.slot
+        for name, span in spans.items():
+            if span.start <= start < span.end:
+                service, signal = np.nonzero(normal[at][:, None] & np.isfinite(away))
+                when = np.full(len(service), start)
+                waiting[name].append((when, away[service, signal], table[service, signal]))
+                if len(waiting[name]) >= _TOGETHER:
+                    drawn[name].add(tuple(map(np.concatenate, zip(*waiting.pop(name), strict=True))))
+                    waiting[name] = []
+    for name, parts in waiting.items():
+        if parts:
+            drawn[name].add(tuple(map(np.concatenate, zip(*parts, strict=True))))
+
+
 def _pinball(what: Floats, said: Floats, quantile: float) -> float:
     away = what - said
     return float(np.maximum(quantile * away, (quantile - 1) * away).mean())
 
 
 def _losses(estimator: Any, rows: Rows) -> dict[str, float]:
-    ends = band(estimator, rows.from_what)
-    return {name: _pinball(rows.what, ends[:, at], quantile) for at, (name, quantile) in enumerate(QUANTILES.items())}
+    said = band(estimator, rows.from_what)
+    return {name: _pinball(rows.what, said[:, at], quantile) for at, (name, quantile) in enumerate(QUANTILES.items())}
 
 
 def _worth(estimator: Any, fitted_on: Rows, judged: Rows) -> dict[str, float]:
-    ends, losses = band(estimator, judged.from_what), _losses(estimator, judged)
+    said, losses = band(estimator, judged.from_what), _losses(estimator, judged)
     plain = _by_hour(fitted_on, judged)
     without = sum(_pinball(judged.what, plain[:, at], quantile) for at, quantile in enumerate(QUANTILES.values()))
     return {
-        COVERAGE: float(((judged.what >= ends[:, 0]) & (judged.what <= ends[:, 2])).mean()),
+        COVERAGE: float(((judged.what >= said[:, 0]) & (judged.what <= said[:, 2])).mean()),
         "coverage_wanted": QUANTILES["upper"] - QUANTILES["lower"],
-        "width": float((ends[:, 2] - ends[:, 0]).mean()),
+        "width": float((said[:, 2] - said[:, 0]).mean()),
         "width_by_hour": float((plain[:, 2] - plain[:, 0]).mean()),
         **{f"pinball_{name}": loss for name, loss in losses.items()},
         "pinball": sum(losses.values()),
@@ -173,29 +210,20 @@ def _cell(rows: Rows) -> npt.NDArray[np.int64]:
     return 24 * signal + rows.at // 3_600_000 % 24
 
 
-def _card(
-    manifest: ModelManifest, spans: Mapping[str, Span], tried: list[tuple[dict[str, Any], float]]
+def _with_band(
+    files: dict[str, bytes], metrics: Mapping[str, float], tried: list[tuple[dict[str, Any], float]]
 ) -> dict[str, bytes]:
-    plain = {
-        "model": manifest.model_dump(mode="json"),
-        "version": manifest.version,
-        "spans": {name: str(span) for name, span in spans.items()},
-        "search": [{"parameters": parameters, "pinball": loss} for parameters, loss in tried],
-    }
-    text = "\n".join(_markdown(manifest, spans)) + "\n"
-    return {"card.md": text.encode(), "card.json": (json.dumps(plain, indent=1) + "\n").encode()}
+    """The card of what judges services, and what the band is worth as one."""
+    search = [{"parameters": parameters, "pinball": loss} for parameters, loss in tried]
+    plain = {**json.loads(files["card.json"]), "search": search}
+    text = files["card.md"].decode() + "\n".join(_markdown(metrics, tried)) + "\n"
+    return {**files, "card.md": text.encode(), "card.json": (json.dumps(plain, indent=1) + "\n").encode()}
 
 
-def _markdown(manifest: ModelManifest, spans: Mapping[str, Span]) -> Iterator[str]:
-    training, metrics = manifest.training, manifest.metrics
-    yield from (f"# {manifest.name} {manifest.version}", "")
-    yield (
-        f"`{training.recipe['estimator']}` with {training.recipe['chosen']}, seed {training.seed}, on dataset "
-        f"`{training.dataset[:16]}`."
-    )
-    yield from ("", "| part | time (UTC) |", "|---|---|")
-    yield from (f"| {name} | {span} |" for name, span in spans.items())
-    yield from ("", "## Worth", "", "| | this band | quantiles of each hour |", "|---|---|---|")
+def _markdown(metrics: Mapping[str, float], tried: list[tuple[dict[str, Any], float]]) -> Iterator[str]:
+    yield from ("", "## The band itself", "", "| | this band | quantiles of each hour |", "|---|---|---|")
     yield f"| pinball loss, three quantiles together | {metrics['pinball']:.4f} | {metrics['pinball_by_hour']:.4f} |"
     yield f"| width, in deviations | {metrics['width']:.2f} | {metrics['width_by_hour']:.2f} |"
     yield f"| normal values within ({metrics['coverage_wanted']:.0%} wanted) | {metrics[COVERAGE]:.1%} | |"
+    yield from ("", "| parameters | pinball loss |", "|---|---|")
+    yield from (f"| {parameters} | {loss:.4f} |" for parameters, loss in tried)
