@@ -15,6 +15,7 @@ from rich.console import Console
 from pipeline.runtime.clients import connection
 from pipeline.runtime.logs import configure_logging
 from pipeline.settings import load_settings
+from pipeline.views.pulse_reader import PulseReader
 from pipeline.views.stream import JsonStream, RecordStream, WordStream
 from pipeline.views.subscription import Subscription
 
@@ -32,7 +33,7 @@ def watch(
     bootstrap: Annotated[str | None, typer.Option(help="host:port of the broker.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file.")] = None,
 ) -> None:
-    """Show what the pipeline finds and recommends, live; it changes nothing and disturbs nobody."""
+    """Show what the pipeline finds and recommends, live, and whether samples come; it changes nothing."""
     settings = load_settings(config, overrides={"kafka.bootstrap": bootstrap})
     configure_logging(settings.runtime)
     stream = JsonStream(sys.stdout) if json else WordStream(Console())
@@ -49,8 +50,12 @@ async def _follow(settings: Settings, stream: RecordStream, *, from_beginning: b
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     client = connection(settings.kafka)
-    async with Subscription(client, settings.topics, from_beginning=from_beginning) as subscription:
+    async with (
+        Subscription(client, settings.topics, from_beginning=from_beginning) as subscription,
+        PulseReader(client, settings.topics) as samples,
+    ):
         with stream, suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not stop.is_set():
                     stream.show(await subscription.poll(), unreadable=subscription.unreadable)
+                    stream.beat(samples.seen())

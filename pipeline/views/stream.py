@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.records import Detector, Record, Severity
+    from pipeline.views.pulse import Seen
 
     _Gist = tuple[Severity, frozenset[Detector]]
 
@@ -29,6 +30,10 @@ class RecordStream(Protocol):
     def __exit__(self, *exc: object) -> None: ...
     def show(self, records: Sequence[Record], *, unreadable: int) -> None:
         """Write these; `unreadable` is how many could not be read so far in all."""
+        ...
+
+    def beat(self, seen: Seen | None) -> None:
+        """Take what is known of the samples now."""
         ...
 
 
@@ -51,18 +56,24 @@ class JsonStream:
         if records:
             self._out.flush()
 
+    def beat(self, seen: Seen | None) -> None:
+        """Nothing: a program asks for records."""
+
 
 class WordStream:
-    """A line a record, above a line that says what was seen so far (on a terminal only).
+    """A line a record, above a line that says what was seen so far, and whether samples come.
 
-    An anomaly that is reported again as severe as before, by the same detectors, has no new line.
+    Off a terminal that line is left out; whether samples come is said there when it changes. An anomaly that is
+    reported again as severe as before, by the same detectors, has no new line.
     """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._seen: Counter[str] = Counter()
         self._told: dict[str, _Gist] = {}
-        self._status = Status(_summary(self._seen, 0), console=console)
+        self._unreadable = 0
+        self._samples: Seen | None = None
+        self._status = Status(self._summary(), console=console)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -71,7 +82,7 @@ class WordStream:
 
     def __exit__(self, *exc: object) -> None:
         self._status.stop()
-        self._console.print(_summary(self._seen, 0), style="dim")
+        self._console.print(self._summary(), style="dim", soft_wrap=not self._console.is_terminal)
 
     def show(self, records: Sequence[Record], *, unreadable: int) -> None:
         """Print each in words."""
@@ -80,8 +91,23 @@ class WordStream:
             text = words.line(record, fmt.date_time)
             if text is not None and not self._repeats(record):
                 self._console.print(text, soft_wrap=True)
+        self._unreadable = unreadable
         if records:
-            self._status.update(_summary(self._seen, unreadable))
+            self._status.update(self._summary())
+
+    def beat(self, seen: Seen | None) -> None:
+        """Say it: in the line below on a terminal; elsewhere as a line of its own where it is news."""
+        before, self._samples = self._samples, seen
+        if self._console.is_terminal:
+            self._status.update(self._summary())
+        elif seen is not None and (before is None or seen.state is not before.state):
+            self._console.print(seen.words, style="dim", soft_wrap=True)
+
+    def _summary(self) -> Text:
+        found = ", ".join(fmt.count(number, f"{kind} record") for kind, number in self._seen.items())
+        text = Text(f"{self._samples.words}; " if self._samples is not None else "")
+        text.append(found or "nothing found yet")
+        return text.append(f", {self._unreadable} unreadable", "red") if self._unreadable else text
 
     def _repeats(self, record: Record) -> bool:
         if not isinstance(record, Anomaly):
@@ -93,9 +119,3 @@ class WordStream:
         repeats = self._told.get(record.id) == gist
         self._told[record.id] = gist
         return repeats
-
-
-def _summary(seen: Counter[str], unreadable: int) -> Text:
-    text = Text("watching; " if not seen else "")
-    text.append(", ".join(fmt.count(number, f"{kind} record") for kind, number in seen.items()) or "nothing yet")
-    return text.append(f", {unreadable} unreadable", "red") if unreadable else text
