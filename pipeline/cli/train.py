@@ -15,7 +15,6 @@ from pipeline.offline.dataset.labels import read_windows
 from pipeline.offline.training.blocks import Learners
 from pipeline.offline.training.recipe import load_recipe
 from pipeline.offline.training.train import train as run_training
-from pipeline.offline.training.train_band import COVERAGE
 from pipeline.registry.gate import F1, objections
 from pipeline.registry.pointers import PointerLog
 from pipeline.registry.store import Store
@@ -94,8 +93,6 @@ def train(  # noqa: PLR0913  each is an option of the command
         plain = {"name": manifest.name, "version": trained.version, "card": trained.card, "metrics": manifest.metrics}
         typer.echo(json.dumps({**plain, "gate": list(against)}))
         return
-    headline = next(name for name in (F1, COVERAGE) if name in manifest.metrics)
-    worth = f"{headline.replace('f1', 'F1')} {manifest.metrics[headline]:.2f}"
-    print_prose(f"{manifest.name} {trained.version}: {worth}; card: {trained.card}")
+    print_prose(f"{manifest.name} {trained.version}: F1 {manifest.metrics[F1]:.2f}; card: {trained.card}")
     for reason in against:
         print_prose(f"  the gate: {reason}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,8 @@ from models.offline.bands import of_cube
 from pipeline.registry.artefact import load
 from pipeline.stage import Topic
 from tests.builders import START, cut
-from tests.detect.drive import FRAME_MS, Service, detect_stage, records, written
-from tests.detect.test_trained import NAME, frames, frozen, hour, kinds, move, numbered, pieces, run, told, version
+from tests.detect.drive import FRAME_MS, Service, detect_stage, log, records, written
+from tests.detect.test_trained import NAME, frames, frozen, kinds, move, numbered, pieces, run, told, version
 from tests.registry.trained import SIGNALS, band
 
 if TYPE_CHECKING:
@@ -28,9 +29,13 @@ DAY = 1440
 model = cache(band)
 
 
-def minutely(service: Service, hours: float, **levels: float) -> list[LogRecord]:
-    """A scrape a minute."""
-    return hour(service, hours, **levels)[::4]
+def minutely(service: Service, hours: float, rps: float = 100.0, memory: float = 0.5) -> list[LogRecord]:
+    """A scrape a minute, with a little noise, always the same."""
+    scrapes = []
+    for minute in range(round(hours * 60)):
+        noise = 1 + 0.05 * math.sin(minute * 1.7) + 0.03 * math.sin(minute * 0.37)
+        scrapes += list(service.rows(60, rps=rps * noise, memory=memory * noise))[:1]
+    return log(scrapes)
 
 
 @cache

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
+from sklearn.linear_model import LinearRegression
+from sklearn.multioutput import MultiOutputRegressor
 
 from models.offline.features import VERSION, names_of
 from pipeline.ingest.control import ControlStage
@@ -23,7 +25,7 @@ from pipeline.registry.pointers import PointerLog, control_record
 from pipeline.registry.store import Store
 from pipeline.stage import LogRecord, Output, Topic
 from tests.registry.test_pointers import ADA
-from tests.registry.trained import SIGNALS, detector, scrambled, write_by_hand
+from tests.registry.trained import SIGNALS, band, detector, scrambled, write_by_hand
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +65,43 @@ def test_a_move_comes_behind_its_models_to_every_partition(tmp_path: Path) -> No
             packed = b"".join(one.value for one in pieces if dict(one.headers)["ce_subject"] == subject)
             assert package.unpack(packed, "test")[0].version == version
     assert {one.topic for one in outputs} == {Topic.SAMPLES, Topic.CONTROL}
+
+
+@pytest.mark.parametrize(
+    ("changes", "terms", "reason"),
+    [
+        ({}, TERMS, ""),
+        ({"threshold": None}, TERMS, "has no alarm threshold"),
+        ({}, Terms(TERMS.signals, 0.001, 1 << 20), "for the bands of 1,000 services, models.budget_ms allows 0.001"),
+        ({"kind": "detector"}, TERMS, "its features are not those that this program makes of signals"),
+    ],
+    ids=["good", "threshold", "slow", "detector"],
+)
+def test_a_band_is_handed_out_on_the_same_terms(
+    tmp_path: Path, changes: dict[str, Any], terms: Terms, reason: str
+) -> None:
+    """A band that says it is a detector is none."""
+    store = Store(str(tmp_path))
+    version = store.add(*band(**changes))
+    move = control_record(PointerLog(store, "services").promote(version, ADA))
+    said_of_it = answer(stage(store, terms).step([said(move)]))
+    assert said_of_it["accepted"] == (not reason)
+    assert reason in said_of_it["reason"]
+
+
+@pytest.mark.parametrize("what", ["two ends", "other features"])
+def test_what_gives_no_bands_is_not_handed_out(tmp_path: Path, what: str) -> None:
+    """Two ends instead of three; regressors of other features."""
+    store = Store(str(tmp_path))
+    manifest, data = band()
+    estimator = artefact.load(data, manifest, "test")
+    found = MultiOutputRegressor(estimator.estimator)
+    narrow = LinearRegression().fit(np.zeros((2, 9)), np.zeros(2))
+    found.estimators_ = estimator.estimators_[:2] if what == "two ends" else [narrow] * 3
+    data = artefact.dump(found)
+    version = store.add(*band(sha256=hashlib.sha256(data).hexdigest(), size=len(data))[:1], data)
+    move = control_record(PointerLog(store, "services").promote(version, ADA))
+    assert "train it again" in answer(stage(store).step([said(move)]))["reason"]
 
 
 def other_features(*names: str) -> FeatureSchema:
