@@ -164,7 +164,7 @@ class PositionedPublisher:
             raise FencedError(f"another bridge or backfill of {self._source} took over; this one ends") from error
         except (KafkaConnectionError, TimeoutError) as error:
             protocol = self._client.get("security_protocol", "PLAINTEXT")
-            raise BrokerUnavailableError.at(bootstrap, protocol, repr(error)) from error
+            raise BrokerUnavailableError.at(bootstrap, protocol) from error
         except KafkaError as error:
             kind = BrokerUnavailableError if error.retriable else BrokerError
             raise kind(f"{bootstrap}: {self._metrics} is not written: {error!r}") from error
