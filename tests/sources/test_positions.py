@@ -112,5 +112,7 @@ def test_missing_topics_and_brokers_are_named(kafka, topic_prefix):
 
     with pytest.raises(BrokerError, match="duri topics create"):
         asyncio.run(enter(kafka))
-    with pytest.raises(BrokerUnavailableError, match=r"no Kafka broker answers at 127\.0\.0\.1:9 \(PLAINTEXT\); check the address"):
+    with pytest.raises(
+        BrokerUnavailableError, match=r"no Kafka broker answers at 127\.0\.0\.1:9 \(PLAINTEXT\); check the address"
+    ):
         asyncio.run(enter("127.0.0.1:9"))
