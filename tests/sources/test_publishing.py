@@ -127,7 +127,7 @@ def test_nobody_at_the_address() -> None:
         async with Publisher({"bootstrap_servers": "127.0.0.1:9"}, "t"):
             pass
 
-    with pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:9; start one with `duri broker`"):
+    with pytest.raises(BrokerUnavailableError, match=r"answers at 127\.0\.0\.1:9 \(PLAINTEXT\); check the address"):
         asyncio.run(run())
 
 
