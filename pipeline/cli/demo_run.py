@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pipeline.runtime.admin import ClusterAdmin
@@ -63,7 +64,7 @@ class DemoRun:
             worker = asyncio.create_task(run_worker(settings, specs, stop, on_ready=self._page.open))
             async with Subscription(connection(settings.kafka), settings.topics, from_beginning=True) as outputs:
                 tail = asyncio.create_task(self._tail(outputs, view))
-                meter = asyncio.create_task(self._meter(view))
+                meter = asyncio.create_task(self._meter(view, settings.detect.frame_s))
                 try:
                     await _beside(self._work(settings, specs), [worker, tail, meter])
                     await self._last_outputs(tail, outputs, view)
@@ -84,11 +85,13 @@ class DemoRun:
             self._progressed.clear()
             await self._progressed.wait()
 
-    async def _meter(self, view: View) -> None:
+    async def _meter(self, view: View, frame_s: float) -> None:
         loop = asyncio.get_running_loop()
         began, board = loop.time(), view.board
         plan = self._system.plan
         while True:
+            # What was committed before the last look has arrived by now.
+            board.through = plan.start + self._page.intervals * timedelta(seconds=frame_s)
             await asyncio.sleep(_LOOK_S)
             await self._page.read()
             self._progressed.set()

@@ -27,6 +27,8 @@ class Board:
     """Samples a second."""
     moment: datetime | None = None
     """Event time that the flow has reached."""
+    through: datetime | None = None
+    """Event time up to which all stages are through, so that nothing older is to come; None where nobody knows."""
     status: str = ""
     anomalies: dict[str, Anomaly] = field(default_factory=dict)
     recommendations: dict[str, Recommendation] = field(default_factory=dict)

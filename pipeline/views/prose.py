@@ -22,18 +22,18 @@ def fitted(text: str, out: TextIO) -> str:
     return wrapped(text, shutil.get_terminal_size().columns) if out.isatty() else text
 
 
-def wrapped(text: str, width: int) -> str:
-    """Each line broken between words; what is continued stands a little deeper. Longer words stay in one piece."""
-    return "\n".join(_wrapped_line(line, width) for line in text.splitlines())
+def wrapped(text: str, width: int, deeper: int = _DEEPER) -> str:
+    """Each line broken between words; what is continued stands so much deeper. Longer words stay in one piece."""
+    return "\n".join(_wrapped_line(line, width, deeper) for line in text.splitlines())
 
 
-def _wrapped_line(line: str, width: int) -> str:
+def _wrapped_line(line: str, width: int, deeper: int) -> str:
     indent = " " * (len(line) - len(line.lstrip()))
     return textwrap.fill(
         line.strip(),
         width=width,
         initial_indent=indent,
-        subsequent_indent=indent + " " * _DEEPER,
+        subsequent_indent=indent + " " * deeper,
         break_long_words=False,
         break_on_hyphens=False,
     )

@@ -5,12 +5,14 @@
         view.show(record)
         view.refresh()
 
-On a terminal the board is drawn four times a second; elsewhere (a pipe, a log) each record is a line as it
-happens, and the progress a line now and then.
+On a terminal the board is drawn four times a second; elsewhere (a pipe, a log) each record is a line, and the progress
+a line now and then, in the order of event time where the board says how far that has come.
 """
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from typing import TYPE_CHECKING, Protocol, Self
 
 from rich.console import Group
@@ -23,8 +25,11 @@ from pipeline.records import Anomaly, AnomalyState, Recommendation
 from pipeline.views import format as fmt
 from pipeline.views import words
 from pipeline.views.board import Board
+from pipeline.views.prose import wrapped
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.console import Console, RenderableType
 
     from pipeline.records import Record
@@ -32,6 +37,8 @@ if TYPE_CHECKING:
 _FRAMES_PER_S = 4
 _WIDE = 100
 _LINES_BESIDE_LISTS = 9
+_LINE_WIDTH = 100
+_LINE_DEEPER = 6
 
 
 class View(Protocol):
@@ -58,21 +65,29 @@ def open_view(console: Console, title: str) -> View:
 
 
 class LineView:
-    """Each anomaly that opens, each recommendation and each tenth of the progress as a line."""
+    """Each anomaly that opens, each recommendation and each tenth of the progress as a line.
+
+    Stages run one after the other, so advice arrives behind anomalies of hours later; lines wait for what belongs
+    before them, as long as `board.through` has not reached their time.
+    """
 
     def __init__(self, console: Console, title: str) -> None:
         self.board = Board()
         self._console = console
         self._title = title
         self._status = ""
-        self._said = 0
+        self._said: tuple[int, int] = (0, 0)
+        self._waiting: list[tuple[datetime, int, str]] = []
+        self._numbers = itertools.count()
 
     def __enter__(self) -> Self:
-        self._console.print(self._title, soft_wrap=True)
+        self._print(self._title)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._progress()
+        if self.board.done != self._said[1]:
+            self._progress()
+        self._tell(None)
 
     def show(self, record: Record) -> None:
         """Print it where it is news: an anomaly that opens or turns out to be ahead, advice that is new."""
@@ -80,7 +95,7 @@ class LineView:
         self.board.show(record)
         text = words.line(record)
         if news and text is not None:
-            self._console.print(text, soft_wrap=True)
+            self._queue(_moment(record), text.plain)
 
     def _is_news(self, record: Record) -> bool:
         if isinstance(record, Recommendation):
@@ -95,14 +110,39 @@ class LineView:
         if self.board.status != self._status:
             self._status = self.board.status
             if self._status:
-                self._console.print(self._status, soft_wrap=True)
-        if self.board.total and self.board.done * 10 // self.board.total > self._said:
+                self._print(self._status)
+        if self.board.total and self.board.done * 10 // self.board.total > self._said[0]:
             self._progress()
+        if self.board.through is not None:
+            self._tell(self.board.through)
 
     def _progress(self) -> None:
         if self.board.total:
-            self._said = self.board.done * 10 // self.board.total
-            self._console.print(_progress_words(self.board), soft_wrap=True)
+            self._said = self.board.done * 10 // self.board.total, self.board.done
+            self._queue(self.board.moment, _progress_words(self.board).plain)
+
+    def _queue(self, moment: datetime | None, text: str) -> None:
+        if moment is None or self.board.through is None:
+            self._print(text)
+        else:
+            heapq.heappush(self._waiting, (moment, next(self._numbers), text))
+
+    def _tell(self, through: datetime | None) -> None:
+        """Print what waits, up to this time; all of it where there is none."""
+        while self._waiting and (through is None or self._waiting[0][0] <= through):
+            self._print(heapq.heappop(self._waiting)[2])
+
+    def _print(self, text: str) -> None:
+        # Off a terminal the console guesses 80; more is somebody's wish (COLUMNS).
+        width = self._console.width if self._console.is_terminal else max(_LINE_WIDTH, self._console.width)
+        self._console.out(wrapped(text, width, deeper=_LINE_DEEPER), highlight=False)
+
+
+def _moment(record: Record) -> datetime | None:
+    """Event time at which it was last said."""
+    if isinstance(record, Recommendation):
+        return record.updated
+    return record.last_at if isinstance(record, Anomaly) else None
 
 
 class LiveView:

@@ -18,6 +18,8 @@ class WorkerPage:
     def __init__(self) -> None:
         self.samples = 0
         """Samples that detect has taken in and committed, whatever became of them."""
+        self.intervals = 0
+        """Intervals of event time (frames) that advise is through with, and has committed."""
         self._address: str | None = None
 
     def open(self, address: str) -> None:
@@ -27,19 +29,18 @@ class WorkerPage:
     async def read(self) -> None:
         """Fetch the page; nothing changes while the address is not known. Raises OSError where nobody answers."""
         if self._address is not None:
-            self.samples = parse(await asyncio.to_thread(_fetch, f"{self._address}/metrics"))
+            self.samples, self.intervals = parse(await asyncio.to_thread(_fetch, f"{self._address}/metrics"))
 
 
-def parse(text: str) -> int:
-    """Samples that detect has committed, from the page."""
-    return round(
-        sum(
-            sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-            if sample.name in _FATES and sample.labels.get("stage") == "detect"
-        )
-    )
+def parse(text: str) -> tuple[int, int]:
+    """Samples that detect, and intervals that advise has committed, from the page."""
+    samples = intervals = 0.0
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            stage = sample.labels.get("stage")
+            samples += sample.value if sample.name in _FATES and stage == "detect" else 0.0
+            intervals += sample.value if sample.name == "duri_intervals_total" and stage == "advise" else 0.0
+    return round(samples), round(intervals)
 
 
 def _fetch(url: str) -> str:

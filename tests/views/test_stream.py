@@ -91,7 +91,7 @@ def test_machinery_is_not_shown():
     assert words.line(Tick(at=at(0))) is None
 
 
-def test_worker_page_gives_what_detect_has_taken():
+def test_worker_page_gives_what_detect_and_advise_have_taken():
     """All its samples, whatever became of them; nobody else's."""
     page = (
         "# TYPE duri_detect_samples counter\n"
@@ -100,5 +100,7 @@ def test_worker_page_gives_what_detect_has_taken():
         'duri_late_samples_total{stage="detect"} 5.0\n'
         "# TYPE duri_samples counter\n"
         'duri_samples_total{stage="ingest"} 400.0\n'
+        "# TYPE duri_intervals counter\n"
+        'duri_intervals_total{stage="advise"} 3.0\n'
     )
-    assert parse(page) == 105
+    assert parse(page) == (105, 3)

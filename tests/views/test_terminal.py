@@ -88,6 +88,34 @@ def test_lines_as_they_happen():
     assert 10 <= text.count(" samples") <= 12
 
 
+def test_lines_wait_for_what_belongs_before_them():
+    """Advice arrives behind anomalies of hours later: it is told at its time, and at the end nothing is missing."""
+    out = StringIO()
+    with LineView(Console(file=out), "DuRi demo") as view:
+        view.board.through = at(0)
+        view.show(anomaly("late", 50, service="shop"))
+        view.show(anomaly("early", 5, service="cart"))
+        view.show(recommendation("r", 10))
+        view.refresh()
+        assert "cart" not in out.getvalue()
+        view.board.through = at(20)
+        view.refresh()
+        told = out.getvalue()
+        assert told.index("cart") < told.index("pool_size 20")
+        assert "shop" not in told
+    assert "shop" in out.getvalue()
+
+
+def test_lines_fit_a_hundred_columns():
+    """However long the reason; commands stay whole words."""
+    out = StringIO()
+    with LineView(Console(file=out), "DuRi demo") as view:
+        why = recommendation("r").why.model_copy(update={"reason": "all connections are in use and " * 9})
+        view.show(recommendation("r").model_copy(update={"why": why}))
+    assert max(map(len, out.getvalue().splitlines())) <= 100
+    assert " ".join(out.getvalue().split()).count("all connections are in use and") == 9
+
+
 def test_live_view_leaves_no_colours_where_none_are_wanted(monkeypatch):
     """NO_COLOR is honoured: the board is drawn without colour codes."""
     monkeypatch.setenv("NO_COLOR", "1")
