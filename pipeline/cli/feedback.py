@@ -108,7 +108,7 @@ def pick(known: dict[str, Recommendation], prefix: str) -> Recommendation:
         return found[0]
     if not found:
         raise typer.BadParameter(
-            f"no recommendation's id begins with {prefix!r}; `duri watch --from-beginning --json` shows them",
+            f"no recommendation's id begins with {prefix!r}; `duri watch --from-beginning` shows them",
             param_hint="RECOMMENDATION",
         )
     ids = ", ".join(sorted(record.id for record in found)[:5])

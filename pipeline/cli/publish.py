@@ -108,6 +108,12 @@ async def _send(
     return sent, size
 
 
+def _is_json_lines(message: bytes) -> bool:
+    """Whether its first two lines are JSON objects, each in itself."""
+    lines = message.split(b"\n", 2)[:2]
+    return len(lines) > 1 and all(one.startswith(b"{") and one.rstrip().endswith(b"}") for one in lines)
+
+
 async def _limit(settings: Settings, topic: str) -> int:
     """Bytes that a message may have there. Raises BrokerError where there is no such topic."""
     async with ClusterAdmin(settings.kafka, wait_s=_WAIT_S) as admin:
@@ -126,8 +132,10 @@ def _try_out(
 ) -> None:
     formats = {settings.topics.name(Topic.METRICS): settings.topics.metrics_format, **settings.topics.extra_inputs}
     tryout = TryOut(settings.ingest, topic, formats.get(topic, AUTO), round(time.time() * 1000))
+    several_lines = False
     with Console(stderr=True).status("reading"):
         for message in messages:
+            several_lines = several_lines or _is_json_lines(message)
             tryout.take(message, key, headers)
     formats_read = ", ".join(f"{name} {number}" for name, number in tryout.formats.items())
     typer.echo(f"{fmt.count(tryout.messages, 'message')} by format: {formats_read}")
@@ -137,5 +145,7 @@ def _try_out(
         print_prose(f"refused: message {int(letter['offset']) + 1}{position}: {letter['reason']}: {letter['message']}")
     if len(tryout.letters) > _LETTERS_SHOWN:
         typer.echo(f"… and {len(tryout.letters) - _LETTERS_SHOWN} more refused")
+    if tryout.letters and several_lines:
+        print_prose("each line by itself looks like a message: `--lines 1` sends them so")
     if tryout.letters:
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 from rich.status import Status
 from rich.text import Text
 
-from pipeline.records import Anomaly, AnomalyState
+from pipeline.records import Anomaly, AnomalyState, Recommendation, RecommendationState
 from pipeline.views import format as fmt
 from pipeline.views import words
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pipeline.views.pulse import Seen
 
     _Gist = tuple[Severity, frozenset[Detector]]
+
+
+_ANSWER = f"{'':11}then: duri feedback {{}} applied (or rejected, false-alarm, snooze)"
 
 
 class RecordStream(Protocol):
@@ -91,6 +94,8 @@ class WordStream:
             text = words.line(record, fmt.date_time)
             if text is not None and not self._repeats(record):
                 self._console.print(text, soft_wrap=True)
+                if isinstance(record, Recommendation) and record.state is RecommendationState.PROPOSED:
+                    self._console.print(_ANSWER.format(record.id), style="dim", soft_wrap=True)
         self._unreadable = unreadable
         if records:
             self._status.update(self._summary())

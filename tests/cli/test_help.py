@@ -15,6 +15,8 @@ from pipeline.cli import command_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from click import Command
+
 WIDTH = 80
 APP = command_line()
 
@@ -36,3 +38,22 @@ def test_help_fits_and_flows(words: tuple[str, ...]) -> None:
         lines = [line.rstrip() for line in paragraph.splitlines() if line.strip()]
         short = [line for line, after in pairwise(lines) if len(f"{line} {after.split()[0]}") < WIDTH - 1]
         assert short == []
+
+
+def test_every_option_says_what_it_is_for() -> None:
+    """Arguments too: a name alone leaves the newcomer guessing."""
+    silent = [
+        f"duri {' '.join(words)}: {parameter.name}"
+        for words in commands(get_command(APP))
+        for parameter in found(words).params
+        if not getattr(parameter, "help", None)
+    ]
+    assert silent == []
+
+
+def found(words: tuple[str, ...]) -> Command:
+    """The command that these words lead to."""
+    command = get_command(APP)
+    for word in words:
+        command = command.commands[word]  # type: ignore[attr-defined]  # of groups
+    return command

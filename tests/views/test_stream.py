@@ -5,7 +5,16 @@ from io import StringIO
 
 from rich.console import Console
 
-from pipeline.records import AnomalyState, Detector, Incident, IncidentState, Outcome, Severity, Tick
+from pipeline.records import (
+    AnomalyState,
+    Detector,
+    Incident,
+    IncidentState,
+    Outcome,
+    RecommendationState,
+    Severity,
+    Tick,
+)
 from pipeline.views import words
 from pipeline.views.stream import JsonStream, WordStream
 from pipeline.views.worker_page import parse
@@ -56,6 +65,16 @@ def test_words_for_people():
     assert "requests wait for connections" in text
     assert "verified pool: app.pool.utilisation 1 → 0.4" in text
     assert "1 anomaly record, 1 recommendation record, 1 incident record, 1 outcome record" in text
+
+
+def test_standing_advice_says_how_to_answer_it():
+    """With the id in full, to be copied; what is over wants no answer."""
+    out = StringIO()
+    over = recommendation("over", state=RecommendationState.EXPIRED)
+    with WordStream(Console(file=out, width=200)) as stream:
+        stream.show([recommendation("0123456789abcdef"), over], unreadable=0)
+    assert "duri feedback 0123456789abcdef applied" in out.getvalue()
+    assert "feedback over" not in out.getvalue()
 
 
 def test_repeats_have_no_line_of_their_own():
