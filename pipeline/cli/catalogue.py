@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from pipeline.advise.incidents.topology import load_topology
@@ -131,7 +131,7 @@ def try_rules(
             typer.echo(record.model_dump_json())
         return
     if tried.recommendations:
-        table = Table("service", "rank", "rule", "change", "sure", "state", "why")
+        table = Table("service", "rank", Column("rule", overflow="fold"), "change", "sure", "state", "why")
         for record in tried.recommendations:
             sure = f"{record.confidence:.0%}"
             row = (record.target.service, str(record.rank), record.provenance.rule, change(record), sure)

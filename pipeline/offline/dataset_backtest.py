@@ -46,13 +46,15 @@ def backtest(  # noqa: PLR0913  what to run, and what to write, are told apart b
     """Run a dataset's samples through the stages; write JSON lines and `summary.json` into `out`; the summary.
 
     What is written depends neither on the backend nor on how many work. `models` are live versions of trained models,
-    `NAME/VERSION` in the registry of the settings. `frames` are written too where they are asked for. `report` is told
-    the samples taken so far. Raises FileError where the dataset cannot be read or `out` not be written, SettingsError
-    for backend and settings, ModelError for a model that may not run.
+    `NAME/VERSION` in the registry of the settings. `frames`, and what was said among them, are written too where they
+    are asked for. `report` is told the samples taken so far. Raises FileError where the dataset cannot be read or
+    `out` not be written, SettingsError for backend and settings, ModelError for a model that may not run.
     """
     dataset = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
     run = _Backtest(dataset, settings, workers or Workers(), span or _samples_span(dataset), seated(settings, models))
     with Findings(out, frames=frames) as findings:
+        if frames:
+            findings.write(run.said())
         for written in run.chunks(report):
             findings.write(written)
         summary = {**run.summary(), **findings.counts()}
@@ -81,10 +83,15 @@ class _Backtest:
         self._workers = workers
         self._span = span
         self._groups = groups(dataset.manifest, workers.count)
-        self._advising = Advising(settings, said(dataset, span))
+        self._said = said(dataset, span)
+        self._advising = Advising(settings, self._said)
         self._states: list[Any] = [models] * len(self._groups)
         self._statistics: list[dict[str, float]] = [{} for _ in self._groups]
         self._samples = 0
+
+    def said(self) -> list[Written]:
+        """Changes, answers and maintenance windows, which are on `duri.frames` among the frames."""
+        return [Written(Topic.FRAMES.value, *one) for one in self._said]
 
     def chunks(self, report: Callable[[int], None]) -> Iterator[list[Written]]:
         """What all stages wrote, chunk by chunk, in an order of its own that is always the same."""

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from pipeline.advise import load_advice
+from pipeline.advise.tryout import try_frames
 from pipeline.configfile import shipped_config
 from pipeline.errors import FileError, SettingsError
 from pipeline.offline import Dataset, Workers, backends, backtest
 from pipeline.offline import parts as division
 from pipeline.offline.backends import Backend
 from pipeline.offline.compare import Fired, match
+from pipeline.offline.dataset.tables import Table
 from pipeline.offline.dataset.times import Span
 from pipeline.offline.parts import chunks
 from pipeline.registry.store import Store
@@ -59,6 +62,20 @@ def serial(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("serial") / "out"
     backtest(dataset, load_settings(), out, workers=Workers(Backend.SERIAL))
     return out
+
+
+def test_trying_the_rules_on_a_backtests_frames_advises_the_same(dataset: Dataset, tmp_path: Path) -> None:
+    """What was announced stands among the frames: without the deploy no rule would ask for a rollback."""
+    settings = load_settings()
+    backtest(dataset, settings, tmp_path / "out", workers=Workers(Backend.SERIAL), frames=True)
+    tried = try_frames(tmp_path / "out" / "frames.jsonl", *load_advice(settings.config_dir))
+    said = [json.loads(line) for line in lines(tmp_path / "out", Topic.RECOMMENDATIONS)]
+    advised = {(one["target"]["service"], one["provenance"]["rule"]) for one in said}
+    announced = [json.loads(text) for text in dataset.read(Table.CHANGES)["record"]]
+    assert announced
+    assert [one for one in map(json.loads, lines(tmp_path / "out", Topic.FRAMES)) if "change" in one] == announced
+    assert advised
+    assert {(one.target.service, one.provenance.rule) for one in tried.recommendations} == advised
 
 
 def test_a_backtest_finds_what_was_found_live(history: flowed.Flowed, serial: Path) -> None:
