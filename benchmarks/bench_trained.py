@@ -76,6 +76,8 @@ def main() -> None:
                 stages[name].step(promoted(model(name, sorted(signals))))
         if number == WARMUP + 3:
             warm_band(stages["band"], START + number * 60_000)
+            for name in names[:-1]:  # what was restored lies otherwise in memory: it is to be the same for all
+                stages[name].restore(stages[name].snapshot())
         for part in range(SCRAPES_A_FRAME) if measured else (0,):
             at = START + number * 60_000 + part * 15_000
             values = np.tile(block.value[number * SCRAPES_A_FRAME + part], SERVICES)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
     Signals = tuple[str, ...]
+    Ends = dict[str, tuple[float, float, float]]
 
 _IDLE = 1
 """Choices of signals that are followed beyond those that a band needs now: who comes back is warm."""
@@ -58,6 +59,8 @@ class LiveBands:
         """These services are gone."""
         for features in self._features.values():
             features.evict(rows[rows < features.services])
+        for bands in self._bands.values():
+            bands.forget()
 
     def advance(self, frame: ClosedFrame) -> None:
         """The next frame, which is learned."""
@@ -91,3 +94,25 @@ class LiveBands:
                 features.restore(kept)
             self._features[signals] = features
         self.keep(wanted)
+
+
+class Told:
+    """Bands as frames tell them, by signal: made once, as they stay the same for some frames."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[Floats, dict[int, Ends]]] = {}
+
+    def of(self, model: str, signals: Signals, band: Floats | None, row: int) -> Ends:
+        """Lower end, middle and upper end of each signal of a service row that has any; band float64[rows, signals, 3].
+
+        Nothing for a model that has no bands.
+        """
+        if band is None:
+            return {}
+        if model not in self._made or self._made[model][0] is not band:
+            self._made[model] = (band, {})
+        _, rows = self._made[model]
+        if row not in rows:
+            told = zip(signals, np.isfinite(band[row]).all(axis=1).tolist(), band[row].tolist(), strict=True)
+            rows[row] = {signal: (ends[0], ends[1], ends[2]) for signal, there, ends in told if there}
+        return rows[row]
