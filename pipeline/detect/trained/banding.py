@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from models.offline.band_features import BandFeatures
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
     Signals = tuple[str, ...]
-    Ends = dict[str, tuple[float, float, float]]
 
 _IDLE = 1
 """Choices of signals that are followed beyond those that a band needs now: who comes back is warm."""
@@ -97,22 +97,22 @@ class LiveBands:
 
 
 class Told:
-    """Bands as frames tell them, by signal: made once, as they stay the same for some frames."""
+    """Bands as frames tell them, in JSON: made once, as they stay the same for some frames."""
 
     def __init__(self) -> None:
-        self._made: dict[str, tuple[Floats, dict[int, Ends]]] = {}
+        self._made: dict[str, tuple[Floats, dict[int, msgspec.Raw]]] = {}
 
-    def of(self, model: str, signals: Signals, band: Floats | None, row: int) -> Ends:
+    def of(self, model: str, signals: Signals, band: Floats | None, row: int) -> msgspec.Raw | None:
         """Lower end, middle and upper end of each signal of a service row that has any; band float64[rows, signals, 3].
 
-        Nothing for a model that has no bands.
+        None for a model that has no bands.
         """
         if band is None:
-            return {}
+            return None
         if model not in self._made or self._made[model][0] is not band:
             self._made[model] = (band, {})
         _, rows = self._made[model]
         if row not in rows:
             told = zip(signals, np.isfinite(band[row]).all(axis=1).tolist(), band[row].tolist(), strict=True)
-            rows[row] = {signal: (ends[0], ends[1], ends[2]) for signal, there, ends in told if there}
+            rows[row] = msgspec.Raw(msgspec.json.encode({signal: ends for signal, there, ends in told if there}))
         return rows[row]

@@ -8,7 +8,6 @@ first move on, and no online learner is touched.
 from __future__ import annotations
 
 from collections import Counter
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,6 +26,7 @@ from pipeline.registry.manifest import JUDGES, Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    import msgspec
     import numpy.typing as npt
 
     from pipeline.detect.frame import ClosedFrame, Flag
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 class LiveScore(NamedTuple):
     """What the live version of a model says of a service in a frame.
 
-    band: lower end, middle and upper end by signal, of a model that has bands.
+    band: lower end, middle and upper end by signal in JSON, of a model that has bands.
     """
 
     version: str
     score: float
-    band: Mapping[str, tuple[float, float, float]] = MappingProxyType({})
+    band: msgspec.Raw | None = None
 
 
 class TrainedModels:
