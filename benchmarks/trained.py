@@ -6,11 +6,15 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.decomposition import PCA
-from sklearn.ensemble import HistGradientBoostingRegressor, IsolationForest
+from sklearn.ensemble import IsolationForest
 from sklearn.multioutput import MultiOutputRegressor
 
 from models.offline import band_features, features
+from pipeline.configfile import shipped_config
+from pipeline.offline.training.recipe import load_recipe
+from pipeline.offline.training.train_band import QUANTILES
 from pipeline.records import ModelMove, cloudevent_headers, from_ms
 from pipeline.registry import artefact, package
 from pipeline.registry.manifest import FeatureSchema, ModelManifest, Training
@@ -31,18 +35,11 @@ def band(signals: Sequence[str], seed: int = 0) -> tuple[ModelManifest, bytes]:
     rows = rng.normal(size=(20_000, len(band_features.NAMES)))
     rows[:, -1] = rng.integers(0, len(signals), len(rows))
     what = rows[:, 4:9].mean(axis=1) + rng.normal(size=len(rows))
-    found = MultiOutputRegressor(HistGradientBoostingRegressor())
+    *_, (_, regressor) = load_recipe("band", shipped_config()).candidates(seed)
+    found = MultiOutputRegressor(regressor)
     found.estimators_ = [
-        HistGradientBoostingRegressor(
-            loss="quantile",
-            quantile=quantile,
-            max_iter=60,
-            learning_rate=0.15,
-            max_leaf_nodes=15,
-            early_stopping=False,
-            random_state=seed,
-        ).fit(rows, what)
-        for quantile in (0.01, 0.5, 0.99)
+        clone(regressor).set_params(loss="quantile", quantile=quantile).fit(rows, what)
+        for quantile in QUANTILES.values()
     ]
     return _version("band", found, FeatureSchema(version=band_features.VERSION, names=band_features.names_of(signals)))
 

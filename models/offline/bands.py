@@ -50,18 +50,26 @@ class Bands:
         self._estimator = estimator
         self._slot = -1
         self._ends = np.zeros((0, 0, ENDS))
+        self._in_units: Floats | None = None
+
+    def forget(self) -> None:
+        """Services are gone: their rows have no bands any more."""
+        self._in_units = None
 
     def judge(self, features: BandFeatures, away: Floats) -> Judged:
-        """The frame that these features have just taken in; `away` is what they said of it."""
+        """The frame that these features have just taken in; `away` is what they said of it.
+
+        The array of bands is the same one, until any of them changes.
+        """
         if features.slot != self._slot:
-            self._ends, self._slot = ends(self._estimator, features.table()), features.slot
+            self._ends, self._slot, self._in_units = ends(self._estimator, features.table()), features.slot, None
         if len(self._ends) < len(away):
             # Services that came since have no band before the next slot.
             new = np.full((len(away) - len(self._ends), *self._ends.shape[1:]), np.nan)
-            self._ends = np.concatenate([self._ends, new])
-        return Judged(
-            beyond(away, self._ends), features.in_units(self._ends), np.asarray(np.isfinite(away).any(axis=1))
-        )
+            self._ends, self._in_units = np.concatenate([self._ends, new]), None
+        if self._in_units is None:
+            self._in_units = features.in_units(self._ends)
+        return Judged(beyond(away, self._ends), self._in_units, np.asarray(np.isfinite(away).any(axis=1)))
 
 
 def ends(estimator: Any, table: Floats) -> Floats:

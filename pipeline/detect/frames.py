@@ -120,7 +120,7 @@ class FrameWriter:
 
 def _trained_entry(score: LiveScore) -> dict[str, object]:
     entry: dict[str, object] = {"version": score.version, "score": score.score}
-    return entry | ({"band": score.band} if score.band else {})
+    return entry | ({} if score.band is None else {"band": score.band})
 
 
 def _open_entry(anomaly: Open) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from models.offline.bands import of_cube
+from pipeline.records import Anomaly, Frame
 from pipeline.registry.artefact import load
 from pipeline.stage import Topic
 from tests.builders import START, cut
@@ -102,6 +104,16 @@ def test_what_lies_beyond_is_flagged_with_its_band() -> None:
     assert rules == {f"{NAME} {version(model())}"}
     [named] = [one for one in fired[0]["contributions"] if one["signal"] == "http.rps"]
     assert named["lower"] <= named["expected"] <= named["upper"] < named["observed"]
+
+
+def test_records_with_bands_are_what_the_schema_says() -> None:
+    """Frames and anomalies, read and written by their records: the same again."""
+    outputs, _ = at_once()
+    banded = [one for one in frames(outputs) if one.get("trained")]
+    assert [json.loads(Frame.model_validate(one).model_dump_json()) for one in banded[:3]] == banded[:3]
+    said = [one for one in records(outputs, Topic.ANOMALIES) if "lower" in str(one.get("contributions"))]
+    assert said
+    assert [json.loads(Anomaly.model_validate(one).model_dump_json()) for one in said] == said
 
 
 def test_the_shadow_is_told_of() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.offline.band_features import NAMES, SLOT_MS, BandFeatures
-from models.offline.bands import Judged, beyond
+from models.offline.bands import Bands, Judged, beyond
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 MONDAY = 1_767_571_200_000
@@ -150,6 +150,40 @@ def test_a_service_that_went_is_forgotten() -> None:
     assert np.isnan(away[:, 0]).all()
     assert np.isnan(tables[:, 0]).all()
     assert np.isfinite(away[:, 1]).any()
+
+
+class Usual:
+    """Ends a deviation around what is usual, of whatever."""
+
+    def __init__(self) -> None:
+        self.estimators_ = [_Constant(end) for end in (-1.0, 0.0, 1.0)]
+
+
+class _Constant:
+    def __init__(self, end: float) -> None:
+        self._end = end
+
+    def predict(self, rows: Floats) -> Floats:
+        return np.full(len(rows), self._end)
+
+
+def test_who_comes_or_goes_in_a_slot_has_no_band_in_it() -> None:
+    """A row that is another service's now, and one that is new; the others keep theirs, to the next slot."""
+    values, start = series(1, 700), MONDAY + np.arange(700) * 5 * MINUTE
+    values[:] = np.nan_to_num(values)
+    features, bands = BandFeatures(2, 2), Bands(Usual())
+    for at in range(401):
+        judged = bands.judge(features, features.advance(values[at], int(start[at]), 5 * MINUTE))
+    assert np.isfinite(judged.band).all()
+    features.evict(np.array([0], dtype=np.int32))
+    bands.forget()
+    features.grow(3)
+    more = np.concatenate([values[401], values[401, :1]])
+    after = bands.judge(features, features.advance(more, int(start[401]), 5 * MINUTE))
+    assert features.slot == start[400] // SLOT_MS
+    assert np.isnan(after.band[[0, 2]]).all()
+    assert np.isnan(after.services()[[0, 2]]).all()
+    assert np.array_equal(after.band[1], judged.band[1])
 
 
 def test_another_shape_or_step_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from models.offline.band_features import BandFeatures
@@ -58,6 +59,8 @@ class LiveBands:
         """These services are gone."""
         for features in self._features.values():
             features.evict(rows[rows < features.services])
+        for bands in self._bands.values():
+            bands.forget()
 
     def advance(self, frame: ClosedFrame) -> None:
         """The next frame, which is learned."""
@@ -91,3 +94,25 @@ class LiveBands:
                 features.restore(kept)
             self._features[signals] = features
         self.keep(wanted)
+
+
+class Told:
+    """Bands as frames tell them, in JSON: made once, as they stay the same for some frames."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[Floats, dict[int, msgspec.Raw]]] = {}
+
+    def of(self, model: str, signals: Signals, band: Floats | None, row: int) -> msgspec.Raw | None:
+        """Lower end, middle and upper end of each signal of a service row that has any; band float64[rows, signals, 3].
+
+        None for a model that has no bands.
+        """
+        if band is None:
+            return None
+        if model not in self._made or self._made[model][0] is not band:
+            self._made[model] = (band, {})
+        _, rows = self._made[model]
+        if row not in rows:
+            told = zip(signals, np.isfinite(band[row]).all(axis=1).tolist(), band[row].tolist(), strict=True)
+            rows[row] = msgspec.Raw(msgspec.json.encode({signal: ends for signal, there, ends in told if there}))
+        return rows[row]

@@ -8,13 +8,12 @@ first move on, and no online learner is touched.
 from __future__ import annotations
 
 from collections import Counter
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from pipeline.detect.cells import part_of, prefixed
-from pipeline.detect.trained.banding import LiveBands
+from pipeline.detect.trained.banding import LiveBands, Told
 from pipeline.detect.trained.drift import Drift
 from pipeline.detect.trained.opinions import BAR, Flags, Opinion
 from pipeline.detect.trained.priors import Priors
@@ -27,6 +26,7 @@ from pipeline.registry.manifest import JUDGES, Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    import msgspec
     import numpy.typing as npt
 
     from pipeline.detect.frame import ClosedFrame, Flag
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 class LiveScore(NamedTuple):
     """What the live version of a model says of a service in a frame.
 
-    band: lower end, middle and upper end by signal, of a model that has bands.
+    band: lower end, middle and upper end by signal in JSON, of a model that has bands.
     """
 
     version: str
     score: float
-    band: Mapping[str, tuple[float, float, float]] = MappingProxyType({})
+    band: msgspec.Raw | None = None
 
 
 class TrainedModels:
@@ -63,6 +63,7 @@ class TrainedModels:
         self.priors = Priors(self._seating, self._names)
         self._tracks = Tracks(self._names)
         self._bands = LiveBands(self._names)
+        self._told = Told()
         self._tallies: dict[str, Tally] = {}
         self._drifts: dict[str, Drift] = {}
         self._features: dict[tuple[str, ...], Floats] = {}
@@ -189,7 +190,9 @@ class TrainedModels:
         for name, opinion in self._live.items():
             live = self._seating.models[name].live
             if live is not None and np.isfinite(opinion.score[row]):
-                found[name] = LiveScore(live.version, float(opinion.score[row]), _bands(live.signals, opinion, row))
+                found[name] = LiveScore(
+                    live.version, float(opinion.score[row]), self._told.of(name, live.signals, opinion.band, row)
+                )
         return found
 
     # --- what is told -----------------------------------------------------------------------------------------
@@ -264,18 +267,6 @@ class TrainedModels:
             self._keep_drift(model, seats.live)
             if seats.live is not None and model in drifts:
                 self._drifts[model].restore(drifts[model])
-
-
-def _bands(signals: tuple[str, ...], opinion: Opinion, row: int) -> dict[str, tuple[float, float, float]]:
-    if opinion.band is None:
-        return {}
-    ends = opinion.band[row]
-    known = np.isfinite(ends).all(axis=1).tolist()
-    return {
-        signal: (lower, middle, upper)
-        for signal, there, (lower, middle, upper) in zip(signals, known, ends.tolist(), strict=True)
-        if there
-    }
 
 
 def _grouped(state: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, dict[str, npt.NDArray[np.generic]]]:
