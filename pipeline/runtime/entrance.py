@@ -27,6 +27,8 @@ async def shut_out(kafka: KafkaSettings) -> str | None:
             (await create_conn(host, port, request_timeout_ms=_ANSWER_MS, **arguments)).close()
         except ssl.SSLCertVerificationError as error:
             return f"its certificate is not trusted: {error.verify_message}; check kafka.ssl_cafile"
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            continue  # it went away in the middle, as one that starts or stops does
         except ssl.SSLError as error:
             return f"no TLS connection ({error.reason}); check kafka.security_protocol and kafka.ssl_*"
         except (SaslAuthenticationFailed, UnsupportedSaslMechanismError) as error:
