@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline.stage import Output
 
 DEVELOPMENT_SEEDS = range(2000, 2300)
-FINAL_SEEDS = range(881_000, 881_300)
+FINAL_SEEDS = range(882_000, 882_300)
 ASKED = 0.95
 EXPECTED = {
     "mended": "verified",
