@@ -62,6 +62,15 @@ def test_it_held_before_too_is_no_effect() -> None:
     assert [each["result"] for each in outcomes(story.troubled(9, {"duri_core": still}), stage)] == ["no_effect"]
 
 
+def test_what_is_told_an_interval_late_is_verified() -> None:
+    """The pool was larger already when somebody said so."""
+    story, stage = Story(frame_s=5.0).healthy(240), make_stage(frame_s=5.0)
+    found = advice(stage.step(story.troubled(4, {"duri_core": POOL}).take()))
+    first = min(found, key=lambda record: record["rank"])
+    story.healthy(1).feedback(first["id"], "applied").healthy(70)
+    assert [each["result"] for each in outcomes(story, stage)] == ["verified"]
+
+
 def test_better_but_not_mended_is_no_effect_and_says_so() -> None:
     """The pool is still too full: that is not what was promised."""
     story, stage, _ = applied(Fault({**POOL.signals, "app.pool.utilisation": 1.6}, rising=[P95]))

@@ -53,6 +53,7 @@ class Disturbed(Protocol):
 
 
 _MAX_ANSWERS: Final = 30
+_FEW: Final = 2
 
 
 class Pace(NamedTuple):
@@ -211,7 +212,9 @@ class Verifier:
         usual = standing.usual.get(signal)
         if not before or not len(after):
             return True  # nothing to compare with: the mechanism's own condition alone tells
-        if self._windows.separated(signal, before, after, usual):
+        # People say a little late that they have done it, so the newest interval before may be one after.
+        told_late = before[:-1] if len(before) > _FEW else before
+        if self._windows.separated(signal, told_late, after, usual):
             return True
         if not healthy:
             return False
