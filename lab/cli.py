@@ -15,9 +15,10 @@ from rich.text import Text
 from lab import limits
 from lab.backends import LabError
 from lab.faults import FAULTS
-from lab.load import NORMAL_USERS, Load
+from lab.load import Load
 from lab.prove import Answer, Pace, Proof, prove
 from lab.report import plot, summary, table
+from lab.scenarios import SCENARIOS, USUAL, Scenario, scenario_of
 from lab.system import Lab
 from pipeline.errors import FileError
 from pipeline.runtime.children import sigterm_as_ctrl_c
@@ -33,6 +34,9 @@ lab = typer.Typer(
     no_args_is_help=True,
 )
 _NORMAL = Pace()
+ScenarioName = Annotated[
+    str, typer.Option(help=f"How many users there are: {', '.join(SCENARIOS)}; three are the guide's.")
+]
 
 
 @lab.command(name="list")
@@ -51,15 +55,16 @@ def _lines(fault: Fault, lacking: str | None) -> tuple[Text, str]:
 
 @lab.command()
 def up(
-    users: Annotated[int, typer.Option(min=1, help="Users that ask the services.")] = NORMAL_USERS,
+    scenario: ScenarioName = USUAL.name,
     fault: Annotated[str, typer.Option(help="Inject this fault; `duri lab list` has them.")] = "",
 ) -> None:
     """Start the system under load, print its addresses, and keep it until Ctrl-C or SIGTERM."""
     if fault:
         _known([fault])
+    load = scenario_of(scenario)
     sigterm_as_ctrl_c()
     try:
-        asyncio.run(_up(users, fault))
+        asyncio.run(_up(load, fault))
     except KeyboardInterrupt:
         typer.echo("stopped; nothing of it is left", err=True)
 
@@ -74,6 +79,7 @@ def prove_faults(  # noqa: PLR0913  each is an option of the command
     answer: Annotated[
         Answer, typer.Option(help="What is done with the advice; `nothing` and `harm` are said to be it.")
     ] = (Answer.OWN),
+    scenario: ScenarioName = USUAL.name,
     speed: Annotated[float, typer.Option(min=1, max=10, help="How much faster the lab's clock runs.")] = _NORMAL.speed,
     kafka: Annotated[
         bool, typer.Option("--kafka", help="Connect the stages by Kafka, in a worker as in production.")
@@ -88,13 +94,14 @@ def prove_faults(  # noqa: PLR0913  each is an option of the command
     """
     named = faults or list(FAULTS)
     _known(named)
+    load = scenario_of(scenario)
     load_settings()  # what is wrong with them is told before anything is started
     if plots is not None:
         require_plots()
     if record is not None:
         record.mkdir(parents=True, exist_ok=True)
     sigterm_as_ctrl_c()
-    pace = Pace(speed=speed, after_s=after, answer=answer, kafka=kafka)
+    pace = Pace(speed=speed, scenario=load, after_s=after, answer=answer, kafka=kafka)
     console = Console(stderr=True)
     proofs: list[Proof] = []
     try:
@@ -121,7 +128,7 @@ def show_results(
         told = [Proof(**json.loads(line)) for line in lines]
     except (OSError, ValueError, TypeError) as error:
         raise FileError(f"{results} is not what `duri lab prove --results` writes: {error}") from error
-    _show(list({(one.fault, one.answer, one.kafka): one for one in told}.values()), plots)
+    _show(list({(one.fault, one.answer, one.kafka, one.scenario): one for one in told}.values()), plots)
 
 
 def _show(proofs: list[Proof], plots: Path | None) -> None:
@@ -142,14 +149,14 @@ def _prove(name: str, record: Path | None, pace: Pace, console: Console, place: 
         return asyncio.run(prove(FAULTS[name], record, pace, say))
 
 
-async def _up(users: int, fault: str) -> None:
+async def _up(scenario: Scenario, fault: str) -> None:
     async with Lab() as system:
         for name, replicas in system.services.items():
             typer.echo(f"{name:16} {' '.join(one.url for one in replicas)}")
         typer.echo(f"{'postgres':16} {system.postgres.admin_url}\n{'redis':16} {system.redis.url}")
         if fault:
             await FAULTS[fault].prepare(system)
-        load = Load(system.balancers, users)
+        load = Load(system.balancers, scenario)
         try:
             if fault:
                 await FAULTS[fault].inject(system)

@@ -1,4 +1,4 @@
-"""The shipped configuration with the guide's request rates scaled to the lab's users."""
+"""The shipped configuration with the guide's request rates scaled to a scenario's users."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ from pipeline.settings import load_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SHARE = 0.05
-"""The guide asks 100 requests/s of a service; the lab sends the least of its four some five to ten."""
+    from lab.scenarios import Scenario
+
+_ASKED_RPS = 100.0
+"""The guide's objective for a service."""
+_PART = 0.25
+"""The objective becomes this part of what the services get that are asked least."""
 
 
 @contextmanager
-def scaled_config() -> Iterator[Path]:
+def scaled_config(scenario: Scenario) -> Iterator[Path]:
     """A folder with it, for as long as it is loaded. Only thresholds of `http.rps` differ from the shipped ones."""
+    scale = _PART * scenario.least_rps / _ASKED_RPS
     with TemporaryDirectory(prefix="duri-lab-config-") as name:
         folder = Path(name) / "config"
         shutil.copytree(load_settings().config_dir, folder)
@@ -29,6 +34,6 @@ def scaled_config() -> Iterator[Path]:
         thresholds = yaml.safe_load(path.read_text(encoding="utf-8"))
         for rule in thresholds["rules"].values():
             if rule["signal"] == "http.rps" and "below" in rule:
-                rule["below"] *= _SHARE
+                rule["below"] *= scale
         path.write_text(yaml.safe_dump(thresholds, sort_keys=False), encoding="utf-8")
         yield folder

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lab.announcements import Announcement
     from lab.ledger import Seen
     from lab.samples import Row
+    from lab.scenarios import Scenario
 
 NICENESS = 5
 """The stages yield to the system that they watch."""
@@ -59,14 +60,15 @@ def _do(method: str, *arguments: Any) -> Seen:
 class Desk:
     """An `Advice` elsewhere; use it as an async context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
         self._pool = ProcessPoolExecutor(
             1, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent
         )
 
     async def begin(self, healthy: Sequence[Row]) -> Seen:
         """See `Pipeline`."""
-        return await self._ask("begin", healthy)
+        return await self._ask("begin", self._scenario, healthy)
 
     async def end_healthy(self) -> Seen:
         """See `Pipeline`."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from lab.announcements import Announcement
     from lab.samples import Row
+    from lab.scenarios import Scenario
 
 ROWS = 16_384
 """Samples of a message at most."""
@@ -29,9 +30,9 @@ _SAID = (Topic.RECOMMENDATIONS, Topic.OUTCOMES)
 class Advice(Ledger):
     """Takes scrapes and announcements, and keeps what the stages say."""
 
-    def __init__(self, healthy: Sequence[Row]) -> None:
+    def __init__(self, scenario: Scenario, healthy: Sequence[Row]) -> None:
         super().__init__()
-        with scaled_config() as folder:
+        with scaled_config(scenario) as folder:
             settings = load_settings(overrides={"detect.frame_s": SCRAPE_S, "config_dir": folder})
             self._flow = LocalFlow(settings)
         self.take([*history(healthy, round(SCRAPE_S * 1000)), *healthy])

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from lab.announcements import Announcement
     from lab.ledger import Seen
     from lab.samples import Row
+    from lab.scenarios import Scenario
 
 _TAIL_S = 0.5
 """What was committed reaches a consumer within this time."""
@@ -49,14 +50,15 @@ _SAID = {Recommendation: Topic.RECOMMENDATIONS, Outcome: Topic.OUTCOMES}
 class KafkaDesk:
     """A broker and a worker of the lab's own; use it as an async context manager. Raises LabError if one ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
         self._ledger = Ledger()
         self._stack = AsyncExitStack()
         self._tail: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         async with self._stack:
-            folder = self._stack.enter_context(scaled_config())
+            folder = self._stack.enter_context(scaled_config(self._scenario))
             broker = EmbeddedBroker()
             self._stack.callback(broker.close)
             await asyncio.to_thread(broker.start)

@@ -1,8 +1,4 @@
-"""Users: asyncio tasks that ask for the health endpoint three times as often as for the status endpoint.
-
-The guide's 50, 200 and 500 users wait one to three seconds; a machine with two cores gets as many users with a fifth
-of the wait for the first, and the other two are no scenario for it.
-"""
+"""Users: asyncio tasks that ask for the health endpoint three times as often as for the status endpoint."""
 
 from __future__ import annotations
 
@@ -17,9 +13,11 @@ import httpx
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NORMAL_USERS = 60
-_WAIT_S = (0.2, 0.6)
+    from lab.scenarios import Scenario
+
 _TIMEOUT_S = 10.0
+_COMING_PER_S = 50.0
+"""Users do not come all at once."""
 
 
 class Balancer:
@@ -46,20 +44,32 @@ class Balancer:
 
 
 class Load:
-    """Users on some services; `latencies` are (time.time() of the end, service, seconds, failed)."""
+    """A scenario's users on some services; `latencies` are (time.time() of the end, service, seconds, failed)."""
 
-    def __init__(self, balancers: dict[str, Balancer], users: int = NORMAL_USERS) -> None:
+    def __init__(self, balancers: dict[str, Balancer], scenario: Scenario) -> None:
         self.latencies: list[tuple[float, str, float, bool]] = []
         self._balancers = balancers
+        self._scenario = scenario
+        # Made once: each would take 20 ms, in which no other user gets its turn.
+        self._trust = httpx.create_ssl_context()
         self._users: list[asyncio.Task[None]] = []
-        self.set_users(users)
+        self.multiply(1.0)
 
-    def set_users(self, users: int) -> None:
-        """Have so many users from now on."""
+    @property
+    def coming_s(self) -> float:
+        """How long it takes until all users of the scenario are there."""
+        return self._scenario.users / _COMING_PER_S
+
+    def multiply(self, times: float) -> None:
+        """Have so many times the scenario's users; who is new comes one after the other, who leaves goes at once."""
+        users, present = round(times * self._scenario.users), len(self._users)
         for user in self._users[users:]:
             user.cancel()
         self._users = self._users[:users]
-        self._users += [asyncio.create_task(self._user(number)) for number in range(len(self._users), users)]
+        self._users += [
+            asyncio.create_task(self._user(number, (number - present) / _COMING_PER_S))
+            for number in range(present, users)
+        ]
 
     async def stop(self) -> None:
         """Send the users home."""
@@ -72,14 +82,15 @@ class Load:
         seen = sorted(took for at, name, took, _ in self.latencies if name == service and since <= at < until)
         return seen[int(0.95 * (len(seen) - 1))] if seen else None
 
-    async def _user(self, number: int) -> None:
+    async def _user(self, number: int, comes_in_s: float) -> None:
+        await asyncio.sleep(comes_in_s)
         chance = random.Random(number)  # noqa: S311
         # Half of what comes is for the core; the others share the rest.
         names = list(self._balancers)
         weights = [len(names) - 1 if name == "duri_core" else 1 for name in names]
-        async with httpx.AsyncClient(timeout=_TIMEOUT_S) as client:
+        async with httpx.AsyncClient(timeout=_TIMEOUT_S, verify=self._trust) as client:
             while True:
-                await asyncio.sleep(chance.uniform(*_WAIT_S))
+                await asyncio.sleep(chance.uniform(*self._scenario.wait_s))
                 name = chance.choices(names, weights)[0]
                 path = "/status" if chance.random() < 0.25 else "/health"
                 began = time.time()

@@ -20,9 +20,10 @@ from lab.clock import SCRAPE_S, Clock
 from lab.desk import Desk
 from lab.executor import execute
 from lab.kafka_desk import KafkaDesk
-from lab.load import NORMAL_USERS, Load
+from lab.load import Load
 from lab.recordings import Story, record
 from lab.samples import stretched
+from lab.scenarios import USUAL, Scenario
 from lab.scrape import Scraper
 from lab.system import Lab
 
@@ -55,11 +56,11 @@ class Answer(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Pace:
-    """Lengths of the phases in the lab's time (s), how much faster it runs than the wall's, and the answer."""
+    """Lengths of phases in the lab's time (s), how much faster it runs than the wall's, the load, and the answer."""
 
     speed: float = 5.0
     healthy_s: float = 120.0
-    fault_s: float = 180.0
+    scenario: Scenario = USUAL
     after_s: float = 4000.0
     """At most: a verification says how long it takes."""
     answer: Answer = Answer.OWN
@@ -74,6 +75,7 @@ class Proof:
     fault: str
     answer: str = Answer.OWN
     kafka: bool = False
+    scenario: str = USUAL.name
     finding: str | None = None
     kind: str | None = None
     service: str | None = None
@@ -109,23 +111,23 @@ class Run:
         self._fault, self._lab, self._desk, self._pace, self._say = fault, lab, desk, pace, say
         self._clock = Clock(pace.speed)
         self._scraper = Scraper(lab)
-        self._load = Load(lab.balancers)
+        self._load = Load(lab.balancers, pace.scenario)
         self._next = 0.0
         self._fault_phase = False
         self._seen: Seen | None = None
 
     async def go(self) -> Proof:
         """All phases. The fault is undone whatever happens."""
-        proof = Proof(self._fault.name, self._pace.answer, self._pace.kafka)
+        proof = Proof(self._fault.name, self._pace.answer, self._pace.kafka, self._pace.scenario.name)
         try:
             await self._fault.prepare(self._lab)
-            await asyncio.sleep(_WARM_S)
+            await asyncio.sleep(self._load.coming_s + _WARM_S)
             began = time.time()
             await self._phase("healthy", self._pace.healthy_s, lambda: False)
             await self._begin()
             injected = await self._inject()
             # Right or wrong, what was said first is judged.
-            await self._phase("fault", self._fault.slow * self._pace.fault_s, lambda: self._first is not None)
+            await self._phase("fault", self._longest_s, lambda: self._first is not None)
             mended = time.time()
             self._judge(proof)
             await self._mend(proof)
@@ -151,6 +153,10 @@ class Run:
             await self._scraper.close()
         return proof
 
+    @property
+    def _longest_s(self) -> float:
+        return self._fault.slow * self._pace.scenario.lasts_s
+
     def _needed_s(self, recommendation: dict[str, Any]) -> float:
         check = recommendation["verification"]
         return min(self._pace.after_s, float(check["settle_s"]) + 2 * float(check["after_s"]) + _SLACK_S)
@@ -158,7 +164,7 @@ class Run:
     async def _inject(self) -> float:
         self.injected_at = self._clock.now_ms()
         if self._fault.maintenance:
-            end = self.injected_at + round((self._pace.fault_s + _SLACK_S) * 1000)
+            end = self.injected_at + round((self._longest_s + _SLACK_S) * 1000)
             await self._desk.tell(maintenance(self.injected_at, end), self.injected_at)
         if self._fault.deploy:
             await self._desk.tell(deployed(self._fault.service, self.injected_at), self.injected_at)
@@ -190,7 +196,7 @@ class Run:
             if self._fault_phase:
                 since = (self._clock.now_ms() - self.injected_at) / 1000
                 await self._fault.go_on(self._lab)
-                self._load.set_users(round(NORMAL_USERS * self._fault.load_at(since)))
+                self._load.multiply(self._fault.load_at(since))
             rows = stretched(await self._scraper.scrape(self._clock.now_ms()), self._pace.speed)
             self.rows += rows
             self._say(f"{self._fault.name}: {name}, {(until - now) / 1000 / self._pace.speed:.0f} s at most to go")
@@ -254,14 +260,17 @@ async def prove(fault: Fault, folder: Path | None, pace: Pace, say: Callable[[st
     lacking = limits.why_not()
     if fault.needs_limits and lacking is not None:
         return Proof(fault.name, skipped=lacking)
-    async with KafkaDesk() if pace.kafka else Desk() as desk, Lab() as lab:
+    async with (KafkaDesk if pace.kafka else Desk)(pace.scenario) as desk, Lab() as lab:
         run = Run(fault, lab, desk, pace, say)
         proof = await run.go()
     if folder is not None:
-        suffix = ("" if pace.answer is Answer.OWN else f"-{pace.answer}") + ("-kafka" if pace.kafka else "")
-        record(
-            folder / f"{fault.name}{suffix}.parquet",
-            Story(fault.name, run.injected_at, run.applied_at, pace.answer),
-            run.rows,
-        )
+        story = Story(fault.name, run.injected_at, run.applied_at, pace.answer, pace.scenario.name)
+        record(folder / f"{_file_name(fault, pace)}.parquet", story, run.rows)
     return proof
+
+
+def _file_name(fault: Fault, pace: Pace) -> str:
+    """The fault, and what is not as usual."""
+    answer = "" if pace.answer is Answer.OWN else pace.answer
+    load = "" if pace.scenario is USUAL else pace.scenario.name
+    return "-".join(filter(None, (fault.name, answer, load, "kafka" if pace.kafka else "")))

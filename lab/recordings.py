@@ -13,6 +13,7 @@ from lab.announcements import applied, deployed, maintenance
 from lab.faults import FAULTS
 from lab.flow import Advice
 from lab.samples import read, write
+from lab.scenarios import SCENARIOS, USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,12 +26,13 @@ _KEY = b"duri-lab"
 
 @dataclass(frozen=True)
 class Story:
-    """Which fault, when it was injected (ms), and when which answer to the advice was given, where one was."""
+    """Which fault under which load, when it was injected (ms), and when the advice got which answer, if any."""
 
     fault: str
     injected_at: int
     applied_at: int | None = None
     answer: str = "own"
+    scenario: str = USUAL.name
 
 
 def record(path: Path, story: Story, rows: Sequence[Row]) -> None:
@@ -47,7 +49,7 @@ def replay(path: Path) -> Advice:
     """The run again, scrape by scrape, until there is advice, or an outcome where it was applied, or the end."""
     story, rows = story_of(path), read(path)
     fault = FAULTS[story.fault]
-    advice = Advice([one for one in rows if one.ts < story.injected_at])
+    advice = Advice(SCENARIOS[story.scenario], [one for one in rows if one.ts < story.injected_at])
     if fault.deploy:
         advice.tell(deployed(fault.service, story.injected_at), story.injected_at)
     if fault.maintenance:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from lab.faults import FAULTS
 from lab.prove import Answer
+from lab.scenarios import SCENARIOS, USUAL
 from pipeline.views.plots import require_plots
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def summary(proofs: Sequence[Proof]) -> str:
         f"verdict equals the truth: {_share(sum(one.outcome == TRUTH[one.answer] for one in judged), len(judged))}",
         f"controls with advice: {_share(len(said), len(controls))}",
         f"runs with advice in the healthy phase: {_share(sum(one.early > 0 for one in ran), len(ran))}",
+        f"healthy phases within the guide's response time: {_share(sum(map(_in_time, ran)), len(ran))}",
         f"first choices open at a time, at most: {max((one.standing for one in faults), default=0)}",
     ]
     if seconds:
@@ -66,6 +68,10 @@ def _helped(faults: Sequence[Proof]) -> tuple[int, int]:
     mended = [one for one in faults if one.right and (one.ran or one.by_hand)]
     back = [one for one in mended if one.p95_before and one.p95_after and one.p95_after <= _BACK * one.p95_before]
     return len(back), len(mended)
+
+
+def _in_time(proof: Proof) -> bool:
+    return proof.p95_before is not None and proof.p95_before < SCENARIOS[proof.scenario].expected_s
 
 
 def plot(path: Path, proofs: Sequence[Proof]) -> None:
@@ -99,6 +105,7 @@ def plot(path: Path, proofs: Sequence[Proof]) -> None:
 
 def _name(proof: Proof) -> str:
     name = proof.fault if proof.answer == Answer.OWN else f"{proof.fault}, {proof.answer} applied"
+    name = name if proof.scenario == USUAL.name else f"{name}, {proof.scenario} load"
     return f"{name}, by Kafka" if proof.kafka else name
 
 

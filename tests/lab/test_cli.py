@@ -54,6 +54,14 @@ def test_wrong_settings_are_refused_before_anything_runs(monkeypatch: pytest.Mon
 
 
 @pytest.mark.usefixtures("_nothing_runs")
+@pytest.mark.parametrize("command", [["up"], ["prove", "healthy"]])
+def test_a_load_that_does_not_exist_is_refused_with_those_that_do(command: list[str]) -> None:
+    done = CliRunner().invoke(lab.cli.lab, [*command, "--scenario", "storm"])
+    assert isinstance(done.exception, LabError)
+    assert "storm; there are: usual, normal, peak, stress" in str(done.exception)
+
+
+@pytest.mark.usefixtures("_nothing_runs")
 def test_plots_that_cannot_be_drawn_are_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not after the half hour that the faults take."""
 

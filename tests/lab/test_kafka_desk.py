@@ -16,6 +16,7 @@ from lab.backends import LabError
 from lab.kafka_desk import KafkaDesk
 from lab.recordings import story_of
 from lab.samples import read
+from lab.scenarios import USUAL
 
 if TYPE_CHECKING:
     from lab.ledger import Seen
@@ -28,7 +29,7 @@ RECORDINGS = Path(__file__).parents[2] / "lab" / "recordings"
 async def replayed(path: Path) -> Seen:
     """Publish the run; the answer is given when it was. Returns all that was said."""
     story, rows = story_of(path), read(path)
-    async with KafkaDesk() as desk:
+    async with KafkaDesk(USUAL) as desk:
         await asyncio.sleep(IDLE_S)  # as on a busy machine
         await desk.begin([one for one in rows if one.ts < story.injected_at])
         seen = await desk.end_healthy()
@@ -59,7 +60,7 @@ def test_a_worker_that_ends_is_told_and_not_waited_for() -> None:
     """The error has what it ended with."""
 
     async def bereaved() -> None:
-        async with KafkaDesk() as desk:
+        async with KafkaDesk(USUAL) as desk:
             os.kill(desk.worker_pid, signal.SIGKILL)
             await desk.caught_up()
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from lab.load import Load
 from lab.prove import Proof
 from lab.report import summary
+from lab.scenarios import USUAL
 
 GOOD = Proof(
     "pool-too-small",
@@ -54,6 +55,13 @@ def test_advice_on_a_control_or_before_the_fault_is_told() -> None:
     assert "runs with advice in the healthy phase: 1 of 2" in told
 
 
+def test_a_healthy_phase_is_held_to_the_guides_response_time_for_its_load() -> None:
+    """Under stress a second is asked, under normal load a fifth of it."""
+    slow = replace(GOOD, p95_before=0.3)
+    told = summary([replace(slow, scenario=name) for name in ("normal", "peak", "stress")])
+    assert "healthy phases within the guide's response time: 2 of 3" in told
+
+
 def test_what_could_not_run_counts_nowhere() -> None:
     assert "first choice right: nothing to tell" in summary([Proof("cpu-limit", skipped="no cgroup")])
 
@@ -69,5 +77,5 @@ def test_wrong_advice_is_right_where_its_verdict_says_so() -> None:
 
 def test_results_are_json_although_nobody_came() -> None:
     """A phase without a request has no 95th percentile: null, which every reader of JSON takes."""
-    load = Load({}, users=0)
+    load = Load({}, replace(USUAL, users=0))
     assert json.loads(json.dumps({"p95": load.p95("duri_core", 0.0, 1.0)}, allow_nan=False)) == {"p95": None}

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PATIENCE_S = 90.0
-DESK = "from lab.desk import Desk; desk = Desk(); print(desk._pool.submit(str).result(), flush=True); input()"
+DESK = """
+from lab.desk import Desk
+from lab.scenarios import USUAL
+desk = Desk(USUAL)
+print(desk._pool.submit(str).result(), flush=True)
+input()
+"""
 
 
 @pytest.fixture
@@ -83,7 +89,7 @@ def end(process: subprocess.Popen[str], number: int, children: list[psutil.Proce
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_labs_services_end_with_it(start: Callable[..., subprocess.Popen[str]], number: int) -> None:
     """PostgreSQL, Redis and the four services are gone, whether it could clean up or not."""
-    process = start("-m", "pipeline", "lab", "up", "--users", "1")
+    process = start("-m", "pipeline", "lab", "up", "--scenario", "normal")
     assert process.stdout is not None
     names = [process.stdout.readline().split()[0] for _ in range(6)]
     assert {"duri_core", "postgres", "redis"} <= set(names)
