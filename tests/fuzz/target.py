@@ -23,6 +23,7 @@ _COMPILED = [
 
 with atheris.instrument_imports(include=["pipeline"], exclude=_COMPILED):
     from pipeline.ingest.formats.registry import FORMATS
+    from tests.fuzz import clock
     from tests.fuzz.subjects import subject_of
     from tests.ingest.promises import check_result, decode, fresh_context
 
@@ -31,27 +32,23 @@ if TYPE_CHECKING:
     from pipeline.ingest.points import Context, Points
     from tests.fuzz.subjects import Subject
 
-_LONGEST_S = 0.1
-_SERIES_S = 0.0001
-"""For each new series: what watches the code makes it several times slower; `benchmarks.bench_new_series` says what
-they take without."""
 _BASE_BYTES = 256 << 10
 _SERIES_BYTES = 2048
 _WEIGH_EVERY = 8
-_KEYS = (None, b"orders")
 
 
-def timed(subject: Subject, payload: bytes, context: Context) -> Points | DecodeError:
+def timed(name: str, subject: Subject, payload: bytes, context: Context) -> Points | DecodeError:
     """Decode within the bound of time. Raises AssertionError."""
-    found, spent, allowed = _clocked(subject, payload, context)
-    if spent > allowed:
-        # The machine may have been busy, or this the first call of something compiled.
-        spent = min(_clocked(subject, payload, fresh_context())[1] for _ in range(3))
-        assert spent <= allowed, f"{spent:.3f} s for {len(payload)} bytes"
+    known, began = len(context.catalog), time.thread_time()
+    found = decode(subject, payload, context)
+    spent = time.thread_time() - began
+    if spent > clock.LONGEST_S + clock.SERIES_S * (len(context.catalog) - known):
+        beyond = clock.excess(name, payload)
+        assert beyond <= 0.0, f"{beyond:.3f} s too long for {len(payload)} bytes"
     return found
 
 
-def weighed(subject: Subject, payload: bytes, context: Context) -> Points | DecodeError:
+def weighed(_: str, subject: Subject, payload: bytes, context: Context) -> Points | DecodeError:
     """Decode within the bound of memory. Raises AssertionError."""
     known = len(context.catalog)
     room = subject.room(payload)
@@ -64,24 +61,17 @@ def weighed(subject: Subject, payload: bytes, context: Context) -> Points | Deco
     return found
 
 
-def _clocked(subject: Subject, payload: bytes, context: Context) -> tuple[Points | DecodeError, float, float]:
-    """What comes of it, the seconds that it took, and how many it may take."""
-    known, began = len(context.catalog), time.thread_time()
-    found = decode(subject, payload, context)
-    spent = time.thread_time() - began
-    return found, spent, _LONGEST_S + _SERIES_S * (len(context.catalog) - known)
-
-
 def main() -> None:
     """Run until libFuzzer has had its time, or found something."""
-    subject = subject_of(sys.argv[1])
+    name = sys.argv[1]
+    subject = subject_of(name)
 
     def one_input(payload: bytes) -> None:
-        context = fresh_context(_KEYS[len(payload) % len(_KEYS)])
-        check_result(timed(subject, payload, context), subject, payload, context)
+        context = fresh_context(clock.KEYS[len(payload) % len(clock.KEYS)])
+        check_result(timed(name, subject, payload, context), subject, payload, context)
         # Once more, now that its series are known; memory is slow to trace, so of some messages only.
         again = weighed if crc32(payload) % _WEIGH_EVERY == 0 else timed
-        check_result(again(subject, payload, context), subject, payload, context)
+        check_result(again(name, subject, payload, context), subject, payload, context)
 
     _warm_up()
     atheris.Setup([sys.argv[0], *sys.argv[2:]], one_input)
