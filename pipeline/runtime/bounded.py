@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from pipeline.errors import BrokerError, BrokerUnavailableError
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.clients import log_reader
+from pipeline.runtime.ends import settled_ends
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,7 +38,7 @@ async def read_all(settings: Settings, topic: Topic) -> AsyncIterator[InputRecor
     places = [TopicPartition(name, number) for number in range(topics[name])]
     async with log_reader(settings.kafka) as reader:
         try:
-            starts, ends = await reader.beginning_offsets(places), await reader.end_offsets(places)
+            starts, ends = await reader.beginning_offsets(places), await settled_ends(reader, settings.kafka, places)
             for place in places:
                 if starts[place] < ends[place]:
                     reader.assign([place])
