@@ -9,7 +9,7 @@ import pytest
 from pipeline import records
 from pipeline.settings import AdviseSettings
 from pipeline.stage import Topic
-from tests.advise.helpers import SLOW, Fault, Story, advice, make_stage, of, rules
+from tests.advise.helpers import GIB, SLOW, Fault, Story, advice, make_stage, of, rules
 
 if TYPE_CHECKING:
     from pipeline.advise.stage import AdviseStage
@@ -248,6 +248,21 @@ def test_one_incident_for_neighbours_with_the_cause_behind() -> None:
     assert incidents[-1]["cause"] == "duri_brain"
     assert incidents[-1]["services"] == ["duri_brain", "duri_control", "duri_core"]
     assert [record["target"]["service"] for record in advice(outputs)] == ["duri_brain"]
+
+
+@pytest.mark.parametrize(
+    ("signal", "fault", "words"),
+    [
+        ("http.error_ratio", 0.9896, "http.error_ratio 99 % (expected 0.1 %)"),
+        ("http.latency.p95", 0.912345, "http.latency.p95 912 ms (expected 150 ms)"),
+        ("container.memory.bytes", 0.97 * GIB, "container.memory.bytes 1.04 GB (expected 512 MiB)"),
+    ],
+)
+def test_a_summary_has_units(signal: str, fault: float, words: str) -> None:
+    """What an incident is about is said as people read it: percent, milliseconds, bytes."""
+    story = Story().healthy(40).troubled(5, {"duri_core": Fault({signal: fault}, rising=[signal])})
+    [*_, incident] = of(make_stage().step(story.take()), Topic.INCIDENTS)
+    assert words in incident["summary"]
 
 
 def test_incidents_that_meet_are_merged() -> None:

@@ -28,9 +28,7 @@ def test_objects_one_after_the_other_are_named(name: str, one: bytes, between: b
     """Lines of JSON in one message are called that, with the place of the second object and what to send instead."""
     said = refused(one + between + one + b"\n", name)
     second = len(one + between) + 1
-    assert (
-        f"several JSON objects follow one another in one message, the second at byte {second};" in said
-    )
+    assert f"several JSON objects follow one another in one message, the second at byte {second};" in said
     assert "send each as a message, or JSON samples as an array or columnar" in said
 
 
