@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from pipeline.errors import BrokerError, BrokerUnavailableError, FileError
+from pipeline.errors import CREATE_TOPIC, BrokerError, BrokerUnavailableError, FileError
+from pipeline.rights import told
 from pipeline.runtime import clients
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.deadletter_letter import Letter, read_letter
@@ -76,7 +77,7 @@ class DeadLetterLog:
         except BaseException as error:
             await self._close()
             if isinstance(error, KafkaError):
-                raise BrokerError(f"{self._kafka.bootstrap}: {self.topic} cannot be read: {error!r}") from error
+                raise BrokerError(f"{self._kafka.bootstrap}: {self.topic} cannot be read: {told(error)}") from error
             raise
         return self
 
@@ -84,8 +85,7 @@ class DeadLetterLog:
         found = await self.topics({self.topic})
         if self.topic not in found:
             raise BrokerError(
-                f"{self._kafka.bootstrap}: there is no topic {self.topic}; create it with `duri topics create`, "
-                "or check topics.prefix"
+                f"{self._kafka.bootstrap}: there is no topic {self.topic}; {CREATE_TOPIC}, or check topics.prefix"
             )
         places = [TopicPartition(self.topic, number) for number in range(found[self.topic])]
         await self.consumer.start()

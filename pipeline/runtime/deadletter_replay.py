@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from pipeline.errors import BrokerError, FencedError
+from pipeline.rights import told
 from pipeline.runtime import clients
 from pipeline.runtime.deadletter_log import no_such_letter
 from pipeline.settings import Guarantee
@@ -66,7 +67,7 @@ async def replay(settings: Settings, log: DeadLetterLog, selection: Selection) -
             except (ProducerFenced, InvalidProducerEpoch) as error:
                 raise FencedError("another replay of the dead letters was started; this one ends") from error
             except KafkaError as error:
-                raise BrokerError(f"replaying {log.topic}/{place.partition} failed: {error!r}") from error
+                raise BrokerError(f"replaying {log.topic}/{place.partition} failed: {told(error)}") from error
     return result
 
 
@@ -126,7 +127,7 @@ async def _producer(settings: Settings, log: DeadLetterLog) -> AsyncIterator[AIO
         await producer.start()
         yield producer
     except KafkaError as error:
-        raise BrokerError(f"dead letters cannot be replayed: {error!r}") from error
+        raise BrokerError(f"dead letters cannot be replayed: {told(error)}") from error
     finally:
         await producer.stop()
 

@@ -11,13 +11,14 @@ import joblib
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from pipeline.errors import BrokerError, FileError
+from pipeline.errors import CREATE_TOPIC, BrokerError, FileError
 from pipeline.offline.backends import SERIAL, Backend, Workers
 from pipeline.offline.dataset.columns import Window
 from pipeline.offline.dataset.offsets import Held, Rules, plan
 from pipeline.offline.dataset.partition_reader import COLLECTORS, PartitionReader, Piece, Windows
 from pipeline.offline.dataset.staging import in_progress
 from pipeline.offline.dataset.writer import FileStore, adding
+from pipeline.rights import told
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.clients import log_reader
 from pipeline.runtime.ends import settled_ends
@@ -104,8 +105,7 @@ async def _cluster(settings: Settings) -> AsyncIterator[tuple[AIOKafkaConsumer, 
     names = [settings.topics.name(topic) for topic in COLLECTORS]
     if missing := [name for name in names if name not in found]:
         raise BrokerError(
-            f"{settings.kafka.bootstrap}: there is no topic {missing[0]}; check topics.prefix, "
-            "or create it with `duri topics create`"
+            f"{settings.kafka.bootstrap}: there is no topic {missing[0]}; check topics.prefix, or {CREATE_TOPIC}"
         )
     async with _consumer(settings) as consumer:
         yield consumer, [TopicPartition(name, number) for name in names for number in range(found[name])]
@@ -119,7 +119,9 @@ async def _consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
         await asyncio.sleep(0)  # aiokafka cannot stop a consumer whose tasks have not had their first turn
         yield consumer
     except KafkaError as error:
-        raise BrokerError(f"{settings.kafka.bootstrap}: the export stopped: {error!r}; repeat the command") from error
+        raise BrokerError(
+            f"{settings.kafka.bootstrap}: the export stopped: {told(error)}; repeat the command"
+        ) from error
     finally:
         await consumer.stop()
 
