@@ -163,7 +163,7 @@ class ClusterAdmin:
         """
         response = await self._ask(self._open.create_topics(topics))
         created = {}
-        for name, code, message in response.topic_errors:
+        for name, code, message in sorted(response.topic_errors):
             if code not in (0, TOPIC_EXISTS):
                 raise BrokerError(f"topic {name} cannot be created: {self._why_not(name, code, message)}")
             created[name] = code == 0

@@ -226,8 +226,8 @@ def test_who_may_not_create_topics_is_told_what_to_grant(secured: Secured, topic
     done = duri("topics", "create", "--config", secured.client("PLAIN", topic_prefix, user="guest"))
     assert done.returncode == 1
     said = " ".join(done.stderr.split())
-    assert f"topic {topic_prefix}metrics cannot be created: the user guest may not; grant Create on it" in said
-    assert f"--add --allow-principal User:guest --operation Create --topic {topic_prefix}metrics" in said
+    assert f"topic {topic_prefix}anomalies cannot be created: the user guest may not; grant Create on it" in said
+    assert f"--add --allow-principal User:guest --operation Create --topic {topic_prefix}anomalies" in said
 
 
 @pytest.mark.parametrize("words", [("publish", "{sample}"), ("deadletter", "list"), ("feedback", "r1", "applied")])
