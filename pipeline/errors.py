@@ -12,7 +12,7 @@
     ├── MissingExtraError      an optional library is not installed                  (exit 2)
     ├── LifecycleError         a move that a state machine does not allow
     └── BrokerError            Kafka
-        ├── BrokerUnavailableError  nobody answers there                              (retry)
+        ├── BrokerUnavailableError  nobody answers there, or not yet                  (retry)
         ├── EmbeddedBrokerError  the embedded broker cannot be installed or started
         └── FencedError        another worker owns this partition now                 (restart)
 
@@ -24,9 +24,13 @@ from __future__ import annotations
 from typing import ClassVar, Final, Self
 
 REACH_A_BROKER: Final = (
-    "check the address (--bootstrap, DURI_BOOTSTRAP or kafka.bootstrap), or start one with `duri broker`"
+    "check the address (--bootstrap, DURI_BOOTSTRAP or kafka.bootstrap), and kafka.security_protocol where it asks for "
+    "TLS or a login; or start one with `duri broker`"
 )
 """What to do where no broker answers."""
+
+CREATE_TOPIC: Final = "create it with `duri topics create`; if it is there, grant the user Describe on it"
+"""What to do where a topic is missing: of one that a user may not see Kafka answers the same."""
 
 
 class DuriError(Exception):
@@ -95,7 +99,7 @@ class BrokerError(DuriError):
 
 
 class BrokerUnavailableError(BrokerError):
-    """No broker answers at the address."""
+    """No broker answers at the address, or the one that does is not ready yet."""
 
     retryable = True
 

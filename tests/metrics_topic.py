@@ -6,12 +6,11 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.topology import create_topics
 from pipeline.settings import Settings, load_settings
 from pipeline.stage import Topic
+from tests.committed import committed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,19 +45,8 @@ def settings_with_topics(kafka: str, prefix: str, **overrides: Any) -> Settings:
 
 async def read_rows(settings: Settings) -> list[Row]:
     """All samples on the metrics topic, partition by partition in order."""
-    topic = settings.topics.name(Topic.METRICS)
-    places = [TopicPartition(topic, number) for number in range(settings.topics.metrics_partitions)]
-    async with AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka.bootstrap, isolation_level="read_committed", auto_offset_reset="earliest"
-    ) as consumer:
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        found: dict[int, list[Row]] = {place.partition: [] for place in places}
-        while any([await consumer.position(place) < ends[place] for place in places]):
-            for place, records in (await consumer.getmany(timeout_ms=100)).items():
-                for record in records:
-                    found[place.partition] += rows_of(json.loads(record.value))
-    return [row for partition in sorted(found) for row in found[partition]]
+    records = await committed(settings, Topic.METRICS)
+    return [row for record in records for row in rows_of(json.loads(record.value))]
 
 
 def rows_of(message: dict[str, Any]) -> Iterable[Row]:

@@ -105,7 +105,7 @@ class AdviseStage:
         )
         self._control = ControlLog()
         self._silence = Silence(self._control, self._topology, frame_ms)
-        self._incidents = Incidents(settings, self._topology, self._history, catalogue.baseline)
+        self._incidents = Incidents(settings, self._topology, self._history, catalogue.baseline, catalogue.signals)
         self._credibility = Credibility(self._history, catalogue.baseline)
         self._lessons = Lessons()
         self._board = Board(self._lessons, round(settings.cooldown_s * 1000), round(settings.expiry_s * 1000))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from pipeline.errors import DuriError, MissingExtraError
+from pipeline.runtime.announcing import ANNOUNCE
 from pipeline.views.prose import print_prose
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ def main() -> None:
     wanted = [name for name in sys.argv[1:2] if name in COMMANDS]
     # Where a command configures no logging, the client's every attempt would be printed beside our one message.
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+    if sys.stderr.isatty():
+        ANNOUNCE.set(lambda text: print_prose(text, err=True))
     try:
         command_line(wanted or COMMANDS)()
     except DuriError as error:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from pipeline import quantities as fmt
 from pipeline.cli import prometheus as shared
 from pipeline.cli.times import parse_duration, parse_moment
 from pipeline.runtime.logs import configure_logging
 from pipeline.settings import load_settings
 from pipeline.sources.backfill import Span, remaining
 from pipeline.sources.backfill import backfill as publish_span
-from pipeline.views import format as fmt
 from pipeline.views.progress import time_progress
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipeline import quantities as fmt
 from pipeline.offline.backends import Backend, Workers
 from pipeline.offline.compare import Comparison, compare
 from pipeline.offline.comparison_plots import plot_comparison
@@ -23,7 +24,6 @@ from pipeline.offline.recording_backtest import load
 from pipeline.records import from_ms, to_ms
 from pipeline.registry.pointers import NAMED_VERSION
 from pipeline.settings import Settings, load_settings
-from pipeline.views import format as fmt
 from pipeline.views.plots import require_plots
 from pipeline.views.progress import sample_progress
 from pipeline.views.prose import print_prose

@@ -14,7 +14,7 @@ from structlog import get_logger
 
 from pipeline.cli.times import parse_duration
 from pipeline.client import MetricsPublisher
-from pipeline.errors import BrokerError
+from pipeline.errors import CREATE_TOPIC, BrokerError
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.clients import connection
 from pipeline.runtime.logs import configure_logging
@@ -131,7 +131,7 @@ async def _run(read: Callable[[], Iterable[Reading]], service: str, interval_s: 
     topic = settings.topics.name(Topic.METRICS)
     async with ClusterAdmin(settings.kafka, wait_s=_WAIT_S) as admin:
         if topic not in await admin.topics():
-            raise BrokerError(f"{settings.kafka.bootstrap}: no topic {topic}; create it with `duri topics create`")
+            raise BrokerError(f"{settings.kafka.bootstrap}: no topic {topic}; {CREATE_TOPIC}")
     log.info("the collector begins", service=service, every_s=interval_s, to=f"{topic} at {settings.kafka.bootstrap}")
     client = connection(settings.kafka)
     async with MetricsPublisher(

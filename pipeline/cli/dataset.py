@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipeline import quantities as fmt
 from pipeline.cli import prometheus as shared
 from pipeline.cli.times import parse_duration, parse_moment
 from pipeline.errors import DecodeError
@@ -28,7 +29,6 @@ from pipeline.records import from_ms
 from pipeline.settings import load_settings
 from pipeline.sources.csv_recording import parse_time
 from pipeline.sources.recording import Naming
-from pipeline.views import format as fmt
 from pipeline.views.progress import work_progress
 from pipeline.views.prose import print_prose
 

@@ -8,8 +8,8 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
+from pipeline import quantities as fmt
 from pipeline.records import from_ms
-from pipeline.views import format as fmt
 from pipeline.views.entries import entries
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ import msgspec
 import typer
 from rich.console import Console
 
+from pipeline import quantities as fmt
 from pipeline.cli.broker import start_display
 from pipeline.cli.demo_run import DemoRun
 from pipeline.runtime.broker import EmbeddedBroker
 from pipeline.runtime.logs import configure_logging
 from pipeline.settings import load_settings
 from pipeline.sources.duri_system import DuriSystem, Plan
-from pipeline.views import format as fmt
 from pipeline.views.demo_summary import summarise
 from pipeline.views.demo_table import print_summary
 from pipeline.views.terminal import open_view

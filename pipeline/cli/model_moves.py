@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipeline import quantities as fmt
 from pipeline.cli.model_options import AsJson, Config, Name, Registry, Version, Who, Why, author
 from pipeline.cli.moving import Mover, Told
 from pipeline.errors import LifecycleError
@@ -16,7 +17,6 @@ from pipeline.registry.gate import objections
 from pipeline.registry.pointers import Action
 from pipeline.registry.store import Store
 from pipeline.settings import load_settings
-from pipeline.views import format as fmt
 from pipeline.views.prose import print_prose
 
 if TYPE_CHECKING:

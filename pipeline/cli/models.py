@@ -117,8 +117,10 @@ def verify(
             problems.append(str(error))
     if as_json:
         typer.echo(json.dumps({"versions": checked, "problems": problems}))
-    else:
+    elif checked or problems:
         typer.echo("\n".join(problems) or f"{store.location}: {checked} versions, all as their manifests say")
+    else:
+        print_prose(f"{store.location} holds no models yet; {_THE_FIRST}")
     if problems:
         raise typer.Exit(1)
 

@@ -13,7 +13,8 @@ from typing import IO, TYPE_CHECKING, Annotated, Final
 import typer
 from rich.console import Console
 
-from pipeline.errors import BrokerError, FileError
+from pipeline import quantities as fmt
+from pipeline.errors import CREATE_TOPIC, BrokerError, FileError
 from pipeline.ingest.formats.registry import AUTO
 from pipeline.runtime.admin import DEFAULT_MAX_MESSAGE_BYTES, ClusterAdmin
 from pipeline.runtime.clients import connection
@@ -22,7 +23,6 @@ from pipeline.sources.publisher import Publisher
 from pipeline.sources.raw_messages import by_lines, whole
 from pipeline.sources.tryout import TryOut
 from pipeline.stage import Topic
-from pipeline.views import format as fmt
 from pipeline.views.prose import print_prose
 
 if TYPE_CHECKING:
@@ -121,9 +121,7 @@ async def _limit(settings: Settings, topic: str) -> int:
         if topic not in facts:
             alike = difflib.get_close_matches(topic, await admin.topics(), n=1)
             hint = f"; did you mean {alike[0]}?" if alike else ""
-            raise BrokerError(
-                f"{settings.kafka.bootstrap}: there is no topic {topic}{hint}; `duri topics create` creates ours"
-            )
+            raise BrokerError(f"{settings.kafka.bootstrap}: there is no topic {topic}{hint}; {CREATE_TOPIC}")
     return facts[topic].max_message_bytes - _OVERHEAD
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from pipeline import quantities as fmt
 from pipeline.runtime.clients import connection
 from pipeline.runtime.logs import configure_logging
 from pipeline.settings import load_settings
@@ -17,7 +18,6 @@ from pipeline.sources.publisher import Publisher
 from pipeline.sources.recording import Naming
 from pipeline.sources.replay import play, read
 from pipeline.stage import Topic
-from pipeline.views import format as fmt
 from pipeline.views.progress import sample_progress
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipeline import quantities as fmt
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.topology import create_topics, describe_topics
 from pipeline.settings import load_settings
-from pipeline.views import format as fmt
 
 if TYPE_CHECKING:
     from pipeline.runtime.topology import TopicStatus

@@ -22,10 +22,25 @@ def parse_json(
         raise DecodeError(f"not {what}: {error}", reason=reason or "fields") from error
     # Invalid UTF-8 inside a text and bottomless nesting have their own exceptions.
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DecodeError(f"not {what}: {error}", reason=reason or "syntax") from error
+        told = _several(data, error) or str(error)
+        raise DecodeError(f"not {what}: {told}", reason=reason or "syntax") from error
 
 
 _OBJECT = re.compile(rb"\s*+\{")
+_AFTER_THE_END = re.compile(r"trailing characters \(byte (\d+)\)")
+
+
+def _several(data: bytes | msgspec.Raw, error: Exception) -> str | None:
+    """What to say of objects that follow one another in one message, as lines of JSON do; None of other mistakes."""
+    after = _AFTER_THE_END.search(str(error))
+    if after is None or _OBJECT.match(bytes(data), int(after[1]) - 1) is None:
+        return None
+    return (
+        f"several JSON objects follow one another in one message, the second at byte {after[1]}; "
+        "send each as a message, or JSON samples as an array or columnar"
+    )
+
+
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.admin.records_to_delete import RecordsToDelete
-from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
 from pipeline.errors import BrokerError, BrokerUnavailableError
+from pipeline.rights import told
+from pipeline.runtime.announcing import connecting
 from pipeline.runtime.clients import admin_client
 from pipeline.runtime.entrance import shut_out
 from pipeline.runtime.outputs import TopicFacts
@@ -29,6 +40,7 @@ DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
 TOPIC_EXISTS = 36
 
 _ANSWER_S = 10.0
+_NO_ANSWER = (KafkaConnectionError, KafkaTimeoutError, RequestTimedOutError, NodeNotReadyError)
 _LOOK_S = 0.05
 
 log = structlog.get_logger(__name__)
@@ -50,6 +62,11 @@ class ClusterAdmin:
         self._client: AIOKafkaAdminClient | None = None
 
     async def __aenter__(self) -> Self:
+        # Who is told by `on_wait` says it himself.
+        with connecting(self._kafka.bootstrap) if self._on_wait is None else nullcontext():
+            return await self._enter()
+
+    async def _enter(self) -> Self:
         deadline = asyncio.get_running_loop().time() + self._wait_s
         while True:
             client = admin_client(self._kafka)
@@ -80,10 +97,17 @@ class ClusterAdmin:
         if self._client is not None:
             await self._client.close()
 
-    def _unavailable(self, why: Exception | str) -> BrokerUnavailableError:
+    def _unavailable(self, why: Exception) -> BrokerUnavailableError:
+        if isinstance(why, KafkaError) and not isinstance(why, _NO_ANSWER):
+            return self._not_ready(f"it answers {why!r}")
         # That a connection failed is said already.
-        said = "" if isinstance(why, KafkaConnectionError) else why if isinstance(why, str) else repr(why)
+        said = "" if isinstance(why, KafkaConnectionError) else repr(why)
         return BrokerUnavailableError.at(self._kafka.bootstrap, self._kafka.security_protocol, said)
+
+    def _not_ready(self, why: str) -> BrokerUnavailableError:
+        return BrokerUnavailableError(
+            f"the Kafka broker at {self._kafka.bootstrap} is there but not ready: {why}; try again in a few seconds"
+        )
 
     async def _ask(self, request: Any) -> Any:
         """Await an answer, and speak of a broker that gives none in our own terms."""
@@ -92,7 +116,7 @@ class ClusterAdmin:
                 return await request
         except (KafkaError, OSError, TimeoutError) as error:
             if isinstance(error, KafkaError) and not error.retriable:
-                raise BrokerError(f"{self._kafka.bootstrap}: {error}") from error
+                raise BrokerError(f"{self._kafka.bootstrap}: {told(error)}") from error
             raise self._unavailable(error) from error
 
     @property
@@ -139,19 +163,29 @@ class ClusterAdmin:
         """
         response = await self._ask(self._open.create_topics(topics))
         created = {}
-        for name, code, message in response.topic_errors:
+        for name, code, message in sorted(response.topic_errors):
             if code not in (0, TOPIC_EXISTS):
-                raise BrokerError(f"topic {name} cannot be created: {for_code(code).__name__}: {message}")
+                raise BrokerError(f"topic {name} cannot be created: {self._why_not(name, code, message)}")
             created[name] = code == 0
         await self._until_told(created)
         return created
+
+    def _why_not(self, topic: str, code: int, message: str | None) -> str:
+        kind = for_code(code)
+        if kind is not TopicAuthorizationFailedError:
+            return f"{kind.__name__}: {message}"
+        user = self._kafka.sasl_username
+        return (
+            f"{f'the user {user}' if user else 'this user'} may not; grant Create on it, or on the cluster: kafka-acls "
+            f"--add --allow-principal User:{user or 'NAME'} --operation Create --topic {topic}"
+        )
 
     async def _until_told(self, names: Collection[str]) -> None:
         """Brokers hear of what the controller created a moment later; until then topics seem to be missing."""
         deadline = asyncio.get_running_loop().time() + self._wait_s
         while missing := sorted(set(names) - set(await self.topics())):
             if asyncio.get_running_loop().time() >= deadline:
-                raise self._unavailable(f"it was told to create {', '.join(missing)}, and knows nothing of them yet")
+                raise self._not_ready(f"it was told to create {', '.join(missing)}, and knows nothing of them yet")
             await asyncio.sleep(_LOOK_S)
 
     async def delete_before(self, place: TopicPartition, offset: int) -> None:
@@ -168,5 +202,5 @@ class ClusterAdmin:
         stored: OffsetAndMetadata | None = offsets.get(source)
         if stored is None:
             # aiokafka leaves out what the coordinator refused to answer (it is loading, or has moved).
-            raise self._unavailable(f"the coordinator of group {group} does not know its offsets yet")
+            raise self._not_ready(f"the coordinator of group {group} is still loading its offsets, or has moved")
         return stored if stored.offset >= 0 else None

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from pipeline.errors import BrokerError, BrokerUnavailableError
+from pipeline.errors import CREATE_TOPIC, BrokerError, BrokerUnavailableError
+from pipeline.rights import told
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.clients import log_reader
+from pipeline.runtime.ends import settled_ends
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,11 +35,11 @@ async def read_all(settings: Settings, topic: Topic) -> AsyncIterator[InputRecor
     async with ClusterAdmin(settings.kafka, wait_s=_WAIT_S) as admin:
         topics = await admin.topics()
     if name not in topics:
-        raise BrokerError(f"{bootstrap}: there is no topic {name}; create it with `duri topics create`")
+        raise BrokerError(f"{bootstrap}: there is no topic {name}; {CREATE_TOPIC}")
     places = [TopicPartition(name, number) for number in range(topics[name])]
     async with log_reader(settings.kafka) as reader:
         try:
-            starts, ends = await reader.beginning_offsets(places), await reader.end_offsets(places)
+            starts, ends = await reader.beginning_offsets(places), await settled_ends(reader, settings.kafka, places)
             for place in places:
                 if starts[place] < ends[place]:
                     reader.assign([place])
@@ -45,7 +47,7 @@ async def read_all(settings: Settings, topic: Topic) -> AsyncIterator[InputRecor
                     async for record in _until(reader, place, ends[place], bootstrap):
                         yield record
         except KafkaError as error:
-            raise BrokerError(f"{bootstrap}: {name} cannot be read: {error!r}") from error
+            raise BrokerError(f"{bootstrap}: {name} cannot be read: {told(error)}") from error
 
 
 async def _until(reader: object, place: TopicPartition, end: int, bootstrap: str) -> AsyncIterator[InputRecord]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -23,6 +23,8 @@ FETCH_BYTES = 16 * 1024 * 1024
 FETCH_WAIT_MS = 100
 """A partition whose records were just taken waits for the running fetch of the others: keep that one short."""
 NEVER_MS = 2**31 - 1
+
+Isolation = Literal["read_committed", "read_uncommitted"]
 
 
 def connection(kafka: KafkaSettings) -> dict[str, Any]:
@@ -91,13 +93,13 @@ def group_consumer(settings: Settings, group: str, timing: Timing) -> AIOKafkaCo
     )
 
 
-def log_reader(kafka: KafkaSettings) -> AIOKafkaConsumer:
-    """Consumer without a group, for reading a known range of offsets; committed records only."""
+def log_reader(kafka: KafkaSettings, isolation: Isolation = "read_committed") -> AIOKafkaConsumer:
+    """Consumer without a group, for reading a known range of offsets."""
     return AIOKafkaConsumer(
         client_id="duri-reader",
         group_id=None,
         enable_auto_commit=False,
-        isolation_level="read_committed",
+        isolation_level=isolation,
         auto_offset_reset="none",
         max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
         fetch_max_wait_ms=FETCH_WAIT_MS,

@@ -17,6 +17,7 @@ from pipeline.records import (
     cloudevent_headers,
     to_ms,
 )
+from pipeline.rights import told
 from pipeline.runtime.clients import connection
 from pipeline.stage import Topic
 
@@ -41,6 +42,6 @@ async def say(settings: Settings, record: Sayable, source: str) -> None:
     except KafkaConnectionError as error:
         raise BrokerUnavailableError.at(settings.kafka.bootstrap, settings.kafka.security_protocol) from error
     except KafkaError as error:
-        raise BrokerError(f"{settings.kafka.bootstrap}: {topic} does not take it: {error!r}") from error
+        raise BrokerError(f"{settings.kafka.bootstrap}: {topic} does not take it: {told(error)}") from error
     finally:
         await producer.stop()

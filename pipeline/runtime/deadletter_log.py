@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from pipeline.errors import BrokerError, BrokerUnavailableError, FileError
+from pipeline.errors import CREATE_TOPIC, BrokerError, BrokerUnavailableError, FileError
+from pipeline.rights import told
 from pipeline.runtime import clients
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.deadletter_letter import Letter, read_letter
 from pipeline.runtime.deadletter_memory import Memory, read_memory
+from pipeline.runtime.ends import settled_ends
 from pipeline.stage import Topic
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ class DeadLetterLog:
             fetch_max_wait_ms=clients.FETCH_WAIT_MS,
             **clients.connection(settings.kafka),
         )
-        self._bootstrap = settings.kafka.bootstrap
+        self._kafka = settings.kafka
         self._purged: dict[TopicPartition, Memory] = {}
         self._starts: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
@@ -75,7 +77,7 @@ class DeadLetterLog:
         except BaseException as error:
             await self._close()
             if isinstance(error, KafkaError):
-                raise BrokerError(f"{self._bootstrap}: {self.topic} cannot be read: {error!r}") from error
+                raise BrokerError(f"{self._kafka.bootstrap}: {self.topic} cannot be read: {told(error)}") from error
             raise
         return self
 
@@ -83,14 +85,13 @@ class DeadLetterLog:
         found = await self.topics({self.topic})
         if self.topic not in found:
             raise BrokerError(
-                f"{self._bootstrap}: there is no topic {self.topic}; create it with `duri topics create`, "
-                "or check topics.prefix"
+                f"{self._kafka.bootstrap}: there is no topic {self.topic}; {CREATE_TOPIC}, or check topics.prefix"
             )
         places = [TopicPartition(self.topic, number) for number in range(found[self.topic])]
         await self.consumer.start()
         self.consumer.assign(places)
         self._starts = await self.consumer.beginning_offsets(places)
-        self._ends = await self.consumer.end_offsets(places)
+        self._ends = await settled_ends(self.consumer, self._kafka, places)
         for place in places:
             self._purged[place] = await self.memory(place, self.purge_group)
 
@@ -184,6 +185,6 @@ class DeadLetterLog:
                 yield letters, min(position, end)
             elif clock() - moved > _PATIENCE_S:
                 raise BrokerUnavailableError(
-                    f"{self._bootstrap}: {place.topic}/{place.partition} gives nothing from offset {position} on, "
-                    f"though it reaches to {end}; is the broker well?"
+                    f"{self._kafka.bootstrap}: {place.topic}/{place.partition} gives nothing from offset {position} "
+                    f"on, though it reaches to {end}; is the broker well?"
                 )

@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from pipeline.errors import BrokerError
+from pipeline.rights import told
 from pipeline.runtime import clients
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ async def purge(settings: Settings, log: DeadLetterLog, selection: Selection, be
             log.forget(place, memory)
             await log.admin.delete_before(place, await _first_left(log, place))  # 2 delete
     except KafkaError as error:
-        raise BrokerError(f"{log.topic} cannot be purged: {error!r}") from error
+        raise BrokerError(f"{log.topic} cannot be purged: {told(error)}") from error
     finally:
         await keeper.stop()
 

@@ -9,6 +9,8 @@ has committed, with what was taken above it (single reasons, single letters) as 
     4 check     that each one's origin exists; nothing is sent before
     5 send      original key, value and headers, to the original partition
     6 commit    letters and memory in one transaction (with at least once: the letters, then the memory)
+    7 settle    the same memory once more: Kafka takes it when the commit before it is in every partition, so that
+                whoever reads next sees what was sent, and that it was
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from pipeline.errors import BrokerError, FencedError
+from pipeline.rights import told
 from pipeline.runtime import clients
 from pipeline.runtime.deadletter_log import no_such_letter
 from pipeline.settings import Guarantee
@@ -60,10 +63,11 @@ async def replay(settings: Settings, log: DeadLetterLog, selection: Selection) -
         for place in _places(log, selection):
             try:
                 await _replay_partition(log, place, selection, post, result)
+                await post.settle()  # 7 settle
             except (ProducerFenced, InvalidProducerEpoch) as error:
                 raise FencedError("another replay of the dead letters was started; this one ends") from error
             except KafkaError as error:
-                raise BrokerError(f"replaying {log.topic}/{place.partition} failed: {error!r}") from error
+                raise BrokerError(f"replaying {log.topic}/{place.partition} failed: {told(error)}") from error
     return result
 
 
@@ -123,18 +127,19 @@ async def _producer(settings: Settings, log: DeadLetterLog) -> AsyncIterator[AIO
         await producer.start()
         yield producer
     except KafkaError as error:
-        raise BrokerError(f"dead letters cannot be replayed: {error!r}") from error
+        raise BrokerError(f"dead letters cannot be replayed: {told(error)}") from error
     finally:
         await producer.stop()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Post:
-    """Steps 5 and 6."""
+    """Steps 5 to 7."""
 
     log: DeadLetterLog
     producer: AIOKafkaProducer
     transactional: bool
+    _last: tuple[TopicPartition, Memory] | None = None
 
     async def send(self, place: TopicPartition, letters: Sequence[Letter], memory: Memory) -> None:
         """Send the letters and remember them."""
@@ -145,6 +150,14 @@ class _Post:
         async with self.producer.transaction():
             await self._send(letters)
             await self.producer.send_offsets_to_transaction({place: memory.stored()}, self.log.group)
+        self._last = (place, memory)
+
+    async def settle(self) -> None:
+        """Wait until what was committed can be read everywhere."""
+        if self._last is not None:
+            place, memory = self._last
+            await self.send(place, [], memory)
+            self._last = None
 
     async def _send(self, letters: Sequence[Letter]) -> None:
         taken = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,8 @@ _ANSWER_MS = 5000
 
 async def shut_out(kafka: KafkaSettings) -> str | None:
     """What a broker that is there says against us; None where none is there, or it has nothing against us."""
-    if kafka.security_protocol == "PLAINTEXT":
-        return None
+    if not kafka.security_protocol.endswith("SSL"):
+        return await _speaks_tls(kafka)
     arguments = connection(kafka)
     del arguments["retry_backoff_ms"]
     for host, port, _ in collect_hosts(arguments.pop("bootstrap_servers")):
@@ -35,4 +36,26 @@ async def shut_out(kafka: KafkaSettings) -> str | None:
             return f"{error}; check kafka.sasl_mechanism, sasl_username and its password"
         except (KafkaError, OSError, TimeoutError):
             continue
+    return None
+
+
+async def _speaks_tls(kafka: KafkaSettings) -> str | None:
+    """That a listener which we speak to in plain text wants TLS; None where none does."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent; what it speaks is asked
+    for host, port, _ in collect_hosts(kafka.bootstrap):
+        try:
+            async with asyncio.timeout(_ANSWER_MS / 1000):
+                _, writer = await asyncio.open_connection(host, port, ssl=context)
+            writer.transport.abort()
+        except (OSError, TimeoutError) as error:
+            # An alert of TLS itself, as for want of a client's certificate, is an answer too.
+            if not (isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")):
+                continue
+        login = kafka.security_protocol.startswith("SASL")
+        wanted = "SASL_SSL" if login else "SSL (or SASL_SSL where it asks for a login)"
+        return (
+            f"{host}:{port} speaks TLS, and kafka.security_protocol is {kafka.security_protocol}; "
+            f"set it to {wanted}, and kafka.ssl_cafile to the authority of its certificate"
+        )
     return None

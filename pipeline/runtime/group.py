@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from pipeline.errors import BrokerError
+from pipeline.rights import told
 from pipeline.runtime import clients
 from pipeline.runtime.context import StageContext, group_of
 from pipeline.runtime.stopping import Closers, StopRequestedError, unless_stopped
@@ -103,7 +104,7 @@ class StageRunner:
                 await consumer.start()
             except (KafkaError, OSError) as error:
                 if not is_outage(error):
-                    raise BrokerError(f"{self._spec.name} cannot join its group: {error!r}") from error
+                    raise BrokerError(f"{self._spec.name} cannot join its group: {told(error)}") from error
                 log.warning("cannot join the group; trying again", stage=self._spec.name, error=str(error))
                 await self._closers.close(consumer.stop(), self._worker.timing.close_timeout_s)
                 await asyncio.sleep(self._worker.timing.backoff_max_s / 5)

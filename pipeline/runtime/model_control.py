@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import BrokerError, BrokerUnavailableError
 from pipeline.records import ModelAnswer, ModelMove, RetrainingDue, ShadowTally
+from pipeline.rights import told
 from pipeline.runtime.bounded import read_all
 from pipeline.runtime.clients import log_reader
 from pipeline.runtime.control_log import say
@@ -115,7 +116,7 @@ async def tell(settings: Settings, move: ModelMove, wait_s: float) -> Heard:
     except KafkaConnectionError as error:
         raise BrokerUnavailableError.at(settings.kafka.bootstrap, settings.kafka.security_protocol) from error
     except KafkaError as error:
-        raise BrokerError(f"{settings.kafka.bootstrap}: {place.topic} cannot be used: {error!r}") from error
+        raise BrokerError(f"{settings.kafka.bootstrap}: {place.topic} cannot be used: {told(error)}") from error
     return heard
 
 

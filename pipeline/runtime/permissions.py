@@ -8,15 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiokafka import TopicPartition
-from aiokafka.errors import (
-    ClusterAuthorizationFailedError,
-    GroupAuthorizationFailedError,
-    KafkaError,
-    TopicAuthorizationFailedError,
-    TransactionalIdAuthorizationFailed,
-)
+from aiokafka.errors import KafkaError
 
 from pipeline.errors import BrokerError, BrokerUnavailableError
+from pipeline.rights import missing_right
 from pipeline.runtime import clients
 from pipeline.stage import Topic
 
@@ -32,12 +27,6 @@ _FETCH_MS = 500
 _APPENDED = 1
 """Kafka's timestamp type: stamped by the broker."""
 _READERS = {Topic.METRICS: "ingest", Topic.SAMPLES: "detect", Topic.FRAMES: "advise"}
-_RIGHTS: dict[type[KafkaError], str] = {
-    TopicAuthorizationFailedError: "Read, Write and Describe on the topics",
-    GroupAuthorizationFailedError: "Read on the groups that begin with runtime.group",
-    TransactionalIdAuthorizationFailed: "Write and Describe on the transactional ids that begin with runtime.group",
-    ClusterAuthorizationFailedError: "IdempotentWrite on the cluster",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +39,7 @@ class Refusal:
 
 def _refusal(what: str, error: Exception) -> Refusal:
     cause = error.__cause__ or error  # our errors keep the client's
-    right = next((text for kind, text in _RIGHTS.items() if isinstance(cause, kind)), None)
+    right = missing_right(cause)
     return Refusal(f"{what}: {error!r}", f"grant the user {right}" if right else "look at the broker's log")
 
 

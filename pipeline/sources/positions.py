@@ -20,7 +20,8 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, KafkaConnectionError, KafkaError, ProducerFenced
 
-from pipeline.errors import BrokerError, BrokerUnavailableError, FencedError, StateError
+from pipeline.errors import CREATE_TOPIC, BrokerError, BrokerUnavailableError, FencedError, StateError
+from pipeline.rights import told
 from pipeline.settings import Guarantee
 from pipeline.sources.columnar import COLUMNAR_CONTENT_TYPE
 from pipeline.stage import Topic
@@ -123,7 +124,7 @@ class PositionedPublisher:
             await self._producer.partitions_for(topic)
         except KafkaError as error:
             raise BrokerError(
-                f"{self._client['bootstrap_servers']}: no topic {topic}; create it with `duri topics create` ({error})"
+                f"{self._client['bootstrap_servers']}: no topic {topic}; {CREATE_TOPIC} ({error})"
             ) from error
 
     async def _newest(self) -> Position | None:
@@ -167,4 +168,4 @@ class PositionedPublisher:
             raise BrokerUnavailableError.at(bootstrap, protocol) from error
         except KafkaError as error:
             kind = BrokerUnavailableError if error.retriable else BrokerError
-            raise kind(f"{bootstrap}: {self._metrics} is not written: {error!r}") from error
+            raise kind(f"{bootstrap}: {self._metrics} is not written: {told(error)}") from error

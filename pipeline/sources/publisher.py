@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from pipeline.errors import BrokerError, BrokerUnavailableError
+from pipeline.errors import CREATE_TOPIC, BrokerError, BrokerUnavailableError
 from pipeline.sources.columnar import COLUMNAR_CONTENT_TYPE
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ class Publisher:
             raise BrokerUnavailableError.at(self._bootstrap, self._protocol) from error
         except KafkaError as error:
             await self._producer.stop()
-            raise BrokerError(
-                f"{self._bootstrap}: no topic {self.topic}; create it with `duri topics create` ({error})"
-            ) from error
+            raise BrokerError(f"{self._bootstrap}: no topic {self.topic}; {CREATE_TOPIC} ({error})") from error
         return self
 
     async def __aexit__(self, *exc: object) -> None:

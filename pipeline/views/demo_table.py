@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.views import format as fmt
+from pipeline import quantities as fmt
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from models.evaluation import runs, score_events
+from pipeline import quantities as fmt
 from pipeline.errors import FileError, MissingExtraError
-from pipeline.views import format as fmt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

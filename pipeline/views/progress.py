@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from pipeline.views import format as fmt
+from pipeline import quantities as fmt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,9 +6,9 @@ import enum
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeline import quantities as fmt
 from pipeline.records import from_ms
 from pipeline.series import parse_canonical
-from pipeline.views import format as fmt
 
 if TYPE_CHECKING:
     from pipeline.batch import SampleBatch

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 from rich.status import Status
 from rich.text import Text
 
+from pipeline import quantities as fmt
 from pipeline.records import Anomaly, AnomalyState, Recommendation, RecommendationState
-from pipeline.views import format as fmt
 from pipeline.views import words
 
 if TYPE_CHECKING:

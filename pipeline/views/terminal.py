@@ -21,8 +21,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pipeline import quantities as fmt
 from pipeline.records import Anomaly, AnomalyState, Recommendation
-from pipeline.views import format as fmt
 from pipeline.views import words
 from pipeline.views.board import Board
 from pipeline.views.prose import wrapped

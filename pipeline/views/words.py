@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from pipeline import quantities as fmt
 from pipeline.records import Anomaly, Detector, Incident, Outcome, Recommendation, Severity
-from pipeline.views import format as fmt
 
 if TYPE_CHECKING:
     from collections.abc import Callable

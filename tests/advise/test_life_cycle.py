@@ -234,69 +234,7 @@ def test_verified_advice_takes_back_the_alternatives() -> None:
     assert ends == {"app-blocking-handler": "verified", "deploy-rollback": "superseded"}
 
 
-# --- several services, silence, change of mind ------------------------------------------------------------------
-
-
-def test_one_incident_for_neighbours_with_the_cause_behind() -> None:
-    """Callers that are slow because of a callee belong to its incident; only the callee is advised on."""
-    services = ("duri_control", "duri_core", "duri_brain")
-    slow = Fault(SLOW, rising=["http.latency.p95"])
-    faults = {"duri_control": slow, "duri_core": slow, "duri_brain": POOL}
-    outputs = make_stage().step(Story(services).healthy(40).troubled(5, faults).take())
-    incidents = of(outputs, Topic.INCIDENTS)
-    assert len({record["id"] for record in incidents}) == 1
-    assert incidents[-1]["cause"] == "duri_brain"
-    assert incidents[-1]["services"] == ["duri_brain", "duri_control", "duri_core"]
-    assert [record["target"]["service"] for record in advice(outputs)] == ["duri_brain"]
-
-
-def test_incidents_that_meet_are_merged() -> None:
-    """Two incidents become one when the service between them is hit; advice moves along."""
-    services = ("duri_control", "duri_core", "duri_brain")
-    slow = Fault(SLOW, rising=["http.latency.p95"])
-    story, stage = Story(services).healthy(40), make_stage()
-    story.troubled(3, {"duri_control": slow}).troubled(3, {"duri_control": slow, "duri_brain": POOL})
-    outputs = stage.step(story.take())
-    assert len({record["id"] for record in of(outputs, Topic.INCIDENTS)}) == 2
-    outputs = stage.step(story.troubled(3, {"duri_control": slow, "duri_core": slow, "duri_brain": POOL}).take())
-    closed = [record for record in of(outputs, Topic.INCIDENTS) if record["state"] == "closed"]
-    assert len(closed) == 1
-    assert closed[0]["summary"].startswith("Part of incident")
-    assert stage.statistics()["incidents_open"] == 1
-    assert of(outputs, Topic.INCIDENTS)[-1]["cause"] == "duri_brain"
-
-
-def test_complaints_at_the_same_time_are_one_incident() -> None:
-    """Two that hang together over a healthy service, and complain at once, share an incident; certainty is capped."""
-    services = ("duri_control", "duri_core", "duri_brain")
-    slow = Fault(SLOW, rising=["http.latency.p95"])
-    story = Story(services).healthy(40).troubled(5, {"duri_control": slow, "duri_brain": POOL})
-    found = of(make_stage().step(story.take()), Topic.INCIDENTS)
-    assert len({record["id"] for record in found}) == 1
-    assert found[-1]["services"] == ["duri_brain", "duri_control"]
-    assert found[-1]["certainty"] <= 0.6
-    assert {suspect["service"] for suspect in found[-1]["suspects"]} == {"duri_brain", "duri_control"}
-
-
-@pytest.mark.parametrize(("share", "speaks"), [(0.05, False), (0.1, True)])
-def test_failures_of_few_calls_need_more_than_chance(share: float, speaks: bool) -> None:
-    """One of twenty calls that fails, every tenth minute, is nothing; two of twenty are."""
-    story, stage = Story().healthy(40), make_stage()
-    failing = Fault(
-        {"http.rps": 1 / 3, "http.error_ratio": share, "http.availability": 1 - share}, rising=["http.error_ratio"]
-    )
-    calm = Fault({"http.rps": 1 / 3})
-    story.troubled(1, {"duri_core": failing}).troubled(9, {"duri_core": calm})
-    outputs = stage.step(story.take())
-    assert bool(of(outputs, Topic.INCIDENTS)) is speaks
-    assert stage.statistics()["doubted_anomalies_total"] == (0 if speaks else 1)
-
-
-def test_strangers_have_incidents_of_their_own() -> None:
-    """Services that do not call one another do not share an incident."""
-    story = Story(("shop", "mail")).healthy(40).troubled(5, {"shop": POOL, "mail": POOL})
-    found = of(make_stage().step(story.take()), Topic.INCIDENTS)
-    assert {tuple(record["services"]) for record in found} == {("shop",), ("mail",)}
+# --- silence, change of mind ------------------------------------------------------------------
 
 
 def test_three_choices_at_most() -> None:
@@ -387,17 +325,3 @@ def test_generic_advice_gives_way() -> None:
     assert states["app-pool-size"] == ("proposed", 1)
     assert states["unexplained-regression"][0] == "superseded"
     assert advice(stage.step(story.troubled(10, {"duri_core": vague}).take())) == []
-
-
-def test_noise_of_a_neighbour_is_no_cause() -> None:
-    """A service that is two per cent slower than usual explains nothing, however many requests it has."""
-    busy = {name: value * 1.02 for name, value in SLOW.items()}
-    services = ("duri_core", "duri_brain")
-    noisy = Fault({"http.rps": 50_000.0, "http.latency.p95": 0.153, "http.latency.p99": 0.306})
-    outputs = make_stage().step(
-        Story(services)
-        .healthy(40)
-        .troubled(5, {"duri_core": Fault(busy, rising=["http.latency.p95"]), "duri_brain": noisy})
-        .take()
-    )
-    assert of(outputs, Topic.INCIDENTS)[-1]["cause"] == "duri_core"

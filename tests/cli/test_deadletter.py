@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewTopic
 from aiokafka.structs import OffsetAndMetadata
 from rich.console import Console
@@ -25,6 +25,7 @@ from pipeline.runtime.deadletter_replay import Replayed, replay
 from pipeline.runtime.topology import create_topics
 from pipeline.settings import Settings, load_settings
 from pipeline.stage import LogRecord, Topic
+from tests.committed import committed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -199,18 +200,7 @@ async def run(settings: Settings, selection: Selection) -> Replayed:
 
 async def came_back(settings: Settings) -> list[tuple[int, bytes | None, bytes | None, tuple]]:
     """Everything on the metrics topic, as (partition, key, value, headers)."""
-    topic = settings.topics.name(Topic.METRICS)
-    async with AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka.bootstrap, isolation_level="read_committed", auto_offset_reset="earliest"
-    ) as consumer:
-        places = [TopicPartition(topic, number) for number in range(settings.topics.metrics_partitions)]
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        found = []
-        while any([await consumer.position(place) < ends[place] for place in places]):
-            for records in (await consumer.getmany(timeout_ms=200)).values():
-                found += [(one.partition, one.key, one.value, one.headers) for one in records]
-        return found
+    return [(one.partition, one.key, one.value, one.headers) for one in await committed(settings, Topic.METRICS)]
 
 
 @pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import typer
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.errors import TopicAuthorizationFailedError, TransactionalIdAuthorizationFailed
 from typer.testing import CliRunner
@@ -21,6 +20,7 @@ from pipeline.runtime.permissions import Probe, Refusal, try_writing
 from pipeline.runtime.topology import create_topics, plan_topics
 from pipeline.settings import Settings, load_settings
 from pipeline.stage import Topic
+from tests.committed import committed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -245,15 +245,10 @@ def test_wrong_number_of_partitions(config):
 def test_probe_leaves_nothing_to_read(config):
     """Readers of committed records never see what the doctor wrote."""
     settings = create(config)
-    places = [TopicPartition(settings.topics.name(topic), 0) for topic in (Topic.STATE, Topic.DEADLETTER)]
 
     async def read() -> tuple[object, list[object]]:
         probe = await try_writing(settings)
-        async with AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka.bootstrap, isolation_level="read_committed", auto_offset_reset="earliest"
-        ) as consumer:
-            consumer.assign(places)
-            return probe, [one for found in (await consumer.getmany(timeout_ms=1500)).values() for one in found]
+        return probe, [one for topic in (Topic.STATE, Topic.DEADLETTER) for one in await committed(settings, topic)]
 
     probe, found = asyncio.run(read())
     assert isinstance(probe, Probe)

@@ -88,6 +88,14 @@ def test_show_and_diff(place: Path) -> None:
     assert "training.seed" in models(place, "diff", "services", a, b).stdout
 
 
+def test_verify_of_nothing_says_what_to_do(tmp_path: Path) -> None:
+    """An empty registry is in order; how the first model comes is said, as `list` says it."""
+    done = models(tmp_path, "verify")
+    assert done.returncode == 0
+    assert "holds no models yet" in done.stdout
+    assert "duri train" in done.stdout
+
+
 def test_verify_finds_damage(place: Path) -> None:
     """Exit status 0 while all is well, else 1 with the version and what to do."""
     assert models(place, "verify").returncode == 0

@@ -12,8 +12,8 @@ from pipeline.ingest.stage import IngestStage
 from pipeline.settings import IngestSettings
 from pipeline.stage import LogRecord
 from tests.builders import START, message
+from tests.ingest.otlp_requests import NS, gauge, point, request
 from tests.ingest.test_ingest_stage import all_rows, dead, reason
-from tests.ingest.test_otlp import NS, gauge, point, request
 
 DAY_MS = 86_400_000
 

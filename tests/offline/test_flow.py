@@ -13,7 +13,7 @@ from pipeline.runtime.worker import run_worker
 from pipeline.settings import Settings, load_settings
 from pipeline.stage import Output, Topic
 from tests.offline.flows import FOUND, changes, comparable, local, metrics, troubled_system, written
-from tests.runtime.toys import FAST, make_topics, read_all, until
+from tests.runtime.toys import FAST, make_topics, read_all, so_far, until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ async def live(settings: Settings, control: Sequence[Output], samples: Sequence[
     await publish(settings, control)
 
     async def told() -> bool:
-        return len(await read_all(settings, Topic.FRAMES)) == len(control)
+        return len(await so_far(settings, Topic.FRAMES)) == len(control)
 
     # Control records come by another way than samples: here they are first, as they are in the local flow.
     await until(told)

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
-from tests.runtime.toys import check_sums, feed, make_topics, outputs_of, read_all, settings_for, until, working
+from tests.runtime.toys import check_sums, feed, make_topics, outputs_of, settings_for, so_far, until, working
 from tests.runtime.worker_process import PLACES, SNAPSHOT_PLACES, TIMING
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def test_workers_killed_in_their_transactions_lose_and_repeat_nothing(
 
 async def caught_up(settings: Settings, inputs: int) -> bool:
     """Whether the last input has its output."""
-    return any(json.loads(record.value or b"")[1] == inputs - 1 for record in await read_all(settings))
+    return any(json.loads(record.value or b"")[1] == inputs - 1 for record in await so_far(settings))
 
 
 @pytest.mark.slow

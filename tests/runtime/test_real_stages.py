@@ -23,7 +23,7 @@ from pipeline.runtime.worker import run_worker
 from pipeline.settings import Settings, load_settings
 from pipeline.stage import Output, Topic
 from tests.offline.flows import FOUND, comparable, local, metrics, troubled_system, written
-from tests.runtime.toys import make_topics, read_all, until
+from tests.runtime.toys import make_topics, read_all, so_far, until
 from tests.runtime.worker_process import TIMING
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ async def publish(settings: Settings, messages: Sequence[Output], pause_s: float
 
 
 async def frames(settings: Settings) -> int:
-    return len(await read_all(settings, Topic.FRAMES))
+    return len(await so_far(settings, Topic.FRAMES))
 
 
 async def kill_in_the_stream(settings: Settings, messages: Sequence[Output], log: IO[bytes], delay_s: float) -> None:

@@ -210,6 +210,40 @@ def test_what_is_refused_is_told_as_such(
     assert told in found["detail"]
 
 
+@pytest.mark.parametrize("listener", ["by_password", "by_certificate"])
+def test_plain_text_to_a_listener_of_tls_is_told_as_such(secured: Secured, topic_prefix: str, listener: str) -> None:
+    """A broker that speaks TLS is there: what to set is said, at once."""
+    config = secured.settings("plain", topic_prefix, bootstrap=getattr(secured, listener))
+    done = duri("topics", "describe", "--config", config)
+    assert done.returncode == 1
+    said = " ".join(done.stderr.split())
+    assert "speaks TLS, and kafka.security_protocol is PLAINTEXT; set it to SSL (or SASL_SSL" in said
+    assert "no Kafka broker answers" not in said
+
+
+def test_who_may_not_create_topics_is_told_what_to_grant(secured: Secured, topic_prefix: str) -> None:
+    """The topic, the user, the operation and the command that grants it."""
+    done = duri("topics", "create", "--config", secured.client("PLAIN", topic_prefix, user="guest"))
+    assert done.returncode == 1
+    said = " ".join(done.stderr.split())
+    assert f"topic {topic_prefix}anomalies cannot be created: the user guest may not; grant Create on it" in said
+    assert f"--add --allow-principal User:guest --operation Create --topic {topic_prefix}anomalies" in said
+
+
+@pytest.mark.parametrize("words", [("publish", "{sample}"), ("deadletter", "list"), ("feedback", "r1", "applied")])
+def test_a_topic_that_the_user_may_not_see_may_be_hidden(
+    secured: Secured, topic_prefix: str, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """Kafka answers as if it were not there: both ways out are said."""
+    assert duri("topics", "create", "--config", secured.client("PLAIN", topic_prefix)).returncode == 0
+    sample = tmp_path / "sample.json"
+    sample.write_text("{}")
+    guest = secured.client("PLAIN", topic_prefix, user="guest")
+    done = duri(*(word.format(sample=sample) for word in words), "--config", guest)
+    assert done.returncode == 1
+    assert "if it is there, grant the user Describe on it" in " ".join(done.stderr.split())
+
+
 def test_rights_that_are_missing_are_named(secured: Secured, topic_prefix: str) -> None:
     """A guest may log in and nothing else."""
     assert duri("topics", "create", "--config", secured.client("PLAIN", topic_prefix)).returncode == 0

@@ -30,6 +30,7 @@ from tests.runtime.toys import (
     outputs_of,
     read_all,
     settings_for,
+    so_far,
     sums_spec,
     until,
     working,
@@ -209,7 +210,7 @@ def test_at_least_once_loses_nothing(kafka: str, topic_prefix: str) -> None:
         async with working(settings):
 
             async def complete() -> bool:
-                return len(places(await read_all(settings))) == 4_000
+                return len(places(await so_far(settings))) == 4_000
 
             await until(complete)
         records = await read_all(settings)

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 import numpy as np
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from pipeline.errors import StateError
 from pipeline.runtime.admin import ClusterAdmin
@@ -19,6 +19,7 @@ from pipeline.runtime.topology import create_topics
 from pipeline.runtime.worker import run_worker
 from pipeline.settings import Guarantee, KafkaSettings, RuntimeSettings, Settings, TopicSettings
 from pipeline.stage import InputRecord, Output, SnapshotState, Topic
+from tests.committed import committed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -128,26 +129,19 @@ async def feed(settings: Settings, numbers: Sequence[tuple[str, int]]) -> None:
 
 async def read_all(settings: Settings, role: Topic = Topic.FRAMES) -> list[InputRecord]:
     """Every committed record of a topic, in the order of its partitions and offsets."""
-    topic = settings.topics.name(role)
-    partitions = settings.topics.partitions(role)
-    sources = [TopicPartition(topic, number) for number in range(partitions)]
-    records: list[InputRecord] = []
-    async with AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap, isolation_level="read_committed") as reader:
-        reader.assign(sources)
-        ends = await reader.end_offsets(sources)
-        for source in sources:
-            reader.seek(source, 0)
-        while any([await reader.position(source) < ends[source] for source in sources]):
-            for got in (await reader.getmany(timeout_ms=200)).values():
-                records += got
-    return sorted(records, key=lambda record: (record.partition, record.offset))
+    return await committed(settings, role)
+
+
+async def so_far(settings: Settings, role: Topic = Topic.FRAMES) -> list[InputRecord]:
+    """The same for whoever asks again and again: what is being committed at the moment is not waited for."""
+    return await committed(settings, role, settle_s=0)
 
 
 async def outputs_of(settings: Settings, count: int, within_s: float = PATIENCE_S) -> list[InputRecord]:
     """The outputs, as soon as there are so many."""
 
     async def enough() -> bool:
-        return len(await read_all(settings)) >= count
+        return len(await so_far(settings)) >= count
 
     await until(enough, within_s)
     return await read_all(settings)

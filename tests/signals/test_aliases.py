@@ -13,7 +13,8 @@ from pipeline.signals.definitions import load_definitions
 from pipeline.stage import Topic
 from tests.builders import START, samples
 from tests.detect.drive import detect_stage, records
-from tests.signals.spellings import ALL, Same, Sent, by, counter, gauge
+from tests.signals.spelling import Same, Sent, by, counter, gauge
+from tests.signals.spellings import ALL
 
 USED = {"db.client.connection.state": "used"}
 

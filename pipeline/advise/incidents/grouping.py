@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pipeline import quantities as fmt
 from pipeline.advise.frames import milliseconds
 from pipeline.advise.incidents.cause import HARM_SIGNALS, Harm, measure, rank_causes, unexplained
 from pipeline.advise.incidents.incident import GUESS, IncidentLog, OpenIncident
@@ -53,7 +54,12 @@ class Incidents:
     """Groups, decides, closes. What changed is marked on the incidents; the stage writes the records."""
 
     def __init__(
-        self, settings: AdviseSettings, topology: Topology, history: History, baseline: Mapping[str, float]
+        self,
+        settings: AdviseSettings,
+        topology: Topology,
+        history: History,
+        baseline: Mapping[str, float],
+        units: Mapping[str, str],
     ) -> None:
         self.log = IncidentLog()
         self.merged: list[tuple[OpenIncident, OpenIncident]] = []
@@ -65,6 +71,7 @@ class Incidents:
         self._topology = topology
         self.history = history
         self._baseline = baseline
+        self._units = units
 
     def observe(self, end_ms: int, frames: Mapping[str, Frame], active: Anomalies, down: Mapping[str, str]) -> None:
         """Take one interval: all its frames, the anomalies that count by service, and what is down for what reason."""
@@ -165,7 +172,7 @@ class Incidents:
         incident.anomalies = list(named)[:MAX_ANOMALIES]
         incident.last = end_ms
         told = active.get(incident.cause) or active[_loudest(group, active)]
-        incident.headline = _headline(told)
+        incident.headline = _headline(told, self._units)
 
     def _join_in_time(self, end_ms: int) -> None:
         """Merge what began to complain in this interval with what did shortly before, over a call nobody knows."""
@@ -259,7 +266,7 @@ class Incidents:
         incident.changed |= not incident.decided or cause != incident.cause
         incident.cause, incident.certainty, incident.decided = cause, certainty, True
         if active.get(cause):
-            incident.headline = _headline(active[cause])
+            incident.headline = _headline(active[cause], self._units)
 
 
 def count_anomalies(frames: Mapping[str, Frame]) -> dict[str, list[OpenAnomaly]]:
@@ -283,12 +290,13 @@ def _loudest(services: list[str], active: Anomalies) -> str:
     )
 
 
-def _headline(anomalies: list[OpenAnomaly]) -> str:
-    """The worst anomaly in words."""
+def _headline(anomalies: list[OpenAnomaly], units: Mapping[str, str]) -> str:
+    """The worst anomaly in words; `units` are those of signals, raw series have none that is known."""
     worst = min(anomalies, key=lambda anomaly: (-anomaly.severity.rank, -anomaly.score, anomaly.signal, anomaly.id))
     if worst.contributions:
         names = ", ".join(worst.contributions)
         return f"{names} unusual together" if len(worst.contributions) > 1 else f"{names} unusual beside the others"
-    observed = "no data" if worst.observed is None else f"{worst.observed:.4g}"
-    expected = "" if worst.expected is None else f" (expected {worst.expected:.4g})"
+    unit = units.get(worst.signal, "")
+    observed = "no data" if worst.observed is None else fmt.value(worst.observed, unit)
+    expected = "" if worst.expected is None else f" (expected {fmt.value(worst.expected, unit)})"
     return f"{worst.signal} {observed}{expected}"

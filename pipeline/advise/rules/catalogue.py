@@ -209,7 +209,7 @@ def _mistakes(content: CatalogueFile, catalogue: Catalogue) -> Iterator[Mistake]
         ]
         yield from ((("look_alikes", name, *place), f"look-alike {name}: {text}") for place, text in problems)
     for index, rule in enumerate(content.rules):
-        for check in (_wrong_expressions, _unknown_names, _unknown_in_tests, _unfilled):
+        for check in (_wrong_expressions, _unknown_names, _unknown_in_tests, _unfilled, _without_value):
             for place, text in check(rule, catalogue, evaluator):
                 yield ("rules", index, *place), f"rule {rule.id}: {text}"
 
@@ -303,6 +303,11 @@ def _unfilled(rule: Rule, _: Catalogue, __: Evaluator) -> Iterator[Mistake]:
     for place, template in rule.templates():
         for name in sorted(placeholders(template) - known):
             yield place, f"nothing fills {{{name}}}; known are {', '.join(sorted(known))}"
+
+
+def _without_value(rule: Rule, _: Catalogue, __: Evaluator) -> Iterator[Mistake]:
+    for name in sorted(rule.units.keys() - rule.values.keys()):
+        yield ("units", name), f"a unit of no value; `values` has {', '.join(sorted(rule.values)) or 'none'}"
 
 
 def _repeated(contents: Mapping[Path, CatalogueFile]) -> Iterator[tuple[Path, Place, str]]:

@@ -19,6 +19,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pipeline import quantities as fmt
 from pipeline.advise.rules.expressions import Evaluator, references, spoken_of
 from pipeline.advise.rules.lessons import Lessons
 from pipeline.advise.rules.rule import Tier
@@ -165,7 +166,10 @@ class Judge:
             "version": deploy.get("version") or "the new version",
             "previous_version": deploy.get("previous_version") or "the version before",
         }
-        values.update((name, shown(self.evaluator.value(program))) for name, program in entry.values.items())
+        units = entry.rule.units
+        for name, program in entry.values.items():
+            value = self.evaluator.value(program)
+            values[name] = fmt.value(value, units[name]) if name in units else shown(value)
         self.evaluator.load(dict.fromkeys(known))  # the next rule's expressions must not see them
         return values
 

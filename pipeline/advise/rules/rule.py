@@ -209,6 +209,9 @@ class Rule(Part):
     evidence: list[Text] = Field(min_length=1, description="Signals to show, the telling one first")
     reason: Text = Field(description="One sentence, with {placeholders}")
     values: dict[str, Expression] = Field(default_factory=dict, description="Further values for placeholders (CEL)")
+    units: dict[str, str] = Field(
+        default_factory=dict, description="Units of those that people read: `s` makes 2 h 38 min of 9480 seconds"
+    )
     change: ChangeFormula
     commands: list[CommandTemplate] = Field(min_length=1)
     restart_required: bool

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from models.online.bank import Bank
+from pipeline import quantities as fmt
 from pipeline.detect.configuration import load_detection
 from pipeline.errors import FileError
 from pipeline.settings import load_settings
-from pipeline.views import format as fmt
 from pipeline.views.plots import PlottedSeries, plot_pages, require_plots
 
 if TYPE_CHECKING:

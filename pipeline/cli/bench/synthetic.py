@@ -10,8 +10,8 @@ from rich.console import Console
 
 from models.trials.synthetic import Found, Quiet, Scene, run, scenes
 from models.trials.troubles import Noise
+from pipeline import quantities as fmt
 from pipeline.cli.bench.common import ConfigOption, JsonOption, default_bank, figure, share, show, table
-from pipeline.views import format as fmt
 from pipeline.views.progress import sample_progress
 
 if TYPE_CHECKING:

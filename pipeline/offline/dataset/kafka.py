@@ -11,19 +11,21 @@ import joblib
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from pipeline.errors import BrokerError, FileError
+from pipeline.errors import CREATE_TOPIC, BrokerError, FileError
 from pipeline.offline.backends import SERIAL, Backend, Workers
 from pipeline.offline.dataset.columns import Window
-from pipeline.offline.dataset.offsets import Rules, plan
+from pipeline.offline.dataset.offsets import Held, Rules, plan
 from pipeline.offline.dataset.partition_reader import COLLECTORS, PartitionReader, Piece, Windows
 from pipeline.offline.dataset.staging import in_progress
 from pipeline.offline.dataset.writer import FileStore, adding
+from pipeline.rights import told
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.clients import log_reader
+from pipeline.runtime.ends import settled_ends
 from pipeline.stage import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
     from aiokafka import AIOKafkaConsumer
@@ -82,9 +84,17 @@ async def export(
                     ahead_ms=round(settings.ingest.max_future_s * 1000),
                     allow_missing=options.allow_missing,
                 )
-                writer.checkpoint(readings=await plan(consumer, places, request, writer.manifest, rules))
+                held = await _held(settings, consumer, places)
+                writer.checkpoint(readings=await plan(consumer, held, request, writer.manifest, rules))
             await _Export(settings, folder, writer, report).run(consumer, options.workers)
             return writer.publish()
+
+
+async def _held(
+    settings: Settings, consumer: AIOKafkaConsumer, places: Sequence[TopicPartition]
+) -> dict[TopicPartition, Held]:
+    firsts, ends = await consumer.beginning_offsets(places), await settled_ends(consumer, settings.kafka, places)
+    return {place: Held(firsts[place], ends[place]) for place in places}
 
 
 @asynccontextmanager
@@ -95,8 +105,7 @@ async def _cluster(settings: Settings) -> AsyncIterator[tuple[AIOKafkaConsumer, 
     names = [settings.topics.name(topic) for topic in COLLECTORS]
     if missing := [name for name in names if name not in found]:
         raise BrokerError(
-            f"{settings.kafka.bootstrap}: there is no topic {missing[0]}; check topics.prefix, "
-            "or create it with `duri topics create`"
+            f"{settings.kafka.bootstrap}: there is no topic {missing[0]}; check topics.prefix, or {CREATE_TOPIC}"
         )
     async with _consumer(settings) as consumer:
         yield consumer, [TopicPartition(name, number) for name in names for number in range(found[name])]
@@ -110,7 +119,9 @@ async def _consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
         await asyncio.sleep(0)  # aiokafka cannot stop a consumer whose tasks have not had their first turn
         yield consumer
     except KafkaError as error:
-        raise BrokerError(f"{settings.kafka.bootstrap}: the export stopped: {error!r}; repeat the command") from error
+        raise BrokerError(
+            f"{settings.kafka.bootstrap}: the export stopped: {told(error)}; repeat the command"
+        ) from error
     finally:
         await consumer.stop()
 

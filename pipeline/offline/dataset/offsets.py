@@ -57,7 +57,7 @@ def check_start(manifest: Manifest, request: Request) -> None:
 
 async def plan(
     consumer: AIOKafkaConsumer,
-    places: Sequence[TopicPartition],
+    held: Mapping[TopicPartition, Held],
     request: Request,
     manifest: Manifest,
     rules: Rules,
@@ -67,15 +67,13 @@ async def plan(
     Raises BrokerError where Kafka no longer holds the beginning, FileError where the dataset has the range.
     """
     check_start(manifest, request)
-    firsts, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-    held = {place: Held(firsts[place], ends[place]) for place in places}
     if request.start is not None:
-        timed = [place for place in places if place.topic != rules.untimed]
+        timed = [place for place in held if place.topic != rules.untimed]
         starts = await _by_time(consumer, timed, held, request.start, rules)
-        return [_reading(place, held[place], starts.get(place, held[place].first)) for place in places]
+        return [_reading(place, at, starts.get(place, at.first)) for place, at in held.items()]
     before = {(part.topic, part.partition): part for one in manifest.exports for part in one.partitions}
     readings = []
-    for place in places:
+    for place in held:
         known = before.get((place.topic, place.partition))
         start = held[place].first if known is None else _resume(place, held[place], known, rules)
         readings.append(_reading(place, held[place], start, 0 if known is None else known.end))

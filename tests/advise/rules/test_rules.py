@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -174,6 +175,23 @@ def test_index_without_the_exporters_seq_tup_read() -> None:
     signals = {**SLOW, "pg.tup_returned.rate": 5e6}
     fault = Fault(signals, rising=[P95, "pg.tup_returned.rate"], without=["pg.seq_tup_read.rate"])
     assert first_rule(fault) == "pg-missing-index"
+
+
+def test_times_in_reasons_are_as_people_say_them() -> None:
+    """Hours and minutes, not 158 minutes."""
+
+    def slowly(minute: int) -> float:
+        return 0.5 * GIB + max(0, minute - 40) * 3 * 1024.0**2
+
+    leak = Fault(
+        {"container.memory.bytes": slowly, "container.memory.utilisation": lambda minute: slowly(minute) / GIB},
+        rising=["container.memory.bytes"],
+    )
+    reason = next(iter(advise_on(leak, minutes=15)))["why"]["reason"]
+    assert re.search(r"reaches its limit in about \d h \d+ min\.", reason), reason
+    story = Story().healthy(40).deploy().troubled(5, {"duri_core": Fault(SLOW, rising=[P95])})
+    reason = next(iter(advice(make_stage().step(story.take()))))["why"]["reason"]
+    assert "got worse 2 min 30 s after 1.7 was deployed" in reason
 
 
 def test_leak_or_load() -> None:

@@ -146,6 +146,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     ('settings["app.pool_size"] * 2.0\n', "1.0 > 2.0\n", "gives a bool; expected a number or text"),
     ('current: settings["app.pool_size"]', 'current: settings["app.pool"]', "unknown settings gauge 'app.pool'"),
     ('run: "SIZE={recommended}"', 'run: "SIZE={better}"', "nothing fills {better}"),
+    ("    commands:", "    units: {age: s}\n    commands:", "a unit of no value"),
     ("risk: low", "risk: none", "'low', 'medium' or 'high'"),
     ("finding: ONE", "finding: one", "String should match pattern"),
     ("evidence: [http.rps]", "evidence: [http.latency]", "unknown signal or settings gauge 'http.latency'"),

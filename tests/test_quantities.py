@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipeline.views import format as fmt
+from pipeline import quantities as fmt
 
 
 @pytest.mark.parametrize(
