@@ -96,7 +96,7 @@ async def moved_and_killed(settings: Settings, config: Path, log: IO[bytes], fir
     await make_topics(settings)
     messages = metrics(DuriSystem(Plan(days=1)), hours=12, slice_s=60)
     worker = start(settings, log)
-    done = await models(config, "promote", NAME, first, "--force", "--why", "test", "--wait", "60")
+    done = await models(config, "promote", NAME, first, "--force", "--why", "test", "--wait", "180")
     assert done.returncode == 0, done.stderr
     assert f"{PARTITIONS} partitions of duri.samples switched" in done.stdout
     await publish(settings, messages[:70], 0)
@@ -113,7 +113,7 @@ async def moved_and_killed(settings: Settings, config: Path, log: IO[bytes], fir
         await scoring(settings, version)
     assert not feeding.done()
     PointerLog(Store(settings.models.registry), NAME).promote(second, ADA)
-    done = await models(config, "promote", NAME, second, "--wait", "60")
+    done = await models(config, "promote", NAME, second, "--wait", "180")
     assert "the workers had not heard of this move" in done.stdout, done.stderr
     enough.set()
     await feeding

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from pipeline.runtime.children import end_with_parent
 from pipeline.runtime.drained import drained
 from pipeline.runtime.logs import configure_logging
 from pipeline.runtime.stages import build_specs
@@ -136,6 +137,7 @@ def test_killed_stages_write_what_uninterrupted_ones_write(
 
 
 if __name__ == "__main__":
+    end_with_parent()
     ordered = Settings.model_validate(json.loads(sys.argv[1]))
     configure_logging(ordered.runtime)
     asyncio.run(work(ordered))

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from aiokafka import AIOKafkaProducer
 
+from pipeline.runtime.children import end_with_parent
 from pipeline.runtime.commit import Sender, SnapshotPlace
 from pipeline.runtime.logs import configure_logging
 from pipeline.runtime.worker import run_worker
@@ -93,6 +94,7 @@ async def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     order = json.loads(sys.argv[1])
     loaded = Settings.model_validate(order["settings"])
     configure_logging(loaded.runtime)
