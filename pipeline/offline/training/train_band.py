@@ -30,6 +30,7 @@ from pipeline.offline.training.sought import sought
 from pipeline.offline.training.worth import Terms, live_scorer, worth
 from pipeline.registry import artefact
 from pipeline.registry.manifest import FeatureSchema
+from pipeline.registry.reference import reference_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -100,7 +101,8 @@ def train_band(  # noqa: PLR0913  as `train`
     metrics = {**found.metrics, **_worth(estimator, parts["fit"], parts["evaluate"])}
     data = artefact.dump(estimator)
     origin = Origin(recipe, tried[best][0], seed, dataset, Span(spans["fit"].start, spans["evaluate"].end))
-    manifest = manifest_of(origin, data, schema, metrics, threshold)
+    reference = reference_of(recipe.kind, estimator, schema.names, parts["fit"].from_what)
+    manifest = manifest_of(origin, data, schema, metrics, threshold, reference=reference)
     subject = Subject(manifest, spans, dataset.fingerprint, metrics, [])
     return register(store, manifest, data, _with_band(card(subject, found.evaluation, found.intervals), metrics, tried))
 
