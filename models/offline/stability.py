@@ -33,11 +33,10 @@ _DECIMALS: Final = 5
 
 
 def counted(features: Floats) -> Counts:
-    """Values by bin, int64[features, BINS], of features float64[n, features]; rows with a NaN are left out."""
-    ready = features[np.isfinite(features).all(axis=1)]
+    """Values by bin, int64[features, BINS], of features float64[n, features]; NaN is left out."""
     width = features.shape[1]
-    places = np.searchsorted(_EDGES, ready, side="right") + BINS * np.arange(width)
-    return np.bincount(places.ravel(), minlength=width * BINS).reshape(width, BINS)
+    places = np.searchsorted(_EDGES, features, side="right") + BINS * np.arange(width)
+    return np.bincount(places[np.isfinite(features)], minlength=width * BINS).reshape(width, BINS)
 
 
 def shares(counts: Counts) -> tuple[tuple[float, ...], ...]:

@@ -54,14 +54,15 @@ class FeatureSchema(Model):
 
 
 class Reference(Model):
-    """What a model gave to n rows when it was trained: values by feature, n each, and n scores."""
+    """What a model gave to n rows when it was trained: values by feature, n each, and one score or more of each row."""
 
     features: dict[str, tuple[float, ...]]
     scores: tuple[float, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _as_many(self) -> Reference:
-        if {len(column) for column in self.features.values()} != {len(self.scores)}:
+        lengths = {len(column) for column in self.features.values()}
+        if len(lengths) != 1 or 0 in lengths or len(self.scores) % min(lengths):
             raise ValueError("features and scores are of different numbers of rows")
         return self
 

@@ -20,7 +20,7 @@ from pipeline.stage import Topic
 from tests.builders import START, cut
 from tests.detect.drive import FRAME_MS, Service, detect_stage, log, records, written
 from tests.detect.test_trained import NAME, frames, frozen, kinds, move, numbered, pieces, run, told, version
-from tests.registry.trained import SIGNALS, band
+from tests.registry.trained import SIGNALS, band, scrambled_band
 
 if TYPE_CHECKING:
     from pipeline.detect.stage import DetectStage
@@ -145,15 +145,13 @@ def refusals() -> list[tuple[tuple[ModelManifest, bytes], str]]:
     unknown = manifest.features.model_copy(update={"names": SIGNALS})
     return [
         ((manifest, data[:-1] + b"!"), "its SHA-256 is not the manifest's: altered"),
+        (scrambled_band(7), "reference rows otherwise than in training"),
         (band(7, features=later), "expects features of version 99"),
-        (
-            band(7, features=unknown),
-            "not those that this program makes",
-        ),
+        (band(7, features=unknown, reference=None), "not those that this program makes"),
     ]
 
 
-@pytest.mark.parametrize(("bad", "reason"), refusals(), ids=["altered", "schema", "names"])
+@pytest.mark.parametrize(("bad", "reason"), refusals(), ids=["altered", "order", "schema", "names"])
 def test_a_band_that_cannot_run_is_refused(bad: tuple[ModelManifest, bytes], reason: str) -> None:
     """The answer says why, and the version before goes on."""
     stage = detect_stage()

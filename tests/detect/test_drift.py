@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from models.offline.band_features import BandFeatures
+from models.offline.bands import Bands
 from models.offline.features import of_cube
 from models.offline.stability import counted, shares
 from pipeline.configfile import shipped_config
@@ -20,18 +22,20 @@ from pipeline.detect.trained.moves import ModelDesk
 from pipeline.detect.trained.seats import scorer_of
 from pipeline.records import ModelMove, RetrainingDue
 from pipeline.registry import package
+from pipeline.registry.artefact import load
 from pipeline.signals.definitions import load_definitions
 from tests.builders import START
-from tests.registry.trained import SIGNALS, detector
+from tests.registry.trained import SIGNALS, band, detector
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pipeline.registry.manifest import ModelManifest
 
 FRAME_MS = 600_000
 DAY = 144
 SERVICES = 20
+kinds = pytest.mark.parametrize("kind", ["detector", "band"])
 DEFINED = load_definitions(shipped_config()).signals
 
 
@@ -43,9 +47,21 @@ def values(frames: int, seed: int, wild: int | None = None) -> np.ndarray:
     return found
 
 
+def distances(estimator: object) -> np.ndarray:
+    """How far values are from the middles of a band's bands, float64[n, signals], while there is nothing but noise."""
+    features, bands, found = BandFeatures(SERVICES, len(SIGNALS)), Bands(estimator), []
+    for number, frame in enumerate(values(3 * DAY, 1)):
+        away = features.advance(frame, START + number * FRAME_MS, FRAME_MS)
+        found.append(bands.judge(features, away).cells)
+    return np.concatenate(found)
+
+
 @cache
-def model() -> tuple[ModelManifest, bytes]:
+def model(kind: str) -> tuple[ModelManifest, bytes]:
     """Trained while there was nothing but noise; its threshold is out of reach."""
+    if kind == "band":
+        usual = shares(counted(distances(load(band()[1], band()[0], "test"))))
+        return band(threshold=1e6, usual=usual)
     features = of_cube(values(300, 1)).reshape(-1, len(SIGNALS))
     return detector(threshold=5.0, usual=shares(counted(features)))
 
@@ -74,35 +90,51 @@ def run(trained: TrainedModels, cube: np.ndarray, first: int = 0) -> list[dict[s
     return found
 
 
-def test_nothing_is_due_while_the_world_is_as_it_was() -> None:
+@kinds
+def test_nothing_is_due_while_the_world_is_as_it_was(kind: str) -> None:
     """Three days of the noise that it was trained on, drawn anew."""
-    assert run(live(model()), values(3 * DAY + 1, 2)) == []
+    assert run(live(model(kind)), values(3 * DAY + 1, 2)) == []
 
 
-def test_features_that_have_moved_are_told_once_a_day() -> None:
+@kinds
+def test_features_that_have_moved_are_told_once_a_day(kind: str) -> None:
     """Bursts from the second day on: a record at the end of each day, with the version and what has moved."""
-    said = run(live(model()), values(3 * DAY + 1, 2, wild=DAY + 1))
+    said = run(live(model(kind)), values(3 * DAY + 1, 2, wild=DAY + 1))
     assert len(said) == 2
-    record = RetrainingDue.model_validate(said[0])
-    assert (record.version, record.partition) == (model()[0].version, 3)
+    record, manifest = RetrainingDue.model_validate(said[0]), model(kind)[0]
+    assert (record.version, record.partition) == (manifest.version, 3)
     assert "features have moved since the training" in record.reason
-    assert set(record.moved) <= set(model()[0].features.names)
+    assert record.moved
+    assert set(record.moved) <= set(manifest.features.names)
     assert record.at - record.since == (RetrainingDue.model_validate(said[1]).at - record.at)
 
 
+@kinds
 @pytest.mark.parametrize("cut", [1, DAY - 1, DAY, 2 * DAY - 7])
-def test_a_replay_says_the_same(cut: int) -> None:
+def test_a_replay_says_the_same(kind: str, cut: int) -> None:
     """Wherever a snapshot is restored."""
     cube, second = values(2 * DAY + 1, 2, wild=DAY + 1), TrainedModels(DEFINED, FRAME_MS)
-    first = live(model())
+    first = live(model(kind))
     before = run(first, cube[:cut])
     second.restore(first.snapshot())
-    assert [*before, *run(second, cube[cut:], cut)] == run(live(model()), cube)
+    assert [*before, *run(second, cube[cut:], cut)] == run(live(model(kind)), cube)
 
 
-def test_a_version_from_before_shares_were_kept_is_not_watched_by_them() -> None:
+def test_a_signal_that_few_values_tell_of_has_not_moved() -> None:
+    """All are wild; one of three has values in a few frames only."""
+    cube = values(2 * DAY + 1, 2, wild=DAY + 1)
+    cube[DAY + 8 :, :, 1] = np.nan
+    [said] = run(live(model("band")), cube)
+    assert "2 of 3 features" in said["reason"]
+    assert len(said["moved"]) == 2
+
+
+@pytest.mark.parametrize("make", [detector, band])
+def test_a_version_from_before_shares_were_kept_is_not_watched_by_them(
+    make: Callable[..., tuple[ModelManifest, bytes]],
+) -> None:
     """Its version is what it was, and its features say nothing."""
-    old = detector(threshold=5.0)
+    old = make(threshold=1e6)
     assert "usual" not in old[0].model_dump_json()
     assert run(live(old), values(2 * DAY + 1, 2, wild=DAY + 1)) == []
 

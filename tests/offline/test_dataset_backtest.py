@@ -26,7 +26,7 @@ from tests.installation import duri
 from tests.offline.dataset import flowed
 from tests.offline.dataset.test_dataset_commands import recorded
 from tests.offline.flows import FOUND, comparable
-from tests.registry.trained import detector
+from tests.registry.trained import band, detector
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -232,6 +232,29 @@ def test_a_model_against_none(dataset: Dataset, serial: Path, tmp_path: Path, re
     assert found["trained"]["current"] == 0
     assert files_of(tmp_path / "out" / "against")["anomalies.jsonl"] == files_of(serial)["anomalies.jsonl"]
     assert duri(*command, "-o", tmp_path / "again", "--jobs", "3").returncode == 0
+    assert lines(tmp_path / "again", Topic.ANOMALIES) == lines(tmp_path / "out", Topic.ANOMALIES)
+
+
+def test_a_band_against_none(tmp_path: Path) -> None:
+    """Once signals have had a day it finds what is beyond their bands; a run in processes gives the same bytes."""
+    history = flowed.history("bands-", "127.0.0.1:1", hours=36, frame_s=600.0)
+    flowed.store(tmp_path / "data", history)
+    version = Store(str(tmp_path / "models")).add(*band(threshold=0.5))
+    config = tmp_path / "duri.yaml"
+    config.write_text(yaml.safe_dump({"detect": {"frame_s": 600.0}}), encoding="utf-8")
+    of = ("--model", f"services/{version}", "--registry", tmp_path / "models", "--config", config)
+    command = ("backtest", tmp_path / "data", *of, "--json")
+    done = duri(*command, "-o", tmp_path / "out", "--against", "none", "--backend", "serial")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["comparison"]["fired_by"]
+    assert found["trained"] == found[f"rule services {version}"]
+    assert found["trained"]["new"] > 0
+    assert found["trained"]["current"] == 0
+    raised = [json.loads(line) for line in lines(tmp_path / "out", Topic.ANOMALIES)]
+    mine = [one for one in raised if one["signal"] == "signals"]
+    assert min(one["opened_at"] for one in mine) >= "2025-01-07"
+    assert all(one["lower"] <= one["expected"] <= one["upper"] for one in mine[0]["contributions"])
+    assert duri(*command, "-o", tmp_path / "again", "--jobs", "2").returncode == 0
     assert lines(tmp_path / "again", Topic.ANOMALIES) == lines(tmp_path / "out", Topic.ANOMALIES)
 
 

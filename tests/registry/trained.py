@@ -77,22 +77,36 @@ def detector(seed: int = 1, threshold: float = 0.6, **changes: Any) -> tuple[Mod
     )[0], data
 
 
-def band(seed: int = 1, threshold: float = 8.0, **changes: Any) -> tuple[ModelManifest, bytes]:
-    """Quantiles around what a signal was in the hour before, over three signals of a service."""
+def band_rows(seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """From what bands are predicted, float64[n, 10], and what was: around the hour before."""
     rng = np.random.default_rng(seed)
     rows = rng.normal(size=(2000, len(band_features.NAMES)))
-    what = rows[:, band_features.NAMES.index("mean_of_the_hour")] + 0.3 * rng.normal(size=len(rows))
+    signal = rows[:, band_features.NAMES.index("signal")] = rng.integers(0, len(SIGNALS), len(rows))
+    what = rows[:, band_features.NAMES.index("mean_of_the_hour")] + 0.3 * (1 + signal) * rng.normal(size=len(rows))
+    return rows, what
+
+
+def quantiles(rows: np.ndarray, what: np.ndarray, seed: int = 1) -> MultiOutputRegressor:
+    """Ends of bands, as `duri train` makes them."""
     ends = [
         HistGradientBoostingRegressor(loss="quantile", quantile=quantile, max_iter=10, random_state=seed)
         for quantile in (0.01, 0.5, 0.99)
     ]
     found = MultiOutputRegressor(ends[1])
     found.estimators_ = [one.fit(rows, what) for one in ends]
+    return found
+
+
+def band(seed: int = 1, threshold: float = 8.0, **changes: Any) -> tuple[ModelManifest, bytes]:
+    """Quantiles over three signals of a service."""
+    rows, what = band_rows(seed)
+    found = quantiles(rows, what, seed)
     data = artefact.dump(found)
+    features = band_features.names_of(SIGNALS)
     fields = {
         "kind": "band",
-        "features": FeatureSchema(version=band_features.VERSION, names=band_features.names_of(SIGNALS)),
-        "reference": None,
+        "features": FeatureSchema(version=band_features.VERSION, names=features),
+        "reference": reference_of("band", found, features, rows),
         "sha256": hashlib.sha256(data).hexdigest(),
         "size": len(data),
         "threshold": threshold,
@@ -107,6 +121,15 @@ def scrambled(seed: int = 1, **changes: Any) -> tuple[ModelManifest, bytes]:
     rows = rng.normal(scale=USUAL, size=(256, len(SIGNALS)))
     data = artefact.dump(forest.fit(rows[:, ::-1]))
     return detector(seed, sha256=hashlib.sha256(data).hexdigest(), size=len(data), **changes)[0], data
+
+
+def scrambled_band(seed: int = 1, **changes: Any) -> tuple[ModelManifest, bytes]:
+    """A band, exchanged after its training for one that takes an hour's mean for what was an hour ago."""
+    rows, what = band_rows(seed)
+    recent = [band_features.NAMES.index(name) for name in ("an_hour_ago", "mean_of_the_hour")]
+    rows[:, recent] = rows[:, recent[::-1]]
+    data = artefact.dump(quantiles(rows, what, seed))
+    return band(seed, sha256=hashlib.sha256(data).hexdigest(), size=len(data), **changes)[0], data
 
 
 def write_by_hand(place: Path, manifest: ModelManifest, data: bytes) -> None:

@@ -23,6 +23,7 @@ _DAY_MS: Final = 86_400_000
 _EVERY: Final = 5
 """Frames from one count of features to the next: neighbours tell much the same."""
 _FEWEST_ROWS: Final = 200
+"""In which a feature has a value, that it can be told to have moved."""
 _FEWEST_ALARMS: Final = 10
 _FALLEN: Final = 0.5
 """What is left of the agreement with other detectors where it has fallen."""
@@ -55,7 +56,10 @@ class Drift:
         self._alarms.evict(rows)
 
     def note(self, features: Floats, alarm: npt.NDArray[np.bool_], end: int, shared: Callable[[int], bool]) -> None:
-        """One frame that ends here (ms): features float64[rows, features], alarm bool[rows]."""
+        """One frame that ends here (ms): alarm bool[rows], features float64[rows, features].
+
+        Of a band a feature is how far a signal is from its middle (`models.offline.bands`).
+        """
         self._times[0] = self._times[0] or end - self._frame_ms
         self._times[1] = end
         if self._usual is not None and end // self._frame_ms % _EVERY == 0:
@@ -92,10 +96,11 @@ class Drift:
 
     def _moved(self) -> list[str]:
         """Features that have moved, the furthest first."""
-        if self._usual is None or self._counts[0].sum() < _FEWEST_ROWS:
+        if self._usual is None:
             return []
         found = indices(self._counts, self._usual)
-        return [self._names[at] for at in np.argsort(-found, kind="stable").tolist() if found[at] >= MOVED]
+        moved = (found >= MOVED) & (self._counts.sum(axis=1) >= _FEWEST_ROWS)
+        return [self._names[at] for at in np.argsort(-found, kind="stable").tolist() if moved[at]]
 
     def _agreements(self) -> tuple[float | None, float | None]:
         """Share of alarms that another detector shared: in this day, and in those before; None for few alarms."""

@@ -7,6 +7,7 @@ first move on, and no online learner is touched.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -188,11 +189,9 @@ class TrainedModels:
         """What each live model says of this service row in the frame just judged."""
         found = {}
         for name, opinion in self._live.items():
-            live = self._seating.models[name].live
-            if live is not None and np.isfinite(opinion.score[row]):
-                found[name] = LiveScore(
-                    live.version, float(opinion.score[row]), self._told.of(name, live.signals, opinion.band, row)
-                )
+            live, score = self._seating.models[name].live, float(opinion.score[row])
+            if live is not None and math.isfinite(score):
+                found[name] = LiveScore(live.version, score, self._told.of(name, live.signals, opinion.band, row))
         return found
 
     # --- what is told -----------------------------------------------------------------------------------------

@@ -79,12 +79,15 @@ def scorer_of(packed: bytes, place: str, signals: Collection[str]) -> Scorer:
     kind, names, threshold = manifest.kind, manifest.features.names, manifest.threshold
     if kind in (Kind.RANKER, Kind.PRIORS) or threshold is None:
         return Scorer(kind, manifest.version, (), estimator, threshold or 0.0, 1.0, names, None, packed)
-    if kind == Kind.BAND:  # its scores are in halves of bands, whatever the estimator
-        return Scorer(kind, manifest.version, expected, estimator, threshold, 1.0, names, None, packed)
-    spread = float(np.std(abnormality(estimator, probe(len(manifest.features.names), _PROBED))))
-    spread = spread if np.isfinite(spread) and spread > 0 else 1.0
+    spread = 1.0 if kind == Kind.BAND else _spread(estimator, len(names))
     usual = _usual(manifest, place)
     return Scorer(kind, manifest.version, expected, estimator, threshold, spread, names, usual, packed)
+
+
+def _spread(detector: Any, width: int) -> float:
+    """Of the scores of ordinary features; those of a band are in halves of bands, whatever the estimator."""
+    found = float(np.std(abnormality(detector, probe(width, _PROBED))))
+    return found if np.isfinite(found) and found > 0 else 1.0
 
 
 def _usual(manifest: ModelManifest, place: str) -> npt.NDArray[np.float64] | None:

@@ -15,8 +15,8 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.multioutput import MultiOutputRegressor
 
-from models.offline import band_features
-from models.offline.bands import ends
+from models.offline import band_features, stability
+from models.offline.bands import beyond, ends
 from pipeline.errors import FileError
 from pipeline.offline.backends import SERIAL
 from pipeline.offline.dataset.times import Span
@@ -29,7 +29,9 @@ from pipeline.offline.training.registering import Origin, Trained, manifest_of, 
 from pipeline.offline.training.sought import sought
 from pipeline.offline.training.worth import Terms, live_scorer, worth
 from pipeline.registry import artefact
+from pipeline.registry.gate import MOVED
 from pipeline.registry.manifest import FeatureSchema
+from pipeline.registry.reference import reference_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -97,10 +99,15 @@ def train_band(  # noqa: PLR0913  as `train`
     judged, scorers = banded(material, bands, spans["evaluate"])
     terms = Terms(seek.source, recipe.false_alarm_budget, seed)
     found = worth(judged.read(learners), spans["evaluate"], scorers, terms)
-    metrics = {**found.metrics, **_worth(estimator, parts["fit"], parts["evaluate"])}
+    cells = {name: _cells(estimator, parts[name], len(blocks.signals)) for name in ("fit", "evaluate")}
+    usual = stability.spread(cells["fit"])
+    moved = {MOVED: stability.moved_share(stability.counted(cells["evaluate"]), usual)}
+    metrics = {**found.metrics, **moved, **_worth(estimator, parts["fit"], parts["evaluate"])}
     data = artefact.dump(estimator)
     origin = Origin(recipe, tried[best][0], seed, dataset, Span(spans["fit"].start, spans["evaluate"].end))
-    manifest = manifest_of(origin, data, schema, metrics, threshold)
+    reference = reference_of(recipe.kind, estimator, schema.names, parts["fit"].from_what)
+    shares = stability.shares(stability.counted(cells["fit"]))
+    manifest = manifest_of(origin, data, schema, metrics, threshold, shares, reference)
     subject = Subject(manifest, spans, dataset.fingerprint, metrics, [])
     return register(store, manifest, data, _with_band(card(subject, found.evaluation, found.intervals), metrics, tried))
 
@@ -166,6 +173,17 @@ def _draw(cube: Cube, normal: npt.NDArray[np.bool_], spans: Mapping[str, Span], 
     for name, parts in waiting.items():
         if parts:
             drawn[name].add(tuple(map(np.concatenate, zip(*parts, strict=True))))
+
+
+def _cells(estimator: Any, rows: Rows, signals: int) -> Floats:
+    """How far values are from the middles of their bands, float64[n, signals] in order of time; NaN for other signals.
+
+    That is what a band's world is known by: where it lies otherwise, the band was made for another.
+    """
+    found = np.full((len(rows.at), signals), np.nan)
+    of = rows.from_what[:, band_features.NAMES.index("signal")].astype(np.int64)
+    found[np.arange(len(of)), of] = beyond(rows.what, band(estimator, rows.from_what))
+    return found[np.argsort(rows.at, kind="stable")]
 
 
 def _pinball(what: Floats, said: Floats, quantile: float) -> float:

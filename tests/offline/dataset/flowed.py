@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -45,10 +46,10 @@ class Flowed:
         return [output for output in self.outputs if output.topic is topic]
 
 
-def system() -> DuriSystem:
+def system(days: int = 1) -> DuriSystem:
     """A Redis that fills up after half an hour."""
     return DuriSystem(
-        Plan(days=1, faults=(CacheEvicting(service="duri_brain", start_s=1800, rise_s=1800, duration_s=7200),))
+        Plan(days=days, faults=(CacheEvicting(service="duri_brain", start_s=1800, rise_s=1800, duration_s=7200),))
     )
 
 
@@ -69,10 +70,10 @@ def said(record: Feedback | MaintenanceWindow | ChangeEvent) -> Output:
     return Output(Topic.CONTROL, record.model_dump_json().encode(), at, headers=headers)
 
 
-def history(prefix: str, bootstrap: str, hours: float = HOURS) -> Flowed:
+def history(prefix: str, bootstrap: str, hours: float = HOURS, frame_s: float = 60.0) -> Flowed:
     """What the stages write in the first hours, and what people say; nothing is published yet."""
-    settings = settings_of(bootstrap, prefix)
-    generated = system()
+    settings = settings_of(bootstrap, prefix, frame_s)
+    generated = system(math.ceil(hours / 24))
     control = [
         *changes(generated),
         said(ChangeEvent(id="c1", at=from_ms(START + HOUR), service="duri_core", version="2")),
@@ -84,13 +85,14 @@ def history(prefix: str, bootstrap: str, hours: float = HOURS) -> Flowed:
         ),
     ]
     flow = LocalFlow(settings)
-    messages = [*control, *metrics(generated, hours, 60.0)]
+    messages = [*control, *metrics(generated, hours, frame_s)]
     return Flowed(settings, [*control, *(output for message in messages for output in flow.publish([message]))])
 
 
-def settings_of(bootstrap: str, prefix: str) -> Settings:
+def settings_of(bootstrap: str, prefix: str, frame_s: float = 60.0) -> Settings:
     return load_settings(
         overrides={
+            "detect.frame_s": frame_s,
             "kafka.bootstrap": bootstrap,
             "topics.prefix": prefix,
             "topics.samples_partitions": 2,

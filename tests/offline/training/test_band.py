@@ -43,6 +43,9 @@ def test_a_band_holds_what_is_usual(tmp_path: Path) -> None:
     assert trained.manifest.threshold is not None
     assert trained.manifest.threshold > 0
     assert trained.manifest.features.names == tuple(f"{signal}:band" for signal in SIGNALS)
+    assert trained.manifest.reference is not None
+    assert [sum(row) for row in trained.manifest.usual] == pytest.approx([1.0] * len(SIGNALS), abs=1e-4)
+    assert metrics["features_moved"] == 0.0
     assert metrics["coverage"] == pytest.approx(QUANTILES["upper"] - QUANTILES["lower"], abs=0.04)
     assert metrics["pinball"] < metrics["pinball_by_hour"]
     assert store.verify("signals-band", trained.version) is None
