@@ -43,7 +43,8 @@ def follow(row: Any, tuning: Tuning, value: float, season: float, guess: Guess, 
     if row.run == 0.0 or row.run * side < 0.0:
         row.run = side * elapsed
         row.run_units = row.run_spread = 0.0
-        row.run_from, row.run_level, row.run_offset = row.level, value, value - season
+        row.run_from, row.run_level = row.level, value
+        row.run_offset = row.offset if math.isnan(season) else value - season
     elif side == 0.0:
         row.run = math.copysign(max(abs(row.run) - _TAKEN_OFF * elapsed, 0.0), row.run)
     else:

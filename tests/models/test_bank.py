@@ -144,6 +144,18 @@ def test_an_unknown_time_zone_is_refused():
         Bank(BankSettings(timezone="Atlantis"))
 
 
+def test_a_level_that_changes_at_an_hour_never_seen_is_learned_anew():
+    """The season says nothing of the first hours, in which the new level begins, and something when it settles."""
+    ts, values = daily(7, amplitude=30.0)
+    hour = ts / 3_600_000 % 24
+    at = int(np.flatnonzero((ts // 86_400_000 == ts[0] // 86_400_000 + 6) & (hour >= 5.75))[0])
+    values[at:] += 60.0
+    shown = (hour >= 6.0) | (np.arange(len(ts)) >= at)
+    verdicts = judge(ts[shown], values[shown])
+    assert verdicts.settled.any()
+    assert np.isfinite(verdicts.expected[100:]).all()
+
+
 def test_a_snapshot_of_a_layout_too_old_is_refused():
     """The message names both versions."""
     bank = Bank()
