@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from models.contracts import Float64s
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the statistics' meaning; priors of another version are not used."""
 FEWEST: Final = 3
 """Series of a signal that make a population."""

@@ -58,6 +58,7 @@ _NEW_IN_4: Final = {
         *("drift_varies", "apart_today", "apart_usual", "apart_varies"),
     ),
 }
+_NO_LONG_MEAN: Final = 6.0  # deviations, more than any
 _NEW_IN_5: Final = {
     "f4": (
         *("drifts_today", "drifts", "drifting"),
@@ -82,6 +83,12 @@ def _with_roughness(columns: Mapping[str, Array]) -> Mapping[str, Array]:
     return {**columns, "row.usually_rough": columns["row.rough"], "row.late": columns["row.level"]}
 
 
+def _with_long_means(columns: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Version 6 to 7: what long means a usual day holds is learned from now on; until then they raise no alarm."""
+    new = _with_zeros(columns, {"f4": ("apart", "apart_today", "apart_varies")})
+    return {**new, "row.apart_usual": np.full(len(columns["row.n"]), _NO_LONG_MEAN, np.float32)}
+
+
 def _with_zeros(columns: Mapping[str, Array], new: Mapping[str, Sequence[str]]) -> Mapping[str, Array]:
     rows = len(columns["row.n"])
     return {**columns, **{f"row.{name}": np.zeros(rows, dtype) for dtype, names in new.items() for name in names}}
@@ -94,7 +101,7 @@ class Bank(Columnar):
     zone.
     """
 
-    version: int = 6
+    version: int = 7
 
     def __init__(self, settings: BankSettings | None = None, *, tuning: Tuning | None = None) -> None:
         settings = settings or BankSettings()
@@ -115,7 +122,7 @@ class Bank(Columnar):
                 "bits": ("u8", (novelty.CHANNELS, 2, novelty.WORDS)),
                 "wait": ("u1", (novelty.DELAY, novelty.CHANNELS, 2)),
             },
-            {3: _with_routine, 4: _with_drifts, 5: _with_roughness},
+            {3: _with_routine, 4: _with_drifts, 5: _with_roughness, 6: _with_long_means},
         )
 
     @property

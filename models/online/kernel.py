@@ -151,15 +151,19 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
         _tell_band(out, i, guess, reach)
         elapsed, least = lasted / unit, 1.0 / (row.n + 1.0)
         paced = pace.follow(paced, tuning, elapsed)
-        drift = magnitude.drift(row, tuning, guess.distance, paced.drift)
         nearest = _nearest(day, week, value)
         rest = value - (row.level if np.isnan(nearest) else nearest)
         seen = novelty.Seen(state.bits[slot], state.wait[slot])
         evidence = novelty.evidence(row, seen, value, rest, paced, least, _opens_unit(row, gap, unit))
+        far = magnitude.Far(
+            guess.distance,
+            magnitude.drift(row, tuning, guess.distance, paced.drift),
+            magnitude.apart(row, tuning, value, expected, guess.season_scale, paced.level),
+        )
         shape.follow(row, tuning, guess, paced, least)
         off = stillness.Off(guess.distance, value - row.slow, novelty.usually_off(row))
         quiet = stillness.follow(row, tuning, value, off, elapsed, least)
-        parts = policy.weigh(row, tuning, evidence, guess, drift, bar, quiet)
+        parts = policy.weigh(row, tuning, evidence, far, bar, quiet)
         strong = policy.strength(parts)
         if known:
             opens_alarm = policy.decide(row, tuning, strong, gap, unit)
@@ -167,7 +171,7 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
             out.shape[i] = shape.name(row, parts, guess)
             out.alarm[i] = row.alarm > 0.0
             out.settled[i] = settling.follow(row, tuning, value, expected, guess, elapsed)
-            routine.follow(row, tuning, guess, drift, gap)
+            routine.follow(row, tuning, far, gap)
         policy.follow(row, tuning, evidence.swift + evidence.steady, strong, elapsed, least)
         season.compare(row, day, week, value, lasted, elapsed)
         magnitude.learn(row, tuning, value, expected, paced, least)

@@ -30,6 +30,7 @@ FIELDS: Final[list[Any]] = [
     ("seasons", "f4"),  # samples judged by the season
     ("trust", "f4"),  # share of the last samples for which the season was the better guide
     ("drift", "f4"),  # short mean of the distances
+    ("apart", "f4"),  # long mean of the distances from what is usual of old
 ]
 
 _SIGMA: Final = 1.2533  # standard deviation over mean absolute deviation of a Gaussian: sqrt(pi / 2)
@@ -41,8 +42,9 @@ _MOST: Final = 1e3  # deviations, where counting ends
 class Guess(NamedTuple):
     """What is expected, and how far the sample is from it, in robust standard deviations.
 
-    distance: the one that counts. from_level, from_season: from each, 0 without a season. apart: of the level of late
-    from the season. otherwise: what the profile (of the day or week) believed less led to expect, NaN without one.
+    distance: the one that counts. from_level, from_season: from each, 0 without a season. season_scale: what a
+    deviation from the season is. otherwise: what the profile (of the day or week) believed less led to expect, NaN
+    without one.
     """
 
     expected: float
@@ -50,8 +52,16 @@ class Guess(NamedTuple):
     distance: float
     from_level: float
     from_season: float
-    apart: float
+    season_scale: float
     otherwise: float
+
+
+class Far(NamedTuple):
+    """How far off a sample, and the short and the long mean that it ends, are, in deviations of one sample."""
+
+    distance: float
+    drift: float
+    apart: float
 
 
 @compiled
@@ -61,13 +71,17 @@ def judge(row: Any, tuning: Tuning, value: float, season: float, other: float) -
     scale = _SIGMA * row.spread + tuning.range_floor * (row.most - row.least) + noise
     by_level = value - row.level
     own = _SIGMA * row.season_spread + 2.0 * tuning.range_floor * row.season_most + noise
-    # a season that is dropped is soon the worse guide, yet it is the season that the series is apart from
-    apart = _bounded((row.offset - row.usual_offset) / own) if row.trust > _TRUSTED else 0.0
     if math.isnan(season) or not _proven(row, tuning):
         z = _bounded(by_level / scale)
-        return Guess(row.level, scale, z, z, 0.0, apart, np.nan)
+        return Guess(row.level, scale, z, z, 0.0, own, np.nan)
     z = _bounded((value - season - row.offset) / own)
-    return Guess(season + row.offset, own, z, _bounded(by_level / scale), z, apart, other + row.offset)
+    return Guess(season + row.offset, own, z, _bounded(by_level / scale), z, own, other + row.offset)
+
+
+@compiled
+def trusts_season(row: Any) -> bool:
+    """Whether the season has been the better guide: one that is dropped is not any more, yet it is what is missed."""
+    return bool(row.trust > _TRUSTED)
 
 
 @compiled
@@ -87,6 +101,22 @@ def drift(row: Any, tuning: Tuning, distance: float, weight: float) -> float:
     bounded = min(max(distance, -tuning.drift_clip), tuning.drift_clip)
     row.drift += weight * (bounded - row.drift)
     return float(row.drift)
+
+
+@compiled
+def apart(row: Any, tuning: Tuning, value: float, season: float, season_scale: float, weight: float) -> float:
+    """Update and give the long mean of distances from what is usual of old, in deviations of one sample.
+
+    That is the season with its usual offset where the season has been the better guide, or a level that follows within
+    days: the level that distances are counted from has followed by the time that a long mean tells.
+    """
+    if trusts_season(row) and not math.isnan(season):
+        z = (value - season - row.usual_offset) / season_scale
+    else:
+        noise = 1e-9 * abs(row.slow) + 1e-300
+        z = (value - row.slow) / (_SIGMA * row.slow_spread + tuning.range_floor * (row.high - row.low) + noise)
+    row.apart += weight * (min(max(z, -tuning.drift_clip), tuning.drift_clip) - row.apart)
+    return float(row.apart)
 
 
 @compiled

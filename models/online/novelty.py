@@ -27,7 +27,7 @@ DELAY: Final = 20
 """Units of time until a value counts as seen, so that an anomaly does not hide itself."""
 
 _WIDTH: Final = 0.03  # of a bin
-_GENERATION: Final = 10_000  # units of time that one of two bitmaps collects
+_GENERATION: Final = 20_000  # units of time that one of two bitmaps collects
 _WEIGHTS: Final = (1.0, 0.5, 1.0, 2.0, 1.0, 1.0)
 _MINIMA: Final = 6
 _SLOW: Final = 3e-4  # rate of level and spread, a unit

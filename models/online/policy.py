@@ -9,7 +9,7 @@ from models.online.compiling import compiled
 from models.online.routine import apart_bar, drift_bar
 
 if TYPE_CHECKING:
-    from models.online.magnitude import Guess
+    from models.online.magnitude import Far
     from models.online.novelty import Evidence
     from models.online.stillness import Quiet
     from models.online.tuning import Tuning
@@ -39,13 +39,13 @@ class Parts(NamedTuple):
 
 
 @compiled
-def weigh(row: Any, tuning: Tuning, evidence: Evidence, guess: Guess, drift: float, bar: float, quiet: Quiet) -> Parts:
+def weigh(row: Any, tuning: Tuning, evidence: Evidence, far: Far, bar: float, quiet: Quiet) -> Parts:
     """Measure evidence against the series' bars, `bar` that of a single sample; stillness comes as a part already."""
     return Parts(
         _novel(row, tuning, evidence, bar),
-        abs(guess.distance) / bar,
-        abs(drift) / drift_bar(row, tuning),
-        abs(guess.apart) / apart_bar(row, tuning),
+        abs(far.distance) / bar,
+        abs(far.drift) / drift_bar(row, tuning),
+        _apart(row, tuning, far.apart),
         quiet.still,
         quiet.away,
     )
@@ -62,12 +62,23 @@ def _novel(row: Any, tuning: Tuning, evidence: Evidence, bar: float) -> float:
 
 
 @compiled
+def _apart(row: Any, tuning: Tuning, apart: float) -> float:
+    if row.days == 0.0 or row.hushed > 0.0:  # what is usual of old is not known yet, or has just changed for good
+        return 0.0
+    return float(abs(apart) / apart_bar(row, tuning))
+
+
+@compiled
 def strength(parts: Parts) -> float:
-    """Join the kinds: near the greatest, and more where several agree (fourth-power sum)."""
+    """Join the kinds: near the greatest, and more where several agree (fourth-power sum).
+
+    The long mean of distances agrees with nothing: the long means of novelty see the same.
+    """
     a = min(parts.novel, _MOST)
-    b = min(max(parts.spike, parts.drift, parts.apart, parts.still, parts.away), _MOST)
+    b = min(max(parts.spike, parts.drift, parts.still, parts.away), _MOST)
     # most samples are nothing new, and two square roots would be a tenth of their time
-    return b if a == 0.0 else math.sqrt(math.sqrt(a * a * a * a + b * b * b * b))
+    joined = b if a == 0.0 else math.sqrt(math.sqrt(a * a * a * a + b * b * b * b))
+    return max(joined, min(parts.apart, _MOST))
 
 
 @compiled

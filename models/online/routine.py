@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from models.online.compiling import compiled
 
 if TYPE_CHECKING:
-    from models.online.magnitude import Guess
+    from models.online.magnitude import Far
     from models.online.tuning import Tuning
 
 FIELDS: Final[list[Any]] = [
@@ -31,7 +31,7 @@ FIELDS: Final[list[Any]] = [
     ("drifts_today", "f4"),  # how often the short mean of distances came near its usual greatest
     ("drifts", "f4"),  # mean of that over the days
     ("drifting", "f4"),  # 1 while it is near
-    ("apart_today", "f4"),  # greatest distance of the level of late from the season
+    ("apart_today", "f4"),  # greatest long mean of the distances from what is usual of old
     ("apart_usual", "f4"),
     ("apart_varies", "f4"),
 ]
@@ -64,13 +64,13 @@ def drift_bar(row: Any, tuning: Tuning) -> float:
 
 @compiled
 def apart_bar(row: Any, tuning: Tuning) -> float:
-    """Distance of the level of late from the season that raises an alarm alone."""
+    """Long mean of distances from what is usual of old that raises an alarm alone."""
     return float(max(tuning.apart, row.apart_usual + tuning.apart_above * row.apart_varies))
 
 
 @compiled
-def follow(row: Any, tuning: Tuning, guess: Guess, drift: float, gap_s: float) -> None:
-    """Take a sample's distance and short mean of distances into its day, and a complete day into the routine."""
+def follow(row: Any, tuning: Tuning, far: Far, gap_s: float) -> None:
+    """Take a sample's distance and the means of distances into its day, and a complete day into the routine."""
     row.day_left -= gap_s
     if row.day_left <= 0.0:
         if row.spike_today > 0.0:
@@ -79,10 +79,10 @@ def follow(row: Any, tuning: Tuning, guess: Guess, drift: float, gap_s: float) -
         if row.day_left <= 0.0:  # days without samples say nothing
             row.day_left = DAY_S
         row.spike_today = row.drift_today = row.apart_today = row.drifts_today = 0.0
-    row.spike_today = max(row.spike_today, abs(guess.distance))
-    row.drift_today = max(row.drift_today, abs(drift))
-    row.apart_today = max(row.apart_today, abs(guess.apart))
-    _count_drifts(row, tuning, abs(drift))
+    row.spike_today = max(row.spike_today, abs(far.distance))
+    row.drift_today = max(row.drift_today, abs(far.drift))
+    row.apart_today = max(row.apart_today, abs(far.apart))
+    _count_drifts(row, tuning, abs(far.drift))
 
 
 @compiled

@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from models.online.compiling import compiled
+from models.online.magnitude import trusts_season
 
 if TYPE_CHECKING:
     from models.online.magnitude import Guess
@@ -43,7 +44,8 @@ def follow(row: Any, tuning: Tuning, value: float, season: float, guess: Guess, 
     if row.run == 0.0 or row.run * side < 0.0:
         row.run = side * elapsed
         row.run_units = row.run_spread = 0.0
-        row.run_from, row.run_level, row.run_offset = row.level, value, value - season
+        row.run_from, row.run_level = row.level, value
+        row.run_offset = row.offset if math.isnan(season) else value - season
     elif side == 0.0:
         row.run = math.copysign(max(abs(row.run) - _TAKEN_OFF * elapsed, 0.0), row.run)
     else:
@@ -65,15 +67,15 @@ def follow(row: Any, tuning: Tuning, value: float, season: float, guess: Guess, 
 @compiled
 def _settle(row: Any, guess: Guess) -> None:
     """Take the run's level and spread for the series' own, and end the alarm."""
-    moved = row.run_level - row.run_from
+    # a season that is believed only since the level moved has learned a part of the move
+    moved = row.run_offset - row.usual_offset if trusts_season(row) else row.run_level - row.run_from
     if guess.from_season != 0.0:
-        moved = row.run_offset - row.usual_offset
         row.offset = row.usual_offset = row.run_offset
         row.season_spread = row.run_spread
     row.slow += moved  # what is usual around the new level was seen around the old one
     row.rest += moved
     row.level = row.run_level
     row.spread = row.run_spread
-    row.drift = row.rough = 0.0
+    row.drift = row.rough = row.apart = 0.0
     row.alarm = row.run = row.run_units = 0.0
     row.hushed = _HUSH

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from models.contracts import Shape
 from models.online.compiling import compiled
+from models.online.magnitude import trusts_season
 
 if TYPE_CHECKING:
     from models.online.magnitude import Guess
@@ -31,6 +32,7 @@ _VARIANCE: Final = int(Shape.VARIANCE)
 _NOVEL: Final = int(Shape.NOVEL)
 _ABSENCE: Final = int(Shape.ABSENCE)
 
+_GONE: Final = 4.2  # deviations of the level of late from where the season has it
 _ROUGH: Final = 2.0  # times as rough as usual
 _ROUGH_MOST: Final = 3.0  # beyond which a distance makes no rougher: one spike is no variance
 _SPIKY: Final = 0.55  # part of its bar at which a single sample names the alarm
@@ -64,17 +66,25 @@ def name(row: Any, parts: Parts, guess: Guess) -> int:
         row.shape = _FLATLINE
     elif parts.away >= 1.0:
         row.shape = _ABSENCE
-    elif parts.apart >= 1.0 or (parts.drift >= 1.0 and _left_by_season(row, guess)):
+    elif _off_season(row, guess) or (parts.drift >= 1.0 and _left_by_season(row, guess)):
         row.shape = _SEASON
     elif parts.drift >= 1.0 and row.shape not in (_SHIFT, _TREND, _SEASON):
         row.shape = _name_drift(row, guess)
     elif row.rough > _ROUGH * row.usually_rough and abs(row.drift) < _EVEN * row.rough:
         row.shape = _VARIANCE
+    elif parts.apart >= 1.0 and row.shape in (_NONE, _NOVEL, _SPIKE):
+        row.shape = _SEASON if trusts_season(row) else _TREND
     elif row.shape == _NONE:
         row.shape = _SPIKE if parts.spike >= parts.novel or parts.spike > _SPIKY else _NOVEL
     elif row.shape == _NOVEL and abs(guess.from_season) > _OFF:
         row.shape = _TREND if abs(guess.from_level) > _WITHIN else _SEASON
     return int(row.shape)
+
+
+@compiled
+def _off_season(row: Any, guess: Guess) -> bool:
+    """Whether the level of late has left the season."""
+    return bool(trusts_season(row) and abs(row.offset - row.usual_offset) >= _GONE * guess.season_scale)
 
 
 @compiled

@@ -44,13 +44,13 @@ class Tuning(NamedTuple):
     drifted: float = 1.37  # short mean of distances
     drifted_above: float = 0.72
     drifted_busy: float = 2.5  # and so much more where such drifts come many times a day
-    apart: float = 4.2  # distance of the level of late from the season
+    apart: float = 1.2  # long mean of distances from what is usual of old
     apart_above: float = 2.0
     novel: float = 1.4  # evidence of novelty, at a long memory
     novel_young: float = 230.0  # units of memory at which that is twice as much
     routine_days: float = 9.0  # memory of what a day's greatest is
     spike_teaches: float = 2.0  # mean deviations above the mean beyond which a day's greatest teaches no more
-    drift_teaches: float = 5.0  # the same of drifts and of distances of the level from the season
+    drift_teaches: float = 5.0  # the same of drifts and of long means
     routine_young: float = 3.0  # days that teach whatever they hold
 
     # policy

@@ -144,6 +144,31 @@ def test_an_unknown_time_zone_is_refused():
         Bank(BankSettings(timezone="Atlantis"))
 
 
+def test_a_level_that_changes_at_an_hour_never_seen_is_learned_anew():
+    """The season says nothing of the first hours, in which the new level begins, and something when it settles."""
+    ts, values = daily(7, amplitude=30.0)
+    hour = ts / 3_600_000 % 24
+    at = int(np.flatnonzero((ts // 86_400_000 == ts[0] // 86_400_000 + 6) & (hour >= 5.75))[0])
+    values[at:] += 60.0
+    shown = (hour >= 6.0) | (np.arange(len(ts)) >= at)
+    verdicts = judge(ts[shown], values[shown])
+    assert verdicts.settled.any()
+    assert np.isfinite(verdicts.expected[100:]).all()
+
+
+def test_a_season_that_is_dropped_is_found_in_heavy_noise():
+    """No sample, and no short mean of samples, tells it from Student's noise; a long mean does."""
+    found = 0
+    for seed in range(16):
+        ts, values = daily(9, seed=seed)
+        at = 7 * 1440 + 90 * seed
+        wave = 10.0 * np.sin(2 * np.pi * ts / 86_400_000)
+        wave[at : at + 720] = 0.0
+        values = 100.0 + wave + np.random.default_rng(seed).standard_t(3, len(ts)) / np.sqrt(3.0)
+        found += onsets(judge(ts, values).alarm)[at : at + 720].any()
+    assert found >= 14
+
+
 def test_a_snapshot_of_a_layout_too_old_is_refused():
     """The message names both versions."""
     bank = Bank()
@@ -152,7 +177,7 @@ def test_a_snapshot_of_a_layout_too_old_is_refused():
         bank.restore(old)
 
 
-@pytest.mark.parametrize("version", [3, 4, 5])
+@pytest.mark.parametrize("version", [3, 4, 5, 6])
 def test_a_snapshot_of_a_layout_before_goes_on(version):
     """What three days taught an earlier version is known to this one: its season, its scale and what was seen."""
     ts, values = daily(4)
@@ -165,6 +190,22 @@ def test_a_snapshot_of_a_layout_before_goes_on(version):
     verdicts = bank.score_learn(np.zeros(1440, np.int32), ts[day], values[day])
     assert np.abs(verdicts.expected - values[day])[:700].mean() < 1.2
     assert np.flatnonzero(onsets(verdicts.alarm)).tolist() == [700]
+
+
+def test_a_snapshot_without_long_means_raises_no_alarm_by_them():
+    """A series of a wave that is no daily one has large ones every day, which the snapshot does not say."""
+    t = np.arange(START, START + 12 * 86_400, 60)
+    values = 100.0 + 10.0 * np.sin(2 * np.pi * t / 30_000) + np.random.default_rng(0).normal(0.0, 1.0, len(t))
+    bank, half = Bank(), len(t) // 2
+    bank.grow(1)
+    bank.score_learn(np.zeros(half, np.int32), t[:half] * 1000, values[:half])
+    old = {name: column for name, column in bank.snapshot().items() if name != "row.apart"}
+    old["version"], old["row.apart_usual"] = np.array([6]), np.zeros(1, np.float32)
+    later = Bank()
+    later.restore(old)
+    given = later.score_learn(np.zeros(half, np.int32), t[half:] * 1000, values[half:])
+    known = bank.score_learn(np.zeros(half, np.int32), t[half:] * 1000, values[half:])
+    assert onsets(given.alarm).sum() <= onsets(known.alarm).sum() + 1
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0])
