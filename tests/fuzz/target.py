@@ -23,7 +23,7 @@ _COMPILED = [
 
 with atheris.instrument_imports(include=["pipeline"], exclude=_COMPILED):
     from pipeline.ingest.formats.registry import FORMATS
-    from tests.fuzz import clock
+    from tests.fuzz.clock import KEYS, Clock, allowed_s
     from tests.fuzz.subjects import subject_of
     from tests.ingest.promises import check_result, decode, fresh_context
 
@@ -37,18 +37,18 @@ _SERIES_BYTES = 2048
 _WEIGH_EVERY = 8
 
 
-def timed(name: str, subject: Subject, payload: bytes, context: Context) -> Points | DecodeError:
+def timed(clock: Clock, subject: Subject, payload: bytes, context: Context) -> Points | DecodeError:
     """Decode within the bound of time. Raises AssertionError."""
     known, began = len(context.catalog), time.thread_time()
     found = decode(subject, payload, context)
     spent = time.thread_time() - began
-    if spent > clock.LONGEST_S + clock.SERIES_S * (len(context.catalog) - known):
-        beyond = clock.excess(name, payload)
+    if spent > allowed_s(len(context.catalog) - known):
+        beyond = clock.excess(payload)
         assert beyond <= 0.0, f"{beyond:.3f} s too long for {len(payload)} bytes"
     return found
 
 
-def weighed(_: str, subject: Subject, payload: bytes, context: Context) -> Points | DecodeError:
+def weighed(_: Clock, subject: Subject, payload: bytes, context: Context) -> Points | DecodeError:
     """Decode within the bound of memory. Raises AssertionError."""
     known = len(context.catalog)
     room = subject.room(payload)
@@ -63,15 +63,14 @@ def weighed(_: str, subject: Subject, payload: bytes, context: Context) -> Point
 
 def main() -> None:
     """Run until libFuzzer has had its time, or found something."""
-    name = sys.argv[1]
-    subject = subject_of(name)
+    subject, clock = subject_of(sys.argv[1]), Clock(sys.argv[1])
 
     def one_input(payload: bytes) -> None:
-        context = fresh_context(clock.KEYS[len(payload) % len(clock.KEYS)])
-        check_result(timed(name, subject, payload, context), subject, payload, context)
+        context = fresh_context(KEYS[len(payload) % len(KEYS)])
+        check_result(timed(clock, subject, payload, context), subject, payload, context)
         # Once more, now that its series are known; memory is slow to trace, so of some messages only.
         again = weighed if crc32(payload) % _WEIGH_EVERY == 0 else timed
-        check_result(again(name, subject, payload, context), subject, payload, context)
+        check_result(again(clock, subject, payload, context), subject, payload, context)
 
     _warm_up()
     atheris.Setup([sys.argv[0], *sys.argv[2:]], one_input)
