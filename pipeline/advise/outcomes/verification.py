@@ -2,9 +2,9 @@
 
 For each interval that began after the change, and that nothing else disturbed:
 
-1. Something that must not get worse is worse `decide_after_frames` intervals in a row (the rule's `abort_if`; a
-   percentage point more errors than chance brings; slower by rank test and effect size without more requests):
-   regressed, at once, and the undo is proposed. Growth that was there before the change is taken out.
+1. Something that must not get worse is worse `decide_after_frames` intervals in a row (the rule's `abort_if`, where
+   it did not hold before; a percentage point more errors than chance brings; slower by rank test and effect size
+   without more requests): regressed, at once, and the undo is proposed. Growth that was there before is taken out.
 2. The rule's own condition is asked; it speaks of the mechanism's own signal. Before `settle_s` nothing
    counts.
 3. `after_s` later, with five intervals or more: the condition holds in most of them and the target moved (it left
@@ -21,9 +21,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+import msgspec
 import numpy as np
 
 from models.comparison import Verdict
+from pipeline.advise.frames import SignalValue
 from pipeline.advise.outcomes.harm import Harmed, harmed_by
 from pipeline.advise.outcomes.standing import Found
 from pipeline.advise.outcomes.undo import propose_undo
@@ -124,7 +126,7 @@ class Verifier:
             if check.signal in FELT:
                 return False
         else:
-            harmed = self._harmed(standing, trial)
+            harmed = self._harmed(standing, trial, frame)
             standing.aborts = standing.aborts + 1 if harmed else 0
         if harmed and standing.aborts >= self._patience:
             self._regress(standing, trial, harmed, now)
@@ -155,15 +157,25 @@ class Verifier:
         )
         self._evaluator.load(facts.variables())
 
-    def _harmed(self, standing: Standing, trial: Trial) -> Harmed | None:
+    def _harmed(self, standing: Standing, trial: Trial, frame: Frame) -> Harmed | None:
         """What is worse than before the change although it must not be."""
         harmed = harmed_by(self._windows, trial, self._frame_ms)
         abort_if = standing.record.verification.abort_if
-        if harmed is None and abort_if and self._evaluator.holds(self._program(abort_if)):
+        if harmed is None and abort_if and self._aborted(standing, frame, self._program(abort_if)):
             named = sorted(key for mapping, key in references(abort_if) if mapping == "signals")
             signal = named[0] if named else standing.record.verification.signal
             return Harmed(signal, f"`{abort_if}` holds", f"!({abort_if})")
         return harmed
+
+    def _aborted(self, standing: Standing, frame: Frame, abort_if: Program) -> bool:
+        """Whether it holds now and did not where the change was advised: what held before is no harm of the change."""
+        if not self._evaluator.holds(abort_if):
+            return False
+        advised = {name: SignalValue(value) for name, value in standing.before.items()}
+        self._load(standing, msgspec.structs.replace(frame, signals=advised))
+        held_before = self._evaluator.holds(abort_if)
+        self._load(standing, frame)
+        return not held_before
 
     def _conclude(self, standing: Standing, trial: Trial, settled: int, now: int) -> None:
         check = standing.record.verification
