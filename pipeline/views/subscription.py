@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaConnectionError
 from pydantic import ValidationError
 
 from pipeline.errors import BrokerError, BrokerUnavailableError
-from pipeline.records import Anomaly, Incident, Outcome, Recommendation
+from pipeline.records import Anomaly, Incident, Muting, Outcome, Recommendation
 from pipeline.stage import Topic
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from pipeline.records import Record
     from pipeline.settings import TopicSettings
 
-RECORD_OF_TOPIC: Mapping[Topic, type[Record]] = {
-    Topic.RECOMMENDATIONS: Recommendation,
-    Topic.INCIDENTS: Incident,
-    Topic.OUTCOMES: Outcome,
-    Topic.ANOMALIES: Anomaly,
+RECORDS_OF_TOPIC: Mapping[Topic, tuple[type[Record], ...]] = {
+    Topic.RECOMMENDATIONS: (Recommendation,),
+    Topic.INCIDENTS: (Incident,),
+    Topic.OUTCOMES: (Outcome, Muting),
+    Topic.ANOMALIES: (Anomaly,),
 }
-"""The topics that people follow, and what is on each."""
+"""The topics that people follow, and what is on each: the usual record first."""
 
 _POLL_MS = 200
 _ASSIGNED_S = 10.0
@@ -44,7 +44,7 @@ class Subscription:
         """Records that were not what their topic promises; they are skipped."""
         self._bootstrap = client.get("bootstrap_servers", "")
         self._protocol = client.get("security_protocol", "PLAINTEXT")
-        self._kinds = {topics.name(topic): kind for topic, kind in RECORD_OF_TOPIC.items()}
+        self._kinds = {topics.name(topic): kinds for topic, kinds in RECORDS_OF_TOPIC.items()}
         self._from_beginning = from_beginning
         self._consumer = AIOKafkaConsumer(
             **client,
@@ -87,11 +87,16 @@ class Subscription:
         if not self._from_beginning:
             await self._consumer.seek_to_end()
 
+    def _kind(self, one: Any) -> type[Record]:
+        """What the record says that it is; the usual one of its topic where it says nothing that is known."""
+        told, kinds = dict(one.headers).get("ce_type", b""), self._kinds[one.topic]
+        return next((kind for kind in kinds if kind.event_type().encode() == told), kinds[0])
+
     def _decode(self, found: Sequence[Any]) -> list[Record]:
         records: list[Record] = []
         for one in found:
             try:
-                records.append(self._kinds[one.topic].model_validate_json(one.value or b""))
+                records.append(self._kind(one).model_validate_json(one.value or b""))
             except ValidationError:
                 self.unreadable += 1
         return records

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from pipeline import quantities as fmt
-from pipeline.records import Anomaly, Detector, Incident, Outcome, Recommendation, Severity
+from pipeline.records import Anomaly, Detector, Incident, Muting, Outcome, Recommendation, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from pipeline.records import Record
+    from pipeline.records import Command, Record
 
     Clock = Callable[[datetime], str]
 
@@ -52,10 +52,14 @@ def change(recommendation: Recommendation) -> Text:
 
 def undo(recommendation: Recommendation) -> str:
     """How to take it back, in one line."""
-    if not recommendation.undo:
-        return "nothing to undo"
-    first = " ".join(recommendation.undo[0].run.split())
-    more = len(recommendation.undo) - 1
+    return _first(recommendation.undo) or "nothing to undo"
+
+
+def _first(commands: Sequence[Command]) -> str:
+    """The first of them in one line, and how many others there are; empty where there is none."""
+    if not commands:
+        return ""
+    first, more = " ".join(commands[0].run.split()), len(commands) - 1
     return f"{first} (+{more} more)" if more else first
 
 
@@ -69,6 +73,8 @@ def line(record: Record, clock: Clock = fmt.clock) -> Text | None:
         return _incident_line(record, clock)
     if isinstance(record, Outcome):
         return _outcome_line(record, clock)
+    if isinstance(record, Muting):
+        return _muting_line(record, clock)
     return None
 
 
@@ -93,7 +99,7 @@ def _recommendation_line(record: Recommendation, clock: Clock) -> Text:
     text = _start(clock(record.updated), "advice", SEVERITY_STYLE[record.severity])
     text.append(f"{record.state.value} ").append(f"{record.target.service} {record.target.component}: ", "bold")
     text.append(change(record)).append(f"  {fmt.percent(record.confidence)} sure, {record.risk} risk\n")
-    text.append(f"{'':11}why:  {record.why.reason}\n").append(f"{'':11}how:  {record.how.commands[0].run}\n")
+    text.append(f"{'':11}why:  {record.why.reason}\n").append(f"{'':11}how:  {_first(record.how.commands)}\n")
     return text.append(f"{'':11}undo: {undo(record)}", "dim")
 
 
@@ -106,6 +112,11 @@ def _outcome_line(record: Outcome, clock: Clock) -> Text:
     text = _start(clock(record.at), "outcome", _OUTCOME_STYLE.get(record.result, "yellow"))
     text.append(f"{record.result} ", "bold").append(f"{record.rule}: {record.signal} ")
     return text.append(f"{fmt.value(record.before)} → {fmt.value(record.after)}  {record.note}".rstrip())
+
+
+def _muting_line(record: Muting, clock: Clock) -> Text:
+    text = _start(clock(record.at), "muted", "yellow").append(f"{record.service or 'all services'} ", "bold")
+    return text.append(f"{', '.join(record.signals)} until {record.until:%Y-%m-%d %H:%M %Z}  {record.reason}".rstrip())
 
 
 def _start(time: str, what: str, style: str) -> Text:

@@ -6,24 +6,38 @@ import asyncio
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
 from pipeline.errors import BrokerError, BrokerUnavailableError
+from pipeline.records import Muting
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.clients import connection
 from pipeline.runtime.topology import create_topics
 from pipeline.settings import Settings, load_settings
 from pipeline.stage import Topic
 from pipeline.views.subscription import Subscription
+from pipeline.views.words import line
 from tests.views.fakes import anomaly, recommendation
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.records import Record
+
+
+MUTED = Muting(
+    id="m",
+    at=datetime(2026, 1, 1, tzinfo=UTC),
+    service="orders",
+    signals=["http.latency.p95"],
+    until=datetime(2026, 1, 8, tzinfo=UTC),
+    reason="refused repeatedly",
+    by="duri",
+)
 
 
 @pytest.fixture
@@ -87,6 +101,27 @@ def test_what_cannot_be_read_is_counted_and_skipped(settings: Settings) -> None:
     records, unreadable = asyncio.run(run())
     assert [record.id for record in records] == ["good"]
     assert unreadable == 1
+
+
+def test_a_record_of_quietened_signals_is_read_as_what_it_says_it_is(settings: Settings) -> None:
+    """Outcomes are not all that is on their topic; the advisor tells there that it leaves something alone."""
+
+    async def run() -> tuple[list[Record], int]:
+        producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap)
+        await producer.start()
+        try:
+            headers = [("ce_type", Muting.event_type().encode())]
+            await producer.send_and_wait(settings.topics.name(Topic.OUTCOMES), encoded(MUTED), headers=headers)
+        finally:
+            await producer.stop()
+        async with Subscription(connection(settings.kafka), settings.topics, from_beginning=True) as subscription:
+            return await first(subscription, 1), subscription.unreadable
+
+    records, unreadable = asyncio.run(run())
+    assert (records, unreadable) == ([MUTED], 0)
+    text = line(records[0])
+    assert text is not None
+    assert "orders http.latency.p95 until 2026-01-08 00:00 UTC  refused repeatedly" in text.plain
 
 
 def test_missing_topics_are_named(kafka: str, topic_prefix: str) -> None:
