@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.advise.rules.rule import fill
+from pipeline import quantities as fmt
+from pipeline.advise.rules.expressions import references
+from pipeline.advise.rules.rule import fill, placeholders
 from pipeline.detect.stage import MODEL_VERSION
 from pipeline.records import (
     Command,
@@ -83,7 +85,7 @@ def explain(match: Match, incident: OpenIncident, catalogue: Catalogue) -> Why:
     rule = match.entry.rule
     return Why(
         findings=[rule.finding],
-        reason=fill(rule.reason, match.values),
+        reason=fill(rule.reason, match.values) + _assumptions(match, catalogue),
         evidence=[_evidence(match, incident, catalogue, name, weight) for name, weight in match.weights.items()],
         anomalies=sorted(anomaly.id for anomaly in match.facts.frame.anomalies),
         changes=sorted(str(change["id"]) for change in match.facts.latest.values()),
@@ -137,6 +139,18 @@ def _evidence(match: Match, incident: OpenIncident, catalogue: Catalogue, name: 
         note="expected is what was usual before the incident",
         **window,
     )
+
+
+def _assumptions(match: Match, catalogue: Catalogue) -> str:
+    """A sentence that names the settings of which the reason speaks although no gauge tells them; empty without any."""
+    rule = match.entry.rule
+    formulas = [rule.values.get(name, "") for name in placeholders(rule.reason)]
+    asked = {key for formula in formulas for kind, key in references(formula) if kind == "settings"}
+    named = [
+        f"{name} {fmt.value(match.facts.settings[name], catalogue.settings[name].unit)}"
+        for name in sorted(asked & match.facts.assumed)
+    ]
+    return f" Assumed, since no gauge tells: {', '.join(named)}." if named else ""
 
 
 def _commands(templates: Iterable[CommandTemplate], values: Mapping[str, str]) -> list[Command]:

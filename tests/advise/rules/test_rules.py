@@ -236,6 +236,8 @@ def test_missing_gauge_uses_the_guides_value_and_says_so() -> None:
     assert guessed["change"]["current"] == 20.0
     notes = {item["signal"]: item["note"] for item in guessed["why"]["evidence"]}
     assert notes["app.pool_size"].startswith("assumed (the guide's value)")
+    assert guessed["why"]["reason"].endswith("Assumed, since no gauge tells: app.pool_size 20.")
+    assert "ssumed" not in known["why"]["reason"]
     assert guessed["confidence"] < known["confidence"]
 
 
