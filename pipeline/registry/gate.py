@@ -53,7 +53,11 @@ def objections(
 
 def unfit(candidate: ModelManifest, live: ModelManifest | None, margin: float) -> tuple[str, ...]:
     """Those of them that no time in the shadow can change."""
-    return (*_evaluation(candidate.metrics, live is not None, margin), *_shape(candidate, live))
+    return (
+        *_evaluation(candidate.metrics, live is not None, margin),
+        *_compared(candidate, live),
+        *_shape(candidate, live),
+    )
 
 
 def _evaluation(metrics: Mapping[str, float], beside_live: bool, margin: float) -> Iterator[str]:
@@ -80,6 +84,13 @@ def _evaluation(metrics: Mapping[str, float], beside_live: bool, margin: float) 
             f"it may be worse than the live model by more than {margin:g} (models.margin): the F1 difference's "
             f"interval begins at {metrics[AGAINST_LIVE]:.3g}"
         )
+
+
+def _compared(candidate: ModelManifest, live: ModelManifest | None) -> Iterator[str]:
+    # What was registered before it was noted does not say.
+    told = candidate.compared_with
+    if live is not None and told is not None and told != live.version:
+        yield f"it was compared with {told}, and {live.version} is live now: train it again"
 
 
 def _shape(candidate: ModelManifest, live: ModelManifest | None) -> Iterator[str]:

@@ -77,6 +77,11 @@ class ModelManifest(Model):
     features: FeatureSchema
     libraries: dict[str, str] = Field(description="Versions that it was trained with")
     metrics: dict[str, float] = Field(description="On the evaluation period")
+    compared_with: Version | None = Field(
+        default=None,
+        exclude_if=lambda version: version is None,
+        description="The live version beside which it was evaluated",
+    )
     threshold: float | None = Field(default=None, description="Scores from here on are alarms")
     usual: tuple[tuple[float, ...], ...] = Field(
         default=(),

@@ -172,6 +172,15 @@ def test_the_first_version_is_compared_with_no_model() -> None:
     assert objections(trained(2)[0], other, SHADOWED, MARGIN) == ("it is a detector, the live model is a band",)
 
 
+def test_a_version_that_was_compared_with_another_than_the_live_one_does_not_pass() -> None:
+    """Another was promoted, or the one it was compared with was reverted, since it was trained."""
+    live, other = trained(1)[0], trained(3)[0]
+    candidate, _ = trained(2, compared_with=live.version)
+    assert objections(candidate, live, SHADOWED, MARGIN) == ()
+    [reason] = objections(candidate, other, SHADOWED, MARGIN)
+    assert reason == f"it was compared with {live.version}, and {other.version} is live now: train it again"
+
+
 def test_a_ranker_and_priors_need_no_time_in_the_shadow() -> None:
     """They raise nothing that could be counted there; what was measured of them counts like that of any model."""
     assert objections(trained(2, kind="priors", threshold=None)[0], None, {}, MARGIN) == ()

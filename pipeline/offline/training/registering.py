@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.offline.training.recipe import plain
 from pipeline.registry import artefact
 from pipeline.registry.manifest import FeatureSchema, ModelManifest, Reference, Training
+from pipeline.registry.pointers import PointerLog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,13 +28,22 @@ class Trained(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """From what a model was trained: recipe, the parameters chosen, seed, dataset and the time used."""
+    """From what a model was trained: recipe, the parameters chosen, seed, dataset and the time used.
+
+    `live` is the version beside which it was evaluated; None where none was live, or none that could be compared.
+    """
 
     recipe: Recipe
     chosen: Mapping[str, Any]
     seed: int
     dataset: Dataset
     span: Span
+    live: str | None = None
+
+
+def live_version(store: Store, name: str) -> str | None:
+    """The version of this model that is live now."""
+    return PointerLog(store, name).pointers().live
 
 
 def manifest_of(
@@ -62,6 +72,7 @@ def manifest_of(
         features=schema,
         libraries=artefact.libraries(),
         metrics=dict(metrics),
+        compared_with=origin.live,
         threshold=threshold,
         usual=usual,
         reference=reference,

@@ -18,9 +18,9 @@ from pipeline.offline.dataset.reading import Dataset
 from pipeline.offline.dataset.times import Span
 from pipeline.offline.training.blocks import Blocks, Learners
 from pipeline.offline.training.card import Subject, card
-from pipeline.offline.training.evaluating import NEW, Scorer
+from pipeline.offline.training.evaluating import LIVE, NEW, Scorer
 from pipeline.offline.training.fitting import calibrate, collect, fit, split_of
-from pipeline.offline.training.registering import Origin, Trained, manifest_of, register
+from pipeline.offline.training.registering import Origin, Trained, live_version, manifest_of, register
 from pipeline.offline.training.sought import sought
 from pipeline.offline.training.train_band import train_band
 from pipeline.offline.training.train_priors import train_priors
@@ -95,12 +95,14 @@ def _train_detector(  # noqa: PLR0913  as `train`
     report(f"calibrating on {spans['calibrate']}")
     threshold = calibrate(fitted.estimator, blocks, spans["calibrate"], recipe.false_alarm_budget)
     report(f"evaluating on {spans['evaluate']}")
+    live = live_version(store, recipe.name)
     scorers = {NEW: Scorer(fitted.estimator, threshold), **live_scorer(store, recipe.name, schema)}
     judged = blocks.read(learners)
     terms = Terms(seek.source, recipe.false_alarm_budget, seed, stability.spread(rows.clean))
     found = worth(judged, spans["evaluate"], scorers, terms)
     data = artefact.dump(fitted.estimator)
-    origin = Origin(recipe, fitted.chosen, seed, dataset, Span(spans["fit"].start, spans["evaluate"].end))
+    used = Span(spans["fit"].start, spans["evaluate"].end)
+    origin = Origin(recipe, fitted.chosen, seed, dataset, used, live if LIVE in scorers else None)
     usual = stability.shares(stability.counted(rows.clean))
     reference = reference_of(recipe.kind, fitted.estimator, schema.names, rows.clean)
     manifest = manifest_of(origin, data, schema, found.metrics, threshold, usual, reference)

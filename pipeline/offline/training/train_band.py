@@ -23,9 +23,9 @@ from pipeline.offline.dataset.times import Span
 from pipeline.offline.training.banded import Material, banded
 from pipeline.offline.training.blocks import Blocks
 from pipeline.offline.training.card import Subject, card
-from pipeline.offline.training.evaluating import NEW, Scorer
+from pipeline.offline.training.evaluating import LIVE, NEW, Scorer
 from pipeline.offline.training.fitting import Drawn, calibrate, split_of
-from pipeline.offline.training.registering import Origin, Trained, manifest_of, register
+from pipeline.offline.training.registering import Origin, Trained, live_version, manifest_of, register
 from pipeline.offline.training.sought import sought
 from pipeline.offline.training.worth import Terms, live_scorer, worth
 from pipeline.registry import artefact
@@ -94,6 +94,7 @@ def train_band(  # noqa: PLR0913  as `train`
     threshold = calibrate(columns[NEW].estimator, normal, spans["calibrate"], recipe.false_alarm_budget)
     report(f"evaluating on {spans['evaluate']}")
     seek = sought(dataset, spans["evaluate"], windows=windows)
+    live = live_version(store, recipe.name)
     bands = {NEW: Scorer(estimator, threshold), **live_scorer(store, recipe.name, schema)}
     material = material._replace(injected=recipe.injected * len(spans), seek=seek)
     judged, scorers = banded(material, bands, spans["evaluate"])
@@ -104,7 +105,8 @@ def train_band(  # noqa: PLR0913  as `train`
     moved = {MOVED: stability.moved_share(stability.counted(cells["evaluate"]), usual)}
     metrics = {**found.metrics, **moved, **_worth(estimator, parts["fit"], parts["evaluate"])}
     data = artefact.dump(estimator)
-    origin = Origin(recipe, tried[best][0], seed, dataset, Span(spans["fit"].start, spans["evaluate"].end))
+    used = Span(spans["fit"].start, spans["evaluate"].end)
+    origin = Origin(recipe, tried[best][0], seed, dataset, used, live if LIVE in scorers else None)
     reference = reference_of(recipe.kind, estimator, schema.names, parts["fit"].from_what)
     shares = stability.shares(stability.counted(cells["fit"]))
     manifest = manifest_of(origin, data, schema, metrics, threshold, shares, reference)

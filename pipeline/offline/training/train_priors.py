@@ -24,7 +24,7 @@ from pipeline.offline.dataset.times import Span
 from pipeline.offline.training.evaluating import LIVE, NEW, NONE
 from pipeline.offline.training.fitting import split_of
 from pipeline.offline.training.newcomers import GROUPS, Fleet, fitted, judge, known
-from pipeline.offline.training.registering import Origin, Trained, manifest_of, register
+from pipeline.offline.training.registering import Origin, Trained, live_version, manifest_of, register
 from pipeline.registry import artefact, gate
 from pipeline.registry.manifest import FeatureSchema
 from pipeline.registry.pointers import PointerLog
@@ -76,15 +76,17 @@ def train_priors(
     scores = workers.map(_f1, calls) if len(calls) > 1 else [0.0]
     chosen, estimator = candidates[int(np.argmax(scores))]
     report(f"evaluating on {spans['evaluate']}")
-    live = _live(store, recipe.name, blocks.signals)
-    found = judge(fleet, spans["evaluate"], {NONE: None, NEW: _of_others(fleet, series, estimator), **live})
+    live = live_version(store, recipe.name)
+    compared = _live(store, recipe.name, blocks.signals)
+    found = judge(fleet, spans["evaluate"], {NONE: None, NEW: _of_others(fleet, series, estimator), **compared})
     if not found.starts[NEW]:
         raise FileError(f"{spans['evaluate']}: is too short for a new series' first day; export a longer range")
     metrics, intervals = _worth(found, seed)
     estimators = fitted(estimator, series)
     data = artefact.dump(estimators)
     schema = FeatureSchema(version=priors.VERSION, names=priors.names_of(tuple(estimators)))
-    origin = Origin(recipe, chosen, seed, dataset, Span(spans["fit"].start, spans["evaluate"].end))
+    used = Span(spans["fit"].start, spans["evaluate"].end)
+    origin = Origin(recipe, chosen, seed, dataset, used, live if compared else None)
     manifest = manifest_of(origin, data, schema, metrics, None)
     tried = [(parameters, score) for (parameters, _), score in zip(candidates, scores, strict=True)]
     return register(store, manifest, data, _card(manifest, spans, found, intervals, tried))

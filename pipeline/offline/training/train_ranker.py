@@ -15,7 +15,7 @@ from pipeline.offline.backends import SERIAL
 from pipeline.offline.dataset.times import Span
 from pipeline.offline.training.fitting import split_of
 from pipeline.offline.training.ranking import Answered, answered, calibrate, fit, precision_at, rank
-from pipeline.offline.training.registering import Origin, Trained, manifest_of, register
+from pipeline.offline.training.registering import Origin, Trained, live_version, manifest_of, register
 from pipeline.registry import artefact, gate
 from pipeline.registry.manifest import FeatureSchema
 from pipeline.registry.pointers import PointerLog
@@ -72,10 +72,12 @@ def train_ranker(
     judged = known.within(spans["evaluate"])
     if not judged.matters.any():
         raise FileError(f"{spans['evaluate']}: no anomaly that mattered is there to evaluate on; export a longer range")
+    live = live_version(store, recipe.name)
     rankers = {"new": (fitted.estimator, threshold), **_live(store, recipe.name, schema)}
     found = _worth(judged, rankers, spans["evaluate"], recipe.false_alarm_budget, seed)
     data = artefact.dump(fitted.estimator)
-    origin = Origin(recipe, fitted.chosen, seed, dataset, Span(spans["fit"].start, spans["evaluate"].end))
+    used = Span(spans["fit"].start, spans["evaluate"].end)
+    origin = Origin(recipe, fitted.chosen, seed, dataset, used, live if "live" in rankers else None)
     reference = reference_of(recipe.kind, fitted.estimator, schema.names, known.within(spans["fit"]).features)
     manifest = manifest_of(origin, data, schema, found.metrics, threshold, reference=reference)
     return register(store, manifest, data, _card(manifest, spans, judged, found, fitted))
