@@ -259,6 +259,14 @@ def advice(outputs: Iterable[Output]) -> list[dict[str, Any]]:
     return found
 
 
+def outcomes(story: Story, stage: AdviseStage) -> list[dict[str, Any]]:
+    """What came of it, each validated by its model."""
+    found = of(stage.step(story.take()), Topic.OUTCOMES)
+    for record in found:
+        records.Outcome.model_validate(record)
+    return found
+
+
 def rules(found: Iterable[Mapping[str, Any]]) -> list[str]:
     """Rule by recommendation, first choice first; each once."""
     latest = {record["id"]: record for record in found}

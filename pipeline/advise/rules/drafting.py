@@ -144,8 +144,9 @@ def _evidence(match: Match, incident: OpenIncident, catalogue: Catalogue, name: 
 def _assumptions(match: Match, catalogue: Catalogue) -> str:
     """A sentence that names the settings of which the reason speaks although no gauge tells them; empty without any."""
     rule = match.entry.rule
-    formulas = [rule.values.get(name, "") for name in placeholders(rule.reason)]
-    asked = {key for formula in formulas for kind, key in references(formula) if kind == "settings"}
+    formulas = {"current": rule.change.current or "", **rule.values}
+    spoken = [formulas.get(name, "") for name in placeholders(rule.reason)]
+    asked = {key for formula in spoken for kind, key in references(formula) if kind == "settings"}
     named = [
         f"{name} {fmt.value(match.facts.settings[name], catalogue.settings[name].unit)}"
         for name in sorted(asked & match.facts.assumed)

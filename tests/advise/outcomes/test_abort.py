@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.stage import Topic
-from tests.advise.helpers import SLOW, Fault, Story, advice, make_stage, of
+from tests.advise.helpers import SLOW, Fault, Story, advice, make_stage, outcomes
 
 SPILLS = {**SLOW, "pg.temp_bytes.rate": 5e6}
 MEMORY = "node.memory.utilisation"
@@ -21,7 +20,7 @@ def outcome(before: float, after: float) -> dict[str, Any]:
     first = min(found, key=lambda one: one["rank"])
     assert MEMORY in first["verification"]["abort_if"]
     story.feedback(first["id"], "applied").troubled(9, {"duri_core": Fault({MEMORY: after})})
-    return next(one for one in of(stage.step(story.take()), Topic.OUTCOMES) if one["recommendation"] == first["id"])
+    return next(one for one in outcomes(story, stage) if one["recommendation"] == first["id"])
 
 
 def test_what_holds_since_the_change_is_its_harm() -> None:

@@ -241,6 +241,13 @@ def test_missing_gauge_uses_the_guides_value_and_says_so() -> None:
     assert guessed["confidence"] < known["confidence"]
 
 
+def test_an_assumed_present_value_is_told_as_such() -> None:
+    """The reason speaks of PostgreSQL's connections, and nobody tells how many it may have."""
+    fault = Fault({**ERRORS, "pg.connections.utilisation": 0.99}, rising=FAILING, without=["pg.max_connections"])
+    refused = next(one for one in advise_on(fault) if one["provenance"]["rule"] == "pg-max-connections")
+    assert "Assumed, since no gauge tells: pg.max_connections " in refused["why"]["reason"]
+
+
 def test_limit_stays_above_the_observed_peak() -> None:
     """A new memory limit leaves a quarter above the highest use that was seen."""
     peak = 3.9 * GIB
