@@ -35,7 +35,7 @@ lab = typer.Typer(
 )
 _NORMAL = Pace()
 ScenarioName = Annotated[
-    str, typer.Option(help=f"How many users there are: {', '.join(SCENARIOS)}; three are the guide's.")
+    str, typer.Option(help=f"How many users there are: {', '.join(SCENARIOS)}; the last three are as in the guide.")
 ]
 
 
