@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import getpass
-import json
 from datetime import UTC, datetime
 from pathlib import Path  # noqa: TC003  # typer reads the annotations
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
+from pipeline.cli.recommendations import known, pick
+from pipeline.cli.user import user_name
 from pipeline.errors import LifecycleError
 from pipeline.records import (
     MOVES,
     Feedback,
-    Recommendation,
     RecommendationState,
     check_move,
     content_id,
 )
-from pipeline.runtime.bounded import read_all
 from pipeline.runtime.control_log import say
-from pipeline.settings import Settings, load_settings
-from pipeline.stage import Topic
+from pipeline.settings import load_settings
 from pipeline.views.prose import print_prose
+
+if TYPE_CHECKING:
+    from pipeline.records import Recommendation
+    from pipeline.settings import Settings
 
 
 class Verdict(enum.StrEnum):
@@ -66,7 +66,7 @@ def feedback(
 ) -> None:
     """Answer a recommendation: applied starts its verification, the others end it or hold it back."""
     settings = load_settings(config, overrides={"kafka.bootstrap": bootstrap})
-    said = asyncio.run(_answer(settings, recommendation, verdict, by or _user(), note))
+    said = asyncio.run(_answer(settings, recommendation, verdict, by or user_name(), note))
     if as_json:
         typer.echo(said.model_dump_json())
     else:
@@ -74,7 +74,7 @@ def feedback(
 
 
 async def _answer(settings: Settings, prefix: str, verdict: Verdict, by: str, note: str) -> Feedback:
-    record = pick(await _known(settings), prefix)
+    record = pick(await known(settings), prefix)
     check(record, verdict)
     now = datetime.now(tz=UTC)
     answer = Feedback(
@@ -89,42 +89,9 @@ async def _answer(settings: Settings, prefix: str, verdict: Verdict, by: str, no
     return answer
 
 
-async def _known(settings: Settings) -> dict[str, Recommendation]:
-    """The newest record of each recommendation that is still in the topic; what cannot be read is passed over."""
-    found: dict[str, Recommendation] = {}
-    async for record in read_all(settings, Topic.RECOMMENDATIONS):
-        try:
-            read = Recommendation.model_validate(json.loads(record.value or b"null"))
-        except (ValueError, ValidationError):
-            continue
-        found[read.id] = read
-    return found
-
-
-def pick(known: dict[str, Recommendation], prefix: str) -> Recommendation:
-    """The recommendation whose id begins so. Raises typer.BadParameter where none or several do."""
-    found = [record for identity, record in known.items() if identity.startswith(prefix)]
-    if len(found) == 1 and prefix:
-        return found[0]
-    if not found:
-        raise typer.BadParameter(
-            f"no recommendation's id begins with {prefix!r}; `duri watch --from-beginning` shows them",
-            param_hint="RECOMMENDATION",
-        )
-    ids = ", ".join(sorted(record.id for record in found)[:5])
-    raise typer.BadParameter(f"{prefix!r} is the beginning of {len(found)} ids: {ids}", param_hint="RECOMMENDATION")
-
-
 def check(record: Recommendation, verdict: Verdict) -> None:
     """Raise LifecycleError where the recommendation is past such an answer."""
     if verdict in _LEADS_TO:
         check_move(record.state, _LEADS_TO[verdict])
     elif record.state not in MOVES or record.state is RecommendationState.APPLIED:
         raise LifecycleError(f"a recommendation that is {record.state} cannot be snoozed")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return ""

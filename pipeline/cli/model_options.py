@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pipeline.cli.user import user_name
 from pipeline.errors import ModelError
 from pipeline.registry.pointers import Author
 from pipeline.registry.store import Store
@@ -32,15 +32,7 @@ def store_at(registry: str | None, config: Path | None) -> Store:
 
 def author(who: str | None, why: str) -> Author:
     """Who does it, now."""
-    return Author(who=who or user(), when=datetime.now(UTC), why=why)
-
-
-def user() -> str:
-    """Name of the user; a container's may have none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
+    return Author(who=who or user_name(), when=datetime.now(UTC), why=why)
 
 
 def known(store: Store, name: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from models.online.tuning import Tuning
 from pipeline.runtime.clients import connection
 from pipeline.runtime.logs import configure_logging
 from pipeline.settings import load_settings
@@ -52,10 +53,16 @@ async def _follow(settings: Settings, stream: RecordStream, *, from_beginning: b
     client = connection(settings.kafka)
     async with (
         Subscription(client, settings.topics, from_beginning=from_beginning) as subscription,
-        PulseReader(client, settings.topics) as samples,
+        PulseReader(client, settings.topics, _learning_s(settings)) as samples,
     ):
         with stream, suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not stop.is_set():
                     stream.show(await subscription.poll(), unreadable=subscription.unreadable)
                     stream.beat(samples.seen())
+
+
+def _learning_s(settings: Settings) -> float:
+    """For how long a service that is new is only learned from; priors make it shorter."""
+    usual = Tuning()
+    return max(usual.warmup_s, usual.warmup_samples * settings.detect.frame_s)

@@ -11,6 +11,8 @@ from pipeline.records import from_ms
 from pipeline.series import parse_canonical
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pipeline.batch import SampleBatch
 
 WINDOW_S = 60.0
@@ -21,6 +23,7 @@ _LEAST_S = 10.0
 """A rate over less than this would be that of one burst."""
 _NAMES_SHOWN = 3
 _SERIES_KNOWN = 100_000
+_SERVICES_KNOWN = 100_000
 _NEW_A_BATCH = 1000
 
 
@@ -43,10 +46,15 @@ class Seen(NamedTuple):
 
 
 class Pulse:
-    """Counts what arrives from `now` on, in seconds of any steady clock; bounded, whatever arrives."""
+    """Counts what arrives from `now` on, in seconds of any steady clock; bounded, whatever arrives.
 
-    def __init__(self, now: float) -> None:
+    learning_s: for how long a service that is new is only learned from.
+    """
+
+    def __init__(self, now: float, learning_s: float) -> None:
         self._began = now
+        self._learning_s = learning_s
+        self._learning: dict[str, float] = {}
         self._counts: deque[tuple[float, int]] = deque()
         self._last: float | None = None
         self._messages: float | None = None
@@ -72,6 +80,13 @@ class Pulse:
             self._services[service] = now
         self._forget(now)
 
+    def frame(self, service: str, now: float, *, learned: bool) -> None:
+        """A frame of a service has arrived; `learned`: of one signal at least it says what is expected."""
+        if learned:
+            self._learning.pop(service, None)
+        elif len(self._learning) < _SERVICES_KNOWN:
+            self._learning[service] = now
+
     def message(self, now: float) -> None:
         """Something has arrived on `duri.metrics`."""
         self._messages = now
@@ -93,7 +108,8 @@ class Pulse:
     def _words(self, state: PulseState, now: float) -> str:
         if state is PulseState.FLOWING:
             rate = sum(count for _, count in self._counts) / max(_LEAST_S, min(WINDOW_S, now - self._began))
-            return f"{fmt.scaled(rate)} samples/s of {self._names()}, newest {from_ms(self._newest):%H:%M:%S} UTC"
+            newest = f"newest {from_ms(self._newest):%H:%M:%S} UTC"
+            return f"{fmt.scaled(rate)} samples/s of {_named(self._services)}, {newest}{self._still_learning()}"
         if state is PulseState.LISTENING:
             return "listening for samples"
         silent = fmt.duration(now - (self._began if self._last is None else self._last))
@@ -104,12 +120,10 @@ class Pulse:
             )
         return f"no samples for {silent}: publish some to duri.metrics, `duri collect host` for instance does"
 
-    def _names(self) -> str:
-        # Those met first stand first, so that the line is calm.
-        names = list(self._services)
-        more = len(names) - _NAMES_SHOWN
-        shown = ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
-        return f"{fmt.count(len(names), 'service')} ({shown})"
+    def _still_learning(self) -> str:
+        if not self._learning:
+            return ""
+        return f"; learning what is normal for {_named(self._learning)}, {fmt.duration(self._learning_s)} each"
 
     def _remember(self, labels: bytes) -> str:
         if len(self._service_of) >= _SERIES_KNOWN:
@@ -121,5 +135,18 @@ class Pulse:
     def _forget(self, now: float) -> None:
         while self._counts and now - self._counts[0][0] >= WINDOW_S:
             self._counts.popleft()
-        for name in [name for name, seen in self._services.items() if now - seen >= WINDOW_S]:
-            del self._services[name]
+        _drop_older(self._services, now - WINDOW_S)
+        _drop_older(self._learning, now - self._learning_s)
+
+
+def _named(services: Iterable[str]) -> str:
+    """How many and the first of them; those met first stand first, so that the line is calm."""
+    names = list(services)
+    more = len(names) - _NAMES_SHOWN
+    shown = ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return f"{fmt.count(len(names), 'service')} ({shown})"
+
+
+def _drop_older(seen: dict[str, float], moment: float) -> None:
+    for name in [name for name, at in seen.items() if at <= moment]:
+        del seen[name]

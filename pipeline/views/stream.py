@@ -9,7 +9,7 @@ from rich.status import Status
 from rich.text import Text
 
 from pipeline import quantities as fmt
-from pipeline.records import Anomaly, AnomalyState, Recommendation, RecommendationState
+from pipeline.records import Anomaly, AnomalyState, Recommendation
 from pipeline.views import words
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from pipeline.views.pulse import Seen
 
     _Gist = tuple[Severity, frozenset[Detector]]
-
-
-_ANSWER = f"{'':11}then: duri feedback {{}} applied (or rejected, false-alarm, snooze)"
 
 
 class RecordStream(Protocol):
@@ -94,8 +91,9 @@ class WordStream:
             text = words.line(record, fmt.date_time)
             if text is not None and not self._repeats(record):
                 self._console.print(text, soft_wrap=True)
-                if isinstance(record, Recommendation) and record.state is RecommendationState.PROPOSED:
-                    self._console.print(_ANSWER.format(record.id), style="dim", soft_wrap=True)
+                if isinstance(record, Recommendation) and (step := words.next_step(record)):
+                    in_full = f"in full: duri show {record.id}"
+                    self._console.print(f"{words.UNDER}then: {step}; {in_full}", style="dim", soft_wrap=True)
         self._unreadable = unreadable
         if records:
             self._status.update(self._summary())

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from pipeline import quantities as fmt
-from pipeline.records import Anomaly, Detector, Incident, Muting, Outcome, Recommendation, Severity
+from pipeline.records import (
+    MOVES,
+    Anomaly,
+    Detector,
+    Incident,
+    IncidentState,
+    Muting,
+    Outcome,
+    Recommendation,
+    RecommendationState,
+    Severity,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from pipeline.records import Command, Record
+    from pipeline.records import Command, Record, RunsOut
 
     Clock = Callable[[datetime], str]
 
 SEVERITY_STYLE = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
+UNDER = " " * 11
 _DETECTOR_STYLE = {Detector.STATIC: "dim"}
 _OUTCOME_STYLE = {"verified": "green", "regressed": "bold red"}
 
@@ -53,6 +66,31 @@ def change(recommendation: Recommendation) -> Text:
 def undo(recommendation: Recommendation) -> str:
     """How to take it back, in one line."""
     return _first(recommendation.undo) or "nothing to undo"
+
+
+def runs_out(one: RunsOut) -> str:
+    """What is used up when: `memory.utilisation at 2025-01-07 13:25 (13:10 to 13:50) UTC`."""
+    earliest, latest = fmt.date_time(one.earliest_at), fmt.date_time(one.latest_at)
+    return f"{one.what} at {fmt.date_time(one.expected_at)} UTC, between {earliest} and {latest}"
+
+
+def verdict_at(record: Recommendation) -> datetime:
+    """The earliest moment at which a recommendation that was applied when it last moved is judged."""
+    return record.updated + timedelta(seconds=record.verification.settle_s + record.verification.after_s)
+
+
+def next_step(record: Recommendation) -> str:
+    """What comes next, or what a person may do; nothing where it is over."""
+    if record.state is RecommendationState.APPLIED:
+        return f"the verdict comes at {fmt.date_time(verdict_at(record))} UTC or soon after; `duri watch` shows it"
+    if record.state in MOVES:
+        return f"duri feedback {record.id} applied (or rejected, false-alarm, snooze)"
+    return ""
+
+
+def compared(outcome: Outcome) -> str:
+    """What an outcome rests on: `pg.temp_bytes.rate 2 → 0  note`."""
+    return f"{outcome.signal} {fmt.value(outcome.before)} → {fmt.value(outcome.after)}  {outcome.note}".rstrip()
 
 
 def _first(commands: Sequence[Command]) -> str:
@@ -99,19 +137,26 @@ def _recommendation_line(record: Recommendation, clock: Clock) -> Text:
     text = _start(clock(record.updated), "advice", SEVERITY_STYLE[record.severity])
     text.append(f"{record.state.value} ").append(f"{record.target.service} {record.target.component}: ", "bold")
     text.append(change(record)).append(f"  {fmt.percent(record.confidence)} sure, {record.risk} risk\n")
-    text.append(f"{'':11}why:  {record.why.reason}\n").append(f"{'':11}how:  {_first(record.how.commands)}\n")
-    return text.append(f"{'':11}undo: {undo(record)}", "dim")
+    restart = " (takes a restart)" if record.how.restart_required else ""
+    text.append(f"{UNDER}why:  {record.why.reason}\n").append(f"{UNDER}how:  {_first(record.how.commands)}{restart}\n")
+    return text.append(f"{UNDER}undo: {undo(record)}", "dim")
 
 
 def _incident_line(record: Incident, clock: Clock) -> Text:
     text = _start(clock(record.last_at), "incident", SEVERITY_STYLE[record.severity])
-    return text.append(f"{record.state.value:<8}").append(record.summary)
+    text.append(f"{record.state.value:<8}").append(record.summary)
+    if record.state is IncidentState.CLOSED:
+        return text
+    for reason in record.known_reasons:
+        text.append(f"\n{UNDER}no advice: {reason}", "yellow")
+    for one in record.runs_out:
+        text.append(f"\n{UNDER}runs out: {runs_out(one)}", "yellow")
+    return text
 
 
 def _outcome_line(record: Outcome, clock: Clock) -> Text:
     text = _start(clock(record.at), "outcome", _OUTCOME_STYLE.get(record.result, "yellow"))
-    text.append(f"{record.result} ", "bold").append(f"{record.rule}: {record.signal} ")
-    return text.append(f"{fmt.value(record.before)} → {fmt.value(record.after)}  {record.note}".rstrip())
+    return text.append(f"{record.result} ", "bold").append(f"{record.rule}: ").append(compared(record))
 
 
 def _muting_line(record: Muting, clock: Clock) -> Text:

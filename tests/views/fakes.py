@@ -15,6 +15,8 @@ from pipeline.records import (
     Effect,
     Firing,
     How,
+    Incident,
+    IncidentState,
     Provenance,
     Recommendation,
     RecommendationProvenance,
@@ -91,3 +93,26 @@ def recommendation(identity: str = "r1", minutes: float = 0.0, **changes: Any) -
         "provenance": RecommendationProvenance(rule="pool", rule_version="1"),
     }
     return Recommendation(**{**fields, **changes})
+
+
+def incident(identity: str = "i", **changes: Any) -> Incident:
+    """An open incident that duri_core causes."""
+    fields: dict[str, Any] = {
+        "id": identity,
+        "state": IncidentState.OPENED,
+        "severity": Severity.CRITICAL,
+        "system": "default",
+        "services": ["duri_core"],
+        "cause": "duri_core",
+        "summary": "requests wait for connections",
+        "opened_at": at(0),
+        "last_at": at(5),
+        "anomalies": ["a"],
+    }
+    return Incident(**{**fields, **changes})
+
+
+def in_incident(identity: str, of: str, **changes: Any) -> Recommendation:
+    """A recommendation of that incident."""
+    record = recommendation(identity, **changes)
+    return record.model_copy(update={"why": record.why.model_copy(update={"incident": of})})

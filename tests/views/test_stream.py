@@ -8,30 +8,20 @@ from rich.console import Console
 from pipeline.records import (
     AnomalyState,
     Detector,
-    Incident,
     IncidentState,
     Outcome,
     RecommendationState,
+    Record,
+    RunsOut,
     Severity,
     Tick,
+    Verification,
 )
 from pipeline.views import words
 from pipeline.views.stream import JsonStream, WordStream
 from pipeline.views.worker_page import parse
-from tests.views.fakes import anomaly, at, recommendation
+from tests.views.fakes import anomaly, at, incident, recommendation
 
-INCIDENT = Incident(
-    id="i",
-    state=IncidentState.OPENED,
-    severity=Severity.CRITICAL,
-    system="default",
-    services=["duri_core"],
-    cause="duri_core",
-    summary="requests wait for connections",
-    opened_at=at(0),
-    last_at=at(5),
-    anomalies=["a"],
-)
 OUTCOME = Outcome(
     id="o",
     recommendation="r",
@@ -48,7 +38,7 @@ def test_json_is_one_line_a_record_and_says_which():
     """A program reads line by line and knows what it has."""
     out = StringIO()
     with JsonStream(out) as stream:
-        stream.show([anomaly(), recommendation(), INCIDENT, OUTCOME], unreadable=0)
+        stream.show([anomaly(), recommendation(), incident(), OUTCOME], unreadable=0)
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line["record"] for line in lines] == ["anomaly", "recommendation", "incident", "outcome"]
     assert lines[1]["change"]["recommended"] == 40
@@ -58,7 +48,7 @@ def test_words_for_people():
     """What, where, how much, what to do; and at the end what was seen."""
     out = StringIO()
     with WordStream(Console(file=out, width=200)) as stream:
-        stream.show([anomaly(), recommendation(), INCIDENT, OUTCOME], unreadable=0)
+        stream.show([anomaly(), recommendation(), incident(), OUTCOME], unreadable=0)
     text = out.getvalue()
     for piece in ("720 ms (expected 160 ms)", "pool_size 20 → 40", "how:  DB_POOL_SIZE=40", "undo: DB_POOL_SIZE=20"):
         assert piece in text
@@ -67,14 +57,38 @@ def test_words_for_people():
     assert "1 anomaly record, 1 recommendation record, 1 incident record, 1 outcome record" in text
 
 
-def test_standing_advice_says_how_to_answer_it():
-    """With the id in full, to be copied; what is over wants no answer."""
+def shown(*records: Record) -> str:
+    """In words, on a wide terminal."""
     out = StringIO()
-    over = recommendation("over", state=RecommendationState.EXPIRED)
     with WordStream(Console(file=out, width=200)) as stream:
-        stream.show([recommendation("0123456789abcdef"), over], unreadable=0)
-    assert "duri feedback 0123456789abcdef applied" in out.getvalue()
-    assert "feedback over" not in out.getvalue()
+        stream.show(records, unreadable=0)
+    return out.getvalue()
+
+
+def test_standing_advice_says_how_to_answer_it() -> None:
+    """With the id in full, to be copied; what is over wants no answer."""
+    text = shown(recommendation("0123456789abcdef"), recommendation("over", state=RecommendationState.EXPIRED))
+    assert "duri feedback 0123456789abcdef applied" in text
+    assert "duri show 0123456789abcdef" in text
+    assert "feedback over" not in text
+
+
+def test_applied_advice_says_when_the_verdict_comes() -> None:
+    """Five minutes after the change, and after what the change itself disturbs."""
+    check = Verification(signal="db.pool", condition="true", after_s=300.0, settle_s=120.0)
+    text = shown(recommendation(minutes=10, state=RecommendationState.APPLIED, verification=check))
+    assert "the verdict comes at 2025-01-07 12:17 UTC" in text
+    assert "duri feedback" not in text
+
+
+def test_incident_says_why_there_is_no_advice_and_what_runs_out() -> None:
+    """As long as it is open."""
+    memory = RunsOut(what="memory", expected_at=at(60), earliest_at=at(50), latest_at=at(80))
+    about = {"known_reasons": ["maintenance of duri_core: a load test"], "runs_out": [memory]}
+    text = shown(incident(**about))
+    assert "no advice: maintenance of duri_core: a load test" in text
+    assert "runs out: memory at 2025-01-07 13:00 UTC, between 2025-01-07 12:50 and 2025-01-07 13:20" in text
+    assert "runs out" not in shown(incident(**about, state=IncidentState.CLOSED))
 
 
 def test_repeats_have_no_line_of_their_own():
