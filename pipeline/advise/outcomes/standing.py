@@ -174,7 +174,10 @@ class Board:
     def move(self, standing: Standing, state: RecommendationState, now: int) -> None:
         """Change its state and write it. Raises LifecycleError where the move is not legal."""
         check_move(standing.record.state, state)
-        standing.record = standing.record.model_copy(update={"state": state})
+        why = standing.record.why
+        if standing.waiting and state not in WAITING:
+            why = why.model_copy(update={"reason": f"When it was advised: {why.reason}"})
+        standing.record = standing.record.model_copy(update={"state": state, "why": why})
         self.emit(standing, now)
 
     def end(
