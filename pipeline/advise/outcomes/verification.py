@@ -34,8 +34,8 @@ from pipeline.advise.outcomes.windows import MIN_INTERVALS, Trial
 from pipeline.advise.rules.catalogue import GUARDS
 from pipeline.advise.rules.drafting import undo_text
 from pipeline.advise.rules.expressions import compile_expression, references
-from pipeline.advise.rules.facts import Facts, with_defaults
-from pipeline.advise.rules.words import in_words
+from pipeline.advise.rules.facts import Facts, values_of, with_defaults
+from pipeline.advise.rules.words import in_words, with_value
 from pipeline.advise.symptoms import FELT
 from pipeline.records import RecommendationState
 
@@ -167,9 +167,7 @@ class Verifier:
         if harmed is None and abort_if and self._aborted(standing, frame, self._program(abort_if)):
             named = sorted(key for mapping, key in references(abort_if) if mapping == "signals")
             signal = named[0] if named else standing.record.verification.signal
-            found = frame.signals.get(signal)
-            value = "" if found is None else f", at {fmt.value(found.value, self._units.get(signal, ''))}"
-            return Harmed(signal, f"{self._said(standing, abort_if)}{value}", f"!({abort_if})")
+            return Harmed(signal, with_value(abort_if, self._units, values_of(frame)), f"!({abort_if})")
         return harmed
 
     def _aborted(self, standing: Standing, frame: Frame, abort_if: Program) -> bool:

@@ -85,7 +85,7 @@ def explain(match: Match, incident: OpenIncident, catalogue: Catalogue) -> Why:
     rule = match.entry.rule
     return Why(
         findings=[rule.finding],
-        reason=fill(rule.reason, match.values) + _assumptions(match, catalogue),
+        reason=fill(rule.reason, match.values) + _assumptions(match, catalogue) + _hindrance(match),
         evidence=[_evidence(match, incident, catalogue, name, weight) for name, weight in match.weights.items()],
         anomalies=sorted(anomaly.id for anomaly in match.facts.frame.anomalies),
         changes=sorted(str(change["id"]) for change in match.facts.latest.values()),
@@ -152,6 +152,11 @@ def _assumptions(match: Match, catalogue: Catalogue) -> str:
         for name in sorted(asked & match.facts.assumed)
     ]
     return f" Assumed, since no gauge tells: {', '.join(named)}." if named else ""
+
+
+def _hindrance(match: Match) -> str:
+    """A sentence that says why not to apply it yet; empty where nothing is in the way."""
+    return f" Not before that is mended: {match.hindered}, a reason to take this change back." if match.hindered else ""
 
 
 def _commands(templates: Iterable[CommandTemplate], values: Mapping[str, str]) -> list[Command]:

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from pipeline import quantities as fmt
+from pipeline.advise.rules.expressions import references
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -43,6 +44,7 @@ _MAPS: Final = {
     "expected": "what was expected",
     "peak": "the highest that was seen",
 }
+_SUBJECTS: Final = {"signals": "{}", "settings": "{}", "before": "{} before the change", "usual": "the usual {}"}
 _EXTREMES: Final = {"greatest": "the greater of", "least": "the lesser of"}
 
 
@@ -57,6 +59,16 @@ def in_words(
         return _said(_parsed(expression, measured), units, negated=negated)
     except (SyntaxError, _UnsaidError):
         return f"`{expression}` {'does not hold' if negated else 'holds'}"
+
+
+def with_value(expression: str, units: Mapping[str, str], values: Mapping[str, float]) -> str:
+    """That the condition holds, and where it asks for one signal the value for which it does."""
+    told = in_words(expression, units, values)
+    asked = {key for kind, key in references(expression) if kind == "signals" and key in values}
+    if len(asked) != 1:
+        return told
+    (signal,) = asked
+    return f"{told}, at {fmt.value(values[signal], units.get(signal, ''))}"
 
 
 class _UnsaidError(Exception):
@@ -87,16 +99,16 @@ def _said(node: ast.expr, units: Mapping[str, str], *, negated: bool) -> str:
             if kind in _LISTS:
                 return f"{signal} is {'not ' if negated else ''}{_LISTS[kind]}"
         case ast.Compare(left=left, ops=[operator], comparators=[right]) if type(operator) in _COMPARED:
-            about = _name(left)
-            return f"{about} {_COMPARED[type(operator)][negated].format(_quantity(right, about, units))}"
+            about, subject = _subject(left)
+            return f"{subject} {_COMPARED[type(operator)][negated].format(_quantity(right, about, units))}"
     raise _UnsaidError
 
 
-def _name(node: ast.expr) -> str:
-    """The signal or settings gauge that is compared."""
+def _subject(node: ast.expr) -> tuple[str, str]:
+    """The signal or settings gauge that is compared: its name, and what of it."""
     match node:
-        case ast.Subscript(value=ast.Name(id="signals" | "settings"), slice=ast.Constant(value=str(name))):
-            return name
+        case ast.Subscript(value=ast.Name(id=kind), slice=ast.Constant(value=str(name))) if kind in _SUBJECTS:
+            return name, _SUBJECTS[kind].format(name)
     raise _UnsaidError
 
 

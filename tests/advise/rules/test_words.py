@@ -33,6 +33,10 @@ CASES = [
         "node.cpu.utilisation is below the greater of 80 % and the highest that was seen",
     ),
     (f"{CPU} > signals['container.cpu.utilisation']", "node.cpu.utilisation is above container.cpu.utilisation"),
+    (
+        f'{CPU} >= 0.95 && before["node.cpu.utilisation"] < 0.95',
+        "node.cpu.utilisation is 95 % or more and node.cpu.utilisation before the change is below 95 %",
+    ),
     (f"symptom.slow && {CPU} < 0.5", "requests are slow and node.cpu.utilisation is below 50 %"),
     ('"http.rps" in falling || callees.slow', "http.rps is falling or a service that it calls is slow"),
 ]
