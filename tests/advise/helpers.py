@@ -98,6 +98,7 @@ class Story:
     minute: int = 0
     records: list[LogRecord] = field(default_factory=list)
     opened: dict[str, datetime] = field(default_factory=dict)
+    serious: dict[str, datetime] = field(default_factory=dict)
     sources: Mapping[str, int] = field(default_factory=dict)
     arrival: int | None = None
     """When everything was published, ms, where it is told."""
@@ -187,6 +188,10 @@ class Story:
     def _anomaly(self, service: str, name: str, fault: Fault, signals: Mapping[str, float]) -> records.OpenAnomaly:
         identity = records.content_id(service, name)
         opened = self.opened.setdefault(identity, self._at(self.minute + 0.5))
+        if fault.severity is records.Severity.INFO:
+            self.serious.pop(identity, None)
+        else:
+            self.serious.setdefault(identity, self._at(self.minute + 0.5))
         return records.OpenAnomaly(
             id=identity,
             signal=name,
@@ -195,6 +200,7 @@ class Story:
             score=0.9,
             detectors=[records.Detector.LEARNED],
             opened_at=opened,
+            serious_since=self.serious.get(identity),
             observed=signals.get(name),
             expected=HEALTHY.get(name),
         )
