@@ -213,6 +213,7 @@ class Outcome(Record):
     recommendation: str = Field(description="Id; empty for a change that nobody recommended")
     change: str = Field(default="", description="Id of the change event, for a deploy")
     rule: str
+    rule_version: str = Field(default="", description="Empty for a change that nobody recommended")
     service: str = ""
     at: AwareDatetime
     result: Literal["verified", "no_effect", "regressed", "rejected", "expired", "fine"]

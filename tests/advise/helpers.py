@@ -187,10 +187,10 @@ class Story:
 
     def _anomaly(self, service: str, name: str, fault: Fault, signals: Mapping[str, float]) -> records.OpenAnomaly:
         identity = records.content_id(service, name)
-        opened = self.opened.setdefault(identity, self._at(self.minute + 0.5))
-        if fault.severity is records.Severity.INFO:
+        if identity not in self.opened or fault.severity is records.Severity.INFO:
             self.serious.pop(identity, None)
-        else:
+        opened = self.opened.setdefault(identity, self._at(self.minute + 0.5))
+        if fault.severity is not records.Severity.INFO:
             self.serious.setdefault(identity, self._at(self.minute + 0.5))
         return records.OpenAnomaly(
             id=identity,

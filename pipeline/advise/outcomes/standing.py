@@ -249,6 +249,7 @@ def _outcome(standing: Standing, now: int, note: str, found: Found, rate: tuple[
         id=content_id("outcome", record.id, record.state),
         recommendation=record.id,
         rule=record.provenance.rule,
+        rule_version=record.provenance.rule_version,
         at=from_ms(now),
         result=RESULTS[record.state],
         service=record.target.service,

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipeline import quantities as fmt
 from pipeline.advise.rules.expressions import Evaluator, references, spoken_of
-from pipeline.advise.rules.lessons import Lessons
+from pipeline.advise.rules.lessons import Lessons, learned_as
 from pipeline.advise.rules.rule import Tier
 from pipeline.advise.rules.words import with_value
 from pipeline.records import Change
@@ -113,7 +113,7 @@ class Judge:
         efficacy = self._lessons.efficacy
         factors = {
             f"the rule helps in {{:.0%}} of such cases on {facts.service}": efficacy.probability(
-                rule.id, facts.service, rule.prior
+                learned_as(rule.id, rule.version), facts.service, rule.prior
             ),
             rule.tier.words: rule.tier.weight,
             "not all that would support it shows": _fit(entry, supported),
