@@ -31,6 +31,7 @@ HEALTHY: dict[str, float] = {
     "http.availability": 0.999,
     "container.cpu.utilisation": 0.4,
     "container.cpu.throttled_ratio": 0.0,
+    "container.cpu.imbalance": 1.1,
     "container.memory.utilisation": 0.5,
     "container.memory.bytes": 0.5 * GIB,
     "container.network.receive": 1e6,
