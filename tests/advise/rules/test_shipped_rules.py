@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from typer.testing import CliRunner
 
+from pipeline.cli.catalogue import catalogue as command
 from tests.advise.helpers import shipped
 
 if TYPE_CHECKING:
@@ -61,6 +64,22 @@ def test_a_rule_turns_the_knob_that_it_is_listed_for(knob: str, rules: list[str]
     """One of its commands does."""
     for rule in rules:
         assert any(re.search(KNOBS[knob], one.run) for one in RULES[rule].commands), rule
+
+
+def test_the_table_of_metrics_is_the_catalogues() -> None:
+    """`docs/metrics-to-advice.md` ends with what `duri catalogue needs --markdown` prints."""
+    printed = CliRunner().invoke(command, ["needs", "--markdown"]).stdout
+    assert DOCS.with_name("metrics-to-advice.md").read_text(encoding="utf-8").endswith(printed)
+
+
+def test_every_rule_is_led_to_by_a_metric() -> None:
+    """For people and for programs alike."""
+    found = json.loads(CliRunner().invoke(command, ["needs", "--json"]).stdout)
+    assert {rule for need in found for rule in need["asked_by"]} == RULES.keys()
+    [pool] = [need for need in found if need["name"] == "app.pool_size"]
+    assert (pool["metrics"], pool["assumed"]) == (["db_pool_size"], 20.0)
+    shown = CliRunner().invoke(command, ["needs"]).stdout
+    assert "db_pool_size; 20 is assumed where nobody publishes it" in " ".join(shown.split())
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))
