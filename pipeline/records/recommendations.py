@@ -143,6 +143,7 @@ class Verification(Record):
     abort_if: str = Field(
         default="", description="What must not become true; more errors and slower requests never may"
     )
+    text: str = Field(default="", description="The same in words")
 
 
 class RecommendationProvenance(Record):

@@ -249,7 +249,7 @@ class Verifier:
         if not standing.undoes:
             after = self._windows.after(trial, harmed.signal, trial.at)
             observed = float(np.median(after)) if len(after) else None
-            propose_undo(self._board, standing, harmed, observed, now)
+            propose_undo(self._board, standing, harmed, observed, self._units, now)
 
     def _end_untold(self, standing: Standing, trial: Trial, now: int) -> None:
         check = standing.record.verification

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline import quantities as fmt
 from pipeline.advise.rules.expressions import references
 from pipeline.advise.rules.rule import fill, placeholders
+from pipeline.advise.rules.words import in_words
 from pipeline.detect.stage import MODEL_VERSION
 from pipeline.records import (
     Command,
@@ -67,7 +68,7 @@ def draft(match: Match, incident: OpenIncident, catalogue: Catalogue, moment: Mo
         risk=rule.risk,
         risk_note=fill(rule.risk_note, match.values),
         undo=_commands(rule.undo, match.values),
-        verification=_verification(match),
+        verification=_verification(match, catalogue.units()),
         provenance=provenance(match),
         links=list(rule.links),
     )
@@ -163,9 +164,14 @@ def _commands(templates: Iterable[CommandTemplate], values: Mapping[str, str]) -
     return [Command(via=template.via, run=fill(template.run, values)) for template in templates]
 
 
-def _verification(match: Match) -> Verification:
+def _verification(match: Match, units: Mapping[str, str]) -> Verification:
     check = match.entry.rule.verification
+    told = fmt.duration(check.settle_s + check.after_s)
+    text = f"{in_words(check.condition, units, match.facts.signals())}, {told} after the change"
+    if check.abort_if:
+        text += f"; take it back where {in_words(check.abort_if, units)}"
     return Verification(
+        text=text,
         signal=match.verified_by,
         condition=check.condition,
         after_s=check.after_s,

@@ -39,6 +39,24 @@ def test_the_note_is_in_words() -> None:
     assert outcome["note"] == "app.pool.utilisation is below 85 % 5 min after the change"
 
 
+def test_how_it_will_be_seen_is_told_in_words() -> None:
+    """For people who decide whether to apply it, and for the undo of it."""
+    _, stage, first = applied()
+    assert first["verification"]["text"] == (
+        "app.pool.utilisation is below 85 %, 5 min after the change; "
+        "take it back where pg.connections.utilisation is 95 % or more"
+    )
+    story = Story(minute=48)
+    [undo] = [
+        record
+        for record in advice(stage.step(story.troubled(7, {"duri_core": FAILING}).take()))
+        if record["kind"].endswith(".undo")
+    ]
+    assert undo["verification"]["text"] == (
+        "http.error_ratio is below what was usual plus 1 percentage point, 5 min after the undo"
+    )
+
+
 def test_what_was_so_when_it_was_advised_is_told_as_past() -> None:
     """Once somebody has changed it, its reason no longer says that all connections are in use."""
     story, stage, first = applied()
