@@ -117,12 +117,6 @@ REDIS = [
             [counter("redis_used_cpu_user", 0.5), counter("redis_used_cpu_sys", 0.2)],
         ],
     ),
-    gauges(
-        "redis.unsaved_changes",
-        "redis_rdb_changes_since_last_save",
-        7e4,
-        gauge("redis.rdb.changes_since_last_save", 7e4),
-    ),
     Same(
         ("redis.policy_noeviction",),
         [gauge("redis_config_maxmemory_policy", 1.0, {"policy": "noeviction"})],
