@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
+from pipeline.advise.rules.expressions import Evaluator
+from pipeline.advise.rules.facts import sample_variables
+from pipeline.advise.rules.rule import fill, placeholders
 from pipeline.cli.catalogue import catalogue as command
 from tests.advise.helpers import shipped
 
@@ -64,6 +68,23 @@ def test_a_rule_turns_the_knob_that_it_is_listed_for(knob: str, rules: list[str]
     """One of its commands does."""
     for rule in rules:
         assert any(re.search(KNOBS[knob], one.run) for one in RULES[rule].commands), rule
+
+
+def test_no_reason_to_abort_holds_where_all_is_well() -> None:
+    """It speaks of a state that the change may bring about, not of what is usual."""
+    catalogue, evaluator = shipped()[0], Evaluator()
+    evaluator.load(sample_variables(catalogue.signals, catalogue.settings))
+    evaluator.load({"signals": dict(catalogue.healthy), "before": dict(catalogue.healthy)})
+    guarded = [entry for entry in catalogue.rules if entry.abort_if is not None]
+    assert all(evaluator.value(entry.abort_if) is False for entry in guarded)
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))
+def test_a_patch_is_what_kubectl_reads(rule: Rule) -> None:
+    """JSON, or YAML, between quotes."""
+    for one in (*rule.commands, *rule.undo):
+        for patch in re.findall(r"--patch '(.*?)'", one.run):
+            assert yaml.safe_load(fill(patch, dict.fromkeys(placeholders(patch), "7")))
 
 
 def test_the_table_of_metrics_is_the_catalogues() -> None:
