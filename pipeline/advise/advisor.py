@@ -6,7 +6,8 @@
    where it is clearly surer. Advice from symptoms alone gives way to anything more specific about its service.
 3. Rank follows confidence, and who stands already keeps its place unless another is clearly surer: a list that
    reorders itself each minute is no list. An undo goes first, then what was applied, until it is judged. Whose rule no
-   longer holds ranks behind all whose rules do, and gives way to them.
+   longer holds ranks behind all whose rules do, and gives way to them; so does one whose own `abort_if`
+   holds already, to what can be done now.
 4. They end: answered, expired, verified, or when their incident or their rule's conditions are gone.
 """
 
@@ -115,12 +116,17 @@ class Advisor:
         if len(mine) >= MAX_CHOICES:
             weakest = min(
                 (each for each in mine if each.waiting),
-                key=lambda each: (not self._stale(each, now), each.record.confidence, each.record.id),
+                key=lambda each: (
+                    not self._stale(each, now),
+                    not each.hindered,
+                    each.record.confidence,
+                    each.record.id,
+                ),
                 default=None,
             )
             if weakest is None:
                 return False
-            if not self._stale(weakest, now) and weakest.record.confidence * CLEARLY >= match.confidence:
+            if not self._stale(weakest, now) and not _passes(match, weakest):
                 return False
             self.board.end(weakest, RecommendationState.SUPERSEDED, now)
         elif len(self.board) >= self._settings.max_open_recommendations:
@@ -139,6 +145,7 @@ class Advisor:
             began=now - incident.streaks.get(_streak(match), 0) * self._frame_ms,
             matched=now,
             emitted=now,
+            hindered=match.hindered,
         )
         standing.see(match, now)
         self.board.open(standing)
@@ -171,6 +178,7 @@ class Advisor:
                 not each.undoes,
                 each.waiting,
                 self._stale(each, now),
+                bool(each.hindered),
                 -each.record.confidence * (1.0 if each.key in new else CLEARLY),
             )
         )
@@ -187,7 +195,9 @@ class Advisor:
         record, rank = standing.record, place.rank
         match = match if standing.waiting else None  # what was applied stays as it was when it was
         moved = rank != record.rank or (match is not None and incident.severity.rank > record.severity.rank)
-        due = match is not None and now - standing.emitted >= self._settings.update_every_s * 1000.0
+        told_s = (now - standing.emitted) / 1000.0
+        turned = standing.turned > standing.emitted
+        due = match is not None and (turned or told_s >= self._settings.update_every_s)
         if not (moved or due) or now < standing.held:
             return
         if match is not None:
@@ -214,10 +224,19 @@ class _Place(NamedTuple):
 def _placed(standing: Standing, record: Recommendation, first: Standing, rank: int) -> Recommendation:
     """The record with its rank, and why it is not the first."""
     reason = ""
-    if rank > 1:
+    if rank > 1 and standing.hindered and not first.hindered:
+        reason = f"behind what can be done now: {standing.hindered}, a reason to take this change back"
+    elif rank > 1:
         reason = f"less sure than the first choice ({record.confidence:.2f} against {first.record.confidence:.2f})"
         reason += f": {standing.weakest}" if standing.weakest else ""
     return record.model_copy(update={"rank": rank, "rank_reason": reason})
+
+
+def _passes(match: Match, standing: Standing) -> bool:
+    """Whether a newcomer takes the place of one that stands: it alone can be done now, or it is clearly surer."""
+    if bool(match.hindered) is not bool(standing.hindered):
+        return not match.hindered
+    return match.confidence > CLEARLY * standing.record.confidence
 
 
 def _streak(match: Match) -> str:
@@ -225,8 +244,9 @@ def _streak(match: Match) -> str:
     return f"{match.facts.service}\x1f{match.entry.rule.id}"
 
 
-def _surest_first(match: Match) -> tuple[float, str, str]:
-    return -match.confidence, match.facts.service, match.entry.rule.id
+def _surest_first(match: Match) -> tuple[bool, float, str, str]:
+    """What can be done now goes first."""
+    return bool(match.hindered), -match.confidence, match.facts.service, match.entry.rule.id
 
 
 def _alike(old: Change, new: Change) -> bool:

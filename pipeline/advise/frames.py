@@ -46,6 +46,13 @@ class OpenAnomaly(msgspec.Struct):
     contributions: dict[str, float] = {}
     quiet: bool = False
     """A ranker says that it hardly matters to people."""
+    serious_since: Moment | None = None
+    """Since when it is a warning or worse, where that is told."""
+
+    @property
+    def began(self) -> int:
+        """When it began to count (ms): while it was only worth knowing it was nobody's trouble."""
+        return milliseconds(self.serious_since or self.opened_at)
 
 
 class Source(msgspec.Struct, gc=False):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.advise.frames import milliseconds
 from pipeline.advise.outcomes.deploys import RULE as DEPLOY
 from pipeline.advise.rules.facts import Facts, with_defaults
 from pipeline.advise.rules.judge import Place
@@ -109,6 +108,6 @@ def _onset_of(incident: OpenIncident, frame: Frame) -> int:
     since a minute. What got worse since a deploy began with it, whatever else was wrong before.
     """
     told = complaints(frame.anomalies) or frame.anomalies
-    began = min((milliseconds(anomaly.opened_at) for anomaly in told), default=incident.opened)
-    since_deploy = [milliseconds(anomaly.opened_at) for anomaly in frame.anomalies if DEPLOY in anomaly.detectors]
+    began = min((anomaly.began for anomaly in told), default=incident.opened)
+    since_deploy = [anomaly.began for anomaly in frame.anomalies if DEPLOY in anomaly.detectors]
     return max(began, incident.opened, *since_deploy)

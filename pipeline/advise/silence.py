@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pipeline.advise.frames import milliseconds
 from pipeline.advise.incidents.grouping import NO_DATA
 from pipeline.advise.symptoms import qualifying, symptoms
 from pipeline.detect.frame import WHOLE_SERVICE_SIGNAL
@@ -91,8 +90,7 @@ class Silence:
             return False
         callees = (frames[name] for name in self._topology.callees(trial.service) if name in frames)
         return any(
-            any(symptoms([anomaly for anomaly in callee.anomalies if milliseconds(anomaly.opened_at) > trial.at]))
-            for callee in callees
+            any(symptoms([anomaly for anomaly in callee.anomalies if anomaly.began > trial.at])) for callee in callees
         )
 
 

@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from pipeline import quantities as fmt
 from pipeline.advise.incidents.topology import load_topology
 from pipeline.advise.rules.catalogue import load_catalogue, locate
+from pipeline.advise.rules.needs import needs
 from pipeline.advise.ruletests import run_tests
 from pipeline.advise.tryout import try_frames
 from pipeline.errors import FileError, SettingsError
@@ -29,8 +31,9 @@ from pipeline.views.prose import print_prose
 from pipeline.views.words import change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from pipeline.advise.rules.needs import Need
     from pipeline.advise.rules.rule import Rule
     from pipeline.settings import Settings
 
@@ -41,6 +44,7 @@ catalogue = typer.Typer(
 )
 
 Config = Annotated[Path | None, typer.Option(help="Settings file; its config_dir holds the catalogue.")]
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table, as the documentation has it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -79,6 +83,41 @@ def show(
         json.dumps(full) if as_json else yaml.safe_dump(full, sort_keys=False, allow_unicode=True, width=120).rstrip()
     )
     typer.echo(text)
+
+
+@catalogue.command(name="needs")
+def show_needs(*, config: Config = None, markdown: AsMarkdown = False, as_json: AsJson = False) -> None:
+    """Show which metrics lead to which advice: what to publish for which rules."""
+    folder = load_settings(config).config_dir
+    definitions = load_definitions(folder)
+    found = needs(load_catalogue(folder / "catalogue", definitions), definitions)
+    if as_json:
+        typer.echo(json.dumps([need._asdict() for need in found]))
+    elif markdown:
+        typer.echo("\n".join(needs_table(found)))
+    else:
+        Console().print(entries((need.name, _needed(need)) for need in found))
+
+
+def _needed(need: Need) -> tuple[Text, Text, Text]:
+    """What it is made of, the rules that ask for it, those that it makes surer."""
+    assumed = "" if need.assumed is None else f"; {need.assumed:g} is assumed where nobody publishes it"
+    asked = Text.assemble(("asked for by ", "dim"), ", ".join(need.asked_by)) if need.asked_by else Text()
+    surer = Text.assemble(("makes surer ", "dim"), ", ".join(need.surer)) if need.surer else Text()
+    return Text(f"{', '.join(need.metrics)}{assumed}", "yellow"), asked, surer
+
+
+def needs_table(found: Iterable[Need]) -> Iterator[str]:
+    """The same as lines of a Markdown table; `docs/metrics-to-advice.md` has it."""
+    yield "| signal or setting | metrics | rules that ask for it | rules that it makes surer |"
+    yield "|---|---|---|---|"
+    for need in found:
+        columns = (_code(need.metrics), _code(need.asked_by), _code(need.surer))
+        yield f"| `{need.name}` | {' | '.join(columns)} |"
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 @catalogue.command()
@@ -161,12 +200,14 @@ def stats(
     if not counted:
         print_prose("no outcomes yet: `duri feedback ID applied` has a recommendation verified; that is an outcome")
         return
-    table = Table("rule", *RESULTS, "hit rate")
-    for rule, results in counted.items():
-        rate = results["hit_rate"]
-        shown = "-" if rate is None else f"{rate:.0%}"
-        table.add_row(rule, *(str(results[name]) for name in RESULTS), shown)
-    Console().print(table)
+    Console().print(entries((rule, _counted(results)) for rule, results in counted.items()))
+
+
+def _counted(results: dict[str, Any]) -> tuple[str, str]:
+    """The hit rate, and how often each result was."""
+    rate = results["hit_rate"]
+    shown = "no hit rate: none was judged yet" if rate is None else f"hit rate {fmt.percent(rate)}"
+    return shown, ", ".join(f"{name.replace('_', ' ')} {results[name]}" for name in RESULTS if results[name])
 
 
 def tally(lines: Iterable[bytes | str]) -> dict[str, dict[str, Any]]:

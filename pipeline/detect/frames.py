@@ -130,7 +130,7 @@ def _open_entry(anomaly: Open) -> dict[str, object]:
         "id": anomaly.id,
         "signal": anomaly.signal,
         "labels": anomaly.labels,
-        "severity": anomaly.severity,
+        "severity": anomaly.present_severity,
         "direction": anomaly.direction,
         "score": anomaly.score,
         "detectors": sorted({fired.detector for fired in firing}),
@@ -140,6 +140,8 @@ def _open_entry(anomaly: Open) -> dict[str, object]:
         "expected": or_none(anomaly.expected),
         "lead_s": anomaly.lead_s,
     }
+    if anomaly.serious_since is not None:
+        entry["serious_since"] = iso(anomaly.serious_since)
     return entry | ({"contributions": shares} if shares else {}) | ({"quiet": True} if anomaly.quiet else {})
 
 

@@ -42,12 +42,15 @@ class OpenAnomaly(Record):
     id: str
     signal: str
     labels: dict[str, str] = Field(default_factory=dict)
-    severity: Severity
+    severity: Severity = Field(description="The gravest of what fires now, or did until lately")
     direction: Direction
     score: Share
     detectors: list[Detector]
     rules: list[str] = Field(default_factory=list, description="Ids of the static rules that fire")
     opened_at: AwareDatetime
+    serious_since: AwareDatetime | None = Field(
+        default=None, exclude_if=_none, description="Since when it is a warning or worse; absent where it is neither"
+    )
     observed: float | None
     expected: float | None
     lead_s: float | None = None

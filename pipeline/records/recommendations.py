@@ -143,6 +143,7 @@ class Verification(Record):
     abort_if: str = Field(
         default="", description="What must not become true; more errors and slower requests never may"
     )
+    text: str = Field(default="", description="The same in words")
 
 
 class RecommendationProvenance(Record):
@@ -213,6 +214,7 @@ class Outcome(Record):
     recommendation: str = Field(description="Id; empty for a change that nobody recommended")
     change: str = Field(default="", description="Id of the change event, for a deploy")
     rule: str
+    rule_version: str = Field(default="", description="Empty for a change that nobody recommended")
     service: str = ""
     at: AwareDatetime
     result: Literal["verified", "no_effect", "regressed", "rejected", "expired", "fine"]

@@ -31,6 +31,7 @@ HEALTHY: dict[str, float] = {
     "http.availability": 0.999,
     "container.cpu.utilisation": 0.4,
     "container.cpu.throttled_ratio": 0.0,
+    "container.cpu.imbalance": 1.1,
     "container.memory.utilisation": 0.5,
     "container.memory.bytes": 0.5 * GIB,
     "container.network.receive": 1e6,
@@ -98,6 +99,7 @@ class Story:
     minute: int = 0
     records: list[LogRecord] = field(default_factory=list)
     opened: dict[str, datetime] = field(default_factory=dict)
+    serious: dict[str, datetime] = field(default_factory=dict)
     sources: Mapping[str, int] = field(default_factory=dict)
     arrival: int | None = None
     """When everything was published, ms, where it is told."""
@@ -186,7 +188,11 @@ class Story:
 
     def _anomaly(self, service: str, name: str, fault: Fault, signals: Mapping[str, float]) -> records.OpenAnomaly:
         identity = records.content_id(service, name)
+        if identity not in self.opened or fault.severity is records.Severity.INFO:
+            self.serious.pop(identity, None)
         opened = self.opened.setdefault(identity, self._at(self.minute + 0.5))
+        if fault.severity is not records.Severity.INFO:
+            self.serious.setdefault(identity, self._at(self.minute + 0.5))
         return records.OpenAnomaly(
             id=identity,
             signal=name,
@@ -195,6 +201,7 @@ class Story:
             score=0.9,
             detectors=[records.Detector.LEARNED],
             opened_at=opened,
+            serious_since=self.serious.get(identity),
             observed=signals.get(name),
             expected=HEALTHY.get(name),
         )

@@ -56,6 +56,20 @@ def test_one_record_a_state_change() -> None:
     assert len(book) == 0
 
 
+def test_what_is_only_worth_knowing_now_is_told_apart() -> None:
+    """An objective that is missed all day is no warning before something worse fires, nor a while after."""
+    book, missed = anomalies(), flag(Detector.STATIC, Severity.INFO, rule="objective")
+    book.fire(KEY, [missed], seen(0), ABOUT)
+    [now] = book.of("duri_core")
+    assert (now.present_severity, now.serious_since) == (Severity.INFO, None)
+    book.fire(KEY, [missed, flag()], seen(10), ABOUT)
+    book.fire(KEY, [missed], seen(14), ABOUT)
+    assert (now.present_severity, now.serious_since) == (Severity.WARNING, START + 10 * MINUTE)
+    book.fire(KEY, [missed], seen(15), ABOUT)
+    assert (now.present_severity, now.serious_since) == (Severity.INFO, None)
+    assert now.severity is Severity.WARNING
+
+
 def test_coming_and_going_does_not_flap() -> None:
     """A detector that fires every other minute is one anomaly with one opening."""
     book = anomalies()

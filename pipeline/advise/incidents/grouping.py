@@ -16,7 +16,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pipeline import quantities as fmt
-from pipeline.advise.frames import milliseconds
 from pipeline.advise.incidents.cause import HARM_SIGNALS, Harm, measure, rank_causes, unexplained
 from pipeline.advise.incidents.incident import GUESS, IncidentLog, OpenIncident
 from pipeline.advise.symptoms import qualifying, symptoms
@@ -136,7 +135,7 @@ class Incidents:
             self.dropped += 1
             return None
         anomalies = [anomaly for service in group for anomaly in active[service]]
-        opened = min(end_ms, *(milliseconds(anomaly.opened_at) for anomaly in anomalies))
+        opened = min(end_ms, *(anomaly.began for anomaly in anomalies))
         system = self._topology.system_of(group[0])
         incident = OpenIncident(
             id=content_id("incident", system, group[0], opened, end_ms),

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pipeline import quantities as fmt
 from pipeline.advise.outcomes.standing import Found
 from pipeline.advise.rules.facts import Facts, with_defaults
+from pipeline.advise.rules.words import in_words
 from pipeline.errors import LifecycleError
 from pipeline.records import Muting, RecommendationState, content_id, from_ms, to_ms
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.advise.frames import Frame
     from pipeline.advise.outcomes.standing import Board, Standing
     from pipeline.advise.rules.judge import Judge
-    from pipeline.records import Feedback
+    from pipeline.records import Change, Feedback
     from pipeline.settings import AdviseSettings
 
 CLOCKS_MS: Final = 3_600_000
@@ -46,6 +48,7 @@ class Answers:
         self.control = control
         self._settings = settings
         self._catalogue = judge.catalogue
+        self._units = judge.catalogue.units()
         self._evaluator = judge.evaluator
         self._frame_ms = frame_ms
         self._board = board
@@ -79,18 +82,25 @@ class Answers:
         entry = self._catalogue.by_id.get(standing.record.provenance.rule)
         if entry is None:
             return ""
-        change = standing.record.change
-        if entry.applied_if is not None:
+        if entry.applied_if is not None and entry.rule.change.applied_if:
             settings, assumed = with_defaults(frame.settings, self._catalogue.settings)
             facts = Facts(frame.service, frame, settings, assumed, standing.usual, {}, {})
             self._evaluator.load(facts.variables())
-            return f"applied: `{entry.rule.change.applied_if}` holds" if self._evaluator.holds(entry.applied_if) else ""
-        value = None if entry.gauge is None else frame.settings.get(entry.gauge)
+            if not self._evaluator.holds(entry.applied_if):
+                return ""
+            return f"applied: {in_words(entry.rule.change.applied_if, self._units)}"
+        return "" if entry.gauge is None else self._moved(standing.record.change, entry.gauge, frame)
+
+    def _moved(self, change: Change, gauge: str, frame: Frame) -> str:
+        """That the gauge left the present value for the recommended one; else nothing."""
+        value = frame.settings.get(gauge)
         if value is None or not isinstance(change.current, float) or not isinstance(change.recommended, float):
             return ""
         if value == change.current or abs(value - change.recommended) > _EQUAL * abs(change.recommended):
             return ""
-        return f"applied: the gauge {entry.gauge} went from {change.current:g} to {value:g}"
+        unit = self._units.get(gauge, "")
+        moved = f"from {fmt.value(change.current, unit)} to {fmt.value(value, unit)}"
+        return f"applied: the gauge {gauge} went {moved}"
 
     def _take(self, standing: Standing, feedback: Feedback, now: int) -> None:
         said = f"{feedback.verdict} by {feedback.by or 'somebody'}" + (f": {feedback.note}" if feedback.note else "")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pipeline.advise.frames import OpenAnomaly, milliseconds
+from pipeline.advise.frames import OpenAnomaly
 from pipeline.advise.outcomes.harm import LATENCY_MS, harmed_by
 from pipeline.advise.outcomes.windows import MAX_INTERVALS, MIN_INTERVALS, Trial
 from pipeline.advise.rules.catalogue import GUARDS
@@ -147,9 +147,7 @@ def _flag(frame: Frame, deploy: DeployTrial, harmed: Harmed, trial: Trial) -> No
     since = [
         each
         for each in frame.anomalies
-        if each.signal == harmed.signal
-        and each.severity is not Severity.INFO
-        and milliseconds(each.opened_at) >= deploy.at
+        if each.signal == harmed.signal and each.severity is not Severity.INFO and each.began >= deploy.at
     ]
     if since:
         for each in since:

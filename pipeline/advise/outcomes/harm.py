@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from models.comparison import NOTABLE_RATIO
+from pipeline import quantities as fmt
 from pipeline.advise.incidents.cause import credible
 from pipeline.advise.outcomes.windows import MIN_INTERVALS
 from pipeline.advise.rules.facts import BUSIER
@@ -50,7 +51,7 @@ def harmed_by(windows: Windows, trial: Trial, frame_ms: int) -> Harmed | None:
         if newest >= usual + max(_POINT, (NOTABLE_RATIO - 1.0) * usual) and (
             not requests or credible(newest * requests, requests, usual)
         ):
-            text = f"{newest:.1%} of the requests fail, up to {usual:.1%} did before"
+            text = f"{fmt.percent(newest)} of the requests fail, up to {fmt.percent(usual)} did before"
             return Harmed(_ERRORS, text, f'signals["{_ERRORS}"] < usual["{_ERRORS}"] + {_POINT}')
     if rates_before and len(rates) and np.median(rates) > BUSIER * np.median(rates_before):
         return None
@@ -58,7 +59,8 @@ def harmed_by(windows: Windows, trial: Trial, frame_ms: int) -> Harmed | None:
         earlier = trial.before.get(signal, [])
         after = windows.after(trial, signal, trial.at)
         if _enough(earlier, after, frame_ms) and windows.worse(trial, signal, trial.at, None):
-            text = f"{signal} rose from {np.median(earlier):.3g} to {np.median(after):.3g} s"
+            rose = (fmt.seconds(float(np.median(values))) for values in (earlier, after))
+            text = f"{signal} rose from {' to '.join(rose)}"
             return Harmed(signal, text, f'signals["{signal}"] <= 1.3 * usual["{signal}"]')
     return None
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 WAITING: Final = frozenset({RecommendationState.PROPOSED, RecommendationState.ACKNOWLEDGED})
 """States in which nobody has done anything yet."""
+_TURNS: Final = 3
+"""Intervals in a row after which what is in the way of a change counts, or no longer does."""
 
 
 Result = Literal["verified", "no_effect", "regressed", "rejected", "expired"]
@@ -56,6 +58,12 @@ class Standing(msgspec.Struct):
     """Signals whose anomalies stood behind it when its rule last held."""
     weakest: str = ""
     """What holds its confidence down most, in words."""
+    hindered: str = ""
+    """Its own reason to abort, in words, where that holds before anything was changed."""
+    turning: int = 0
+    """Intervals in a row in which that was otherwise."""
+    turned: int = 0
+    """When it last began or ceased to be hindered."""
     onset: int = 0
     """When the incident opened that it is about."""
     began: int = 0
@@ -92,6 +100,15 @@ class Standing(msgspec.Struct):
         self.signals = sorted({anomaly.signal for anomaly in match.facts.frame.anomalies})
         self.before = match.facts.signals()
         self.usual = dict(match.facts.usual)
+        self._see_hindrance(match.hindered, now)
+
+    def _see_hindrance(self, hindered: str, now: int) -> None:
+        """What begins or ceases to be in the way must do so for some intervals: values near a limit come and go."""
+        self.turning = self.turning + 1 if bool(hindered) is not bool(self.hindered) else 0
+        if not self.turning:
+            self.hindered = hindered
+        elif self.turning >= _TURNS:
+            self.hindered, self.turning, self.turned = hindered, 0, now
 
 
 class Found(NamedTuple):
@@ -174,7 +191,10 @@ class Board:
     def move(self, standing: Standing, state: RecommendationState, now: int) -> None:
         """Change its state and write it. Raises LifecycleError where the move is not legal."""
         check_move(standing.record.state, state)
-        standing.record = standing.record.model_copy(update={"state": state})
+        why = standing.record.why
+        if standing.waiting and state not in WAITING:
+            why = why.model_copy(update={"reason": f"When it was advised: {why.reason}"})
+        standing.record = standing.record.model_copy(update={"state": state, "why": why})
         self.emit(standing, now)
 
     def end(
@@ -229,6 +249,7 @@ def _outcome(standing: Standing, now: int, note: str, found: Found, rate: tuple[
         id=content_id("outcome", record.id, record.state),
         recommendation=record.id,
         rule=record.provenance.rule,
+        rule_version=record.provenance.rule_version,
         at=from_ms(now),
         result=RESULTS[record.state],
         service=record.target.service,

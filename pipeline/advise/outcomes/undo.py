@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pipeline import quantities as fmt
 from pipeline.advise.outcomes.standing import Standing
+from pipeline.advise.rules.words import in_words
 from pipeline.records import (
     Change,
     Effect,
@@ -21,6 +23,8 @@ from pipeline.records import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipeline.advise.outcomes.harm import Harmed
     from pipeline.advise.outcomes.standing import Board
 
@@ -29,11 +33,16 @@ _CONFIDENCE: Final = 0.95
 _AFTER_S: Final = 300.0
 
 
-def propose_undo(board: Board, regressed: Standing, harmed: Harmed, observed: float | None, now: int) -> None:
-    """Put up the undo of a recommendation that regressed; it stands until somebody answers or it expires."""
+def propose_undo(
+    board: Board, regressed: Standing, harmed: Harmed, observed: float | None, units: Mapping[str, str], now: int
+) -> None:
+    """Put up the undo of a recommendation that regressed; it stands until somebody answers or it expires.
+
+    `units` by signal, for the words.
+    """
     record = regressed.record
     standing = Standing(
-        record=_undo_of(regressed, harmed, observed, now),
+        record=_undo_of(regressed, harmed, observed, units, now),
         incident=regressed.incident,
         onset=regressed.applied or now,
         matched=now,
@@ -46,8 +55,11 @@ def propose_undo(board: Board, regressed: Standing, harmed: Harmed, observed: fl
     board.emit(standing, now)
 
 
-def _undo_of(regressed: Standing, harmed: Harmed, observed: float | None, now: int) -> Recommendation:
+def _undo_of(
+    regressed: Standing, harmed: Harmed, observed: float | None, units: Mapping[str, str], now: int
+) -> Recommendation:
     record = regressed.record
+    mended = in_words(harmed.gone, units, regressed.before)
     lifetime = to_ms(record.expires) - to_ms(record.created)
     change = record.change
     return Recommendation(
@@ -91,7 +103,12 @@ def _undo_of(regressed: Standing, harmed: Harmed, observed: float | None, now: i
         risk="low",
         risk_note="The problem that the change was to mend is back.",
         undo=record.how.commands,
-        verification=Verification(signal=harmed.signal, condition=harmed.gone, after_s=_AFTER_S),
+        verification=Verification(
+            signal=harmed.signal,
+            condition=harmed.gone,
+            after_s=_AFTER_S,
+            text=f"{mended}, {fmt.duration(_AFTER_S)} after the undo",
+        ),
         provenance=record.provenance,
         links=record.links,
     )

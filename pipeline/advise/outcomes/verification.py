@@ -25,6 +25,7 @@ import msgspec
 import numpy as np
 
 from models.comparison import Verdict
+from pipeline import quantities as fmt
 from pipeline.advise.frames import SignalValue
 from pipeline.advise.outcomes.harm import Harmed, harmed_by
 from pipeline.advise.outcomes.standing import Found
@@ -33,7 +34,8 @@ from pipeline.advise.outcomes.windows import MIN_INTERVALS, Trial
 from pipeline.advise.rules.catalogue import GUARDS
 from pipeline.advise.rules.drafting import undo_text
 from pipeline.advise.rules.expressions import compile_expression, references
-from pipeline.advise.rules.facts import Facts, with_defaults
+from pipeline.advise.rules.facts import Facts, values_of, with_defaults
+from pipeline.advise.rules.words import in_words, with_value
 from pipeline.advise.symptoms import FELT
 from pipeline.records import RecommendationState
 
@@ -86,6 +88,7 @@ class Verifier:
         self._frame_ms = pace.frame_ms
         self._disturbed = disturbed
         self._programs: dict[str, Program] = {}
+        self._units = catalogue.units()
 
     def follow(self, frames: Mapping[str, Frame], now: int) -> None:
         """Look at each applied recommendation with the frames of the interval that ends now."""
@@ -164,7 +167,7 @@ class Verifier:
         if harmed is None and abort_if and self._aborted(standing, frame, self._program(abort_if)):
             named = sorted(key for mapping, key in references(abort_if) if mapping == "signals")
             signal = named[0] if named else standing.record.verification.signal
-            return Harmed(signal, f"`{abort_if}` holds", f"!({abort_if})")
+            return Harmed(signal, with_value(abort_if, self._units, values_of(frame)), f"!({abort_if})")
         return harmed
 
     def _aborted(self, standing: Standing, frame: Frame, abort_if: Program) -> bool:
@@ -185,21 +188,22 @@ class Verifier:
         verdict = self._windows.verdict(check.signal, before, after, usual)
         answers = standing.held_back[-max(MIN_INTERVALS, len(after) // 2) :]
         cleared = 2 * sum(answers) > len(answers)
-        waited = f"{(now - trial.at) / 1000.0:.0f} s after the change"
+        waited = f"{fmt.duration((now - trial.at) / 1000.0)} after the change"
+        reached, missed = self._said(standing, check.condition), self._said(standing, check.condition, negated=True)
         if cleared and self._moved(standing, trial, after):
-            self._mended(standing, trial, now, f"`{check.condition}` holds {waited}")
+            self._mended(standing, trial, now, f"{reached} {waited}")
         elif cleared:
-            note = f"`{check.condition}` holds {waited}, but {check.signal} did not move: it held before the change too"
+            note = f"{reached} {waited}, but {check.signal} did not move: it was so before the change too"
             self._end(standing, trial, RecommendationState.NO_EFFECT, now, note)
         elif self._worse(trial, check.signal, settled, usual):
             gone = f'{check.condition} || signals["{check.signal}"] == usual["{check.signal}"]'
             self._regress(standing, trial, Harmed(check.signal, f"{check.signal} is worse than before", gone), now)
         elif verdict is Verdict.BETTER and self._healthy(check.signal, healthy, after, usual):
             note = f"{check.signal} is back where it was before the trouble {waited}"
-            self._mended(standing, trial, now, f"{note}, though `{check.condition}` does not hold all the time")
+            self._mended(standing, trial, now, f"{note}, though now and then {missed}")
         else:
             better = ", though it is better than before" if verdict is Verdict.BETTER else ""
-            note = f"`{check.condition}` does not hold {waited}{better}"
+            note = f"{missed} {waited}{better}"
             self._end(standing, trial, RecommendationState.NO_EFFECT, now, note)
 
     def _mended(self, standing: Standing, trial: Trial, now: int, note: str) -> None:
@@ -245,7 +249,7 @@ class Verifier:
         if not standing.undoes:
             after = self._windows.after(trial, harmed.signal, trial.at)
             observed = float(np.median(after)) if len(after) else None
-            propose_undo(self._board, standing, harmed, observed, now)
+            propose_undo(self._board, standing, harmed, observed, self._units, now)
 
     def _end_untold(self, standing: Standing, trial: Trial, now: int) -> None:
         check = standing.record.verification
@@ -253,7 +257,7 @@ class Verifier:
         others = f" ({disturbed} intervals were disturbed by something else)" if disturbed else ""
         what = f"too little was measured of {check.signal} to tell" if standing.held_back else "nothing was measured"
         if not standing.held_back:
-            what += f" that could tell within {(now - trial.at) / 1000.0:.0f} s"
+            what += f" that could tell within {fmt.duration((now - trial.at) / 1000.0)}"
         self._end(standing, trial, RecommendationState.NO_EFFECT, now, f"{what}{others}")
 
     def _end(
@@ -274,6 +278,10 @@ class Verifier:
         for other in self._board.of(incident):
             if other.waiting:
                 self._board.end(other, RecommendationState.SUPERSEDED, now)
+
+    def _said(self, standing: Standing, expression: str, *, negated: bool = False) -> str:
+        """The condition in words; of signals that it chooses from, the one that was measured."""
+        return in_words(expression, self._units, standing.before, negated=negated)
 
     def _program(self, text: str) -> Program:
         if text not in self._programs:

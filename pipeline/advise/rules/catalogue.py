@@ -82,6 +82,10 @@ class Catalogue:
     """The state that rules' tests start from."""
     objectives: Mapping[str, Objective] = field(default_factory=dict)
 
+    def units(self) -> dict[str, str]:
+        """Unit by signal and by settings gauge."""
+        return {**self.signals, **{name: entry.unit for name, entry in self.settings.items()}}
+
     def verified_signals(self) -> tuple[str, ...]:
         """Signals that verifications compare before and after; sorted."""
         named = {name for entry in self.rules for _, name in _checked(entry.rule)} | {*GUARDS}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline import quantities as fmt
 from pipeline.advise.rules.expressions import references
 from pipeline.advise.rules.rule import fill, placeholders
+from pipeline.advise.rules.words import in_words
 from pipeline.detect.stage import MODEL_VERSION
 from pipeline.records import (
     Command,
@@ -67,7 +68,7 @@ def draft(match: Match, incident: OpenIncident, catalogue: Catalogue, moment: Mo
         risk=rule.risk,
         risk_note=fill(rule.risk_note, match.values),
         undo=_commands(rule.undo, match.values),
-        verification=_verification(match),
+        verification=_verification(match, catalogue.units()),
         provenance=provenance(match),
         links=list(rule.links),
     )
@@ -85,7 +86,7 @@ def explain(match: Match, incident: OpenIncident, catalogue: Catalogue) -> Why:
     rule = match.entry.rule
     return Why(
         findings=[rule.finding],
-        reason=fill(rule.reason, match.values) + _assumptions(match, catalogue),
+        reason=fill(rule.reason, match.values) + _assumptions(match, catalogue) + _hindrance(match),
         evidence=[_evidence(match, incident, catalogue, name, weight) for name, weight in match.weights.items()],
         anomalies=sorted(anomaly.id for anomaly in match.facts.frame.anomalies),
         changes=sorted(str(change["id"]) for change in match.facts.latest.values()),
@@ -154,13 +155,23 @@ def _assumptions(match: Match, catalogue: Catalogue) -> str:
     return f" Assumed, since no gauge tells: {', '.join(named)}." if named else ""
 
 
+def _hindrance(match: Match) -> str:
+    """A sentence that says why not to apply it yet; empty where nothing is in the way."""
+    return f" Not before that is mended: {match.hindered}, a reason to take this change back." if match.hindered else ""
+
+
 def _commands(templates: Iterable[CommandTemplate], values: Mapping[str, str]) -> list[Command]:
     return [Command(via=template.via, run=fill(template.run, values)) for template in templates]
 
 
-def _verification(match: Match) -> Verification:
+def _verification(match: Match, units: Mapping[str, str]) -> Verification:
     check = match.entry.rule.verification
+    told = fmt.duration(check.settle_s + check.after_s)
+    text = f"{in_words(check.condition, units, match.facts.signals())}, {told} after the change"
+    if check.abort_if:
+        text += f"; take it back where {in_words(check.abort_if, units)}"
     return Verification(
+        text=text,
         signal=match.verified_by,
         condition=check.condition,
         after_s=check.after_s,

@@ -11,6 +11,9 @@ what came of recommendations with such a score (models/efficacy.py):
    never counts as the cause); rules that look at symptoms or changes alone are asked there only where the service
    has much unexplained harm of its own: two faults may meet in one incident
 6. 0.9 where the present value is assumed, because no gauge tells it
+
+A rule whose own `abort_if` holds already would be undone as soon as it was applied: its match says so (`hindered`), and
+the advisor puts it behind all that can be done now. Its score stays: how likely it mends its finding is the same.
 """
 
 from __future__ import annotations
@@ -21,8 +24,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipeline import quantities as fmt
 from pipeline.advise.rules.expressions import Evaluator, references, spoken_of
-from pipeline.advise.rules.lessons import Lessons
+from pipeline.advise.rules.lessons import Lessons, learned_as
 from pipeline.advise.rules.rule import Tier
+from pipeline.advise.rules.words import with_value
 from pipeline.records import Change
 
 if TYPE_CHECKING:
@@ -64,6 +68,8 @@ class Match:
     """What fills the templates."""
     verified_by: str
     """The signal that showed the trouble, and so tells whether the change mends it."""
+    hindered: str = ""
+    """What its own `abort_if` asks for, in words, where that holds already."""
 
     @property
     def key(self) -> str:
@@ -84,6 +90,7 @@ class Judge:
         self.catalogue = catalogue
         self._lessons = lessons or Lessons()
         self.evaluator = Evaluator()
+        self._units = catalogue.units()
 
     def matches(self, facts: Facts, place: Place) -> list[Match]:
         """Rules that hold, in the order of their ids."""
@@ -106,7 +113,7 @@ class Judge:
         efficacy = self._lessons.efficacy
         factors = {
             f"the rule helps in {{:.0%}} of such cases on {facts.service}": efficacy.probability(
-                rule.id, facts.service, rule.prior
+                learned_as(rule.id, rule.version), facts.service, rule.prior
             ),
             rule.tier.words: rule.tier.weight,
             "not all that would support it shows": _fit(entry, supported),
@@ -125,7 +132,15 @@ class Judge:
             weights=_weights(entry, facts, supported),
             values=self._values(entry, facts, change),
             verified_by=verified_by,
+            hindered=self._hindered(entry, facts),
         )
+
+    def _hindered(self, entry: CompiledRule, facts: Facts) -> str:
+        """That its own reason to abort holds before anything was changed; else nothing."""
+        abort_if = entry.rule.verification.abort_if
+        if entry.abort_if is None or not abort_if or not self.evaluator.holds(entry.abort_if):
+            return ""
+        return with_value(abort_if, self._units, facts.signals())
 
     def _change(self, entry: CompiledRule) -> Change | None:
         """From what to what; None where the formula has no result or leaves no room to move."""

@@ -30,6 +30,14 @@ _LESSONS: Final[Mapping[str, _Lesson]] = {
 }
 
 
+def learned_as(rule: str, version: str) -> str:
+    """The name under which a rule's success is learned: what another version of it did tells nothing of this one.
+
+    The first version has the rule's own name, under which it was learned before versions were told apart.
+    """
+    return rule if version == "1" else f"{rule}@{version}"
+
+
 class Lessons:
     """Keeps the efficacy in line with what came of recommendations."""
 
@@ -37,13 +45,17 @@ class Lessons:
         self.efficacy = Efficacy()
 
     def take(self, record: Recommendation, score: float, result: str) -> None:
-        """Learn from a recommendation that ended so; `score` is its confidence before calibration."""
+        """Learn from a recommendation that ended so; `score` is its confidence before calibration.
+
+        The hit rate counts all versions of the rule, what is learned only this one.
+        """
         rule = record.provenance.rule
         self.efficacy.count(rule, result)
         lesson = _LESSONS.get(result)
         if lesson is None:
             return
-        self.efficacy.learn(rule, record.target.service, lesson.helped, lesson.weight)
+        name = learned_as(rule, record.provenance.rule_version)
+        self.efficacy.learn(name, record.target.service, lesson.helped, lesson.weight)
         if lesson.calibrates:
             self.efficacy.calibrate(score, lesson.helped)
 

@@ -193,7 +193,10 @@ class Rule(Part):
     """One finding and the one change that mends it."""
 
     id: Identifier
-    version: Text
+    version: Text = Field(
+        description="Raised where conditions, formula or commands change so that what came of it before tells nothing; "
+        "it is learned anew then"
+    )
     title: Text
     finding: Annotated[str, Field(pattern=r"^[A-Z0-9]+(_[A-Z0-9]+)*$", description="Finding code")]
     kind: Text = Field(description="Kind of change, the same for all rules that turn this knob")

@@ -175,12 +175,22 @@ class Anomalies:
             _join(now, flag, observation.at)
             _note_contributors(now, flag)
         now.severity = max((fired.severity for fired in now.fired), key=lambda severity: severity.rank)
+        self._note_severity(now, observation.at)
         if math.isnan(observation.value):
             return
         further = abs(observation.deviation) > abs(now.observed - now.expected)
         if further or math.isnan(now.expected) or math.isnan(now.observed):
             now.observed, now.expected = observation.value, observation.expected
             now.lower, now.upper = observation.lower, observation.upper
+
+    def _note_severity(self, now: Open, at: int) -> None:
+        """What is worth knowing alone may go on long before something worse fires, and long after it."""
+        lately = (fired.severity for fired in now.fired if at - fired.last < self._settings.close_after)
+        now.present_severity = max(lately, key=lambda severity: severity.rank)
+        if now.present_severity is Severity.INFO:
+            now.serious_since = None
+        elif now.serious_since is None:
+            now.serious_since = at
 
     def _report(self, now: Open, state: AnomalyState, at: int) -> Anomaly:
         now.reported, now.reported_severity, now.reported_fired = at, now.severity, len(now.fired)

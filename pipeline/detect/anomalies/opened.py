@@ -75,6 +75,10 @@ class Open(msgspec.Struct):
     contributed: float = 0.0
     """Score at which they were noted."""
     ranked: Ranked | None = None
+    present_severity: Severity = Severity.INFO
+    """The gravest of what fires now, or did less than `close_after` ago."""
+    serious_since: int | None = None
+    """Since when that is a warning or worse."""
 
     @property
     def quiet(self) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.records import Severity
 from pipeline.stage import Topic
-from tests.advise.helpers import GIB, SLOW, Fault, Story, advice, make_stage, of
+from tests.advise.helpers import GIB, SLOW, Fault, Story, advice, at, make_stage, of
 
 POOL = Fault({**SLOW, "app.pool.utilisation": 1.0, "app.pool.acquire.p95": 0.2}, rising=["http.latency.p95"])
 
@@ -99,3 +100,24 @@ def test_noise_of_a_neighbour_is_no_cause() -> None:
         .take()
     )
     assert of(outputs, Topic.INCIDENTS)[-1]["cause"] == "duri_core"
+
+
+BELOW = Fault({"http.rps": 60.0}, falling=["http.rps"], severity=Severity.INFO)
+"""Fewer requests than the objective asks for: worth knowing, and nobody's trouble."""
+
+
+def test_what_is_worth_knowing_alone_opens_nothing_and_dates_nothing() -> None:
+    """The rate was below its objective for half an hour; the incident begins where it fell much further."""
+    story, stage = Story().healthy(40).troubled(30, {"duri_core": BELOW}), make_stage()
+    assert stage.step(story.take()) == []
+    fallen = Fault({**SLOW, "http.rps": 5.0}, rising=["http.latency.p95"], falling=["http.rps"])
+    [incident, *_] = of(stage.step(story.troubled(3, {"duri_core": fallen}).take()), Topic.INCIDENTS)
+    assert incident["opened_at"] == at(70.5).isoformat().replace("+00:00", "Z")
+
+
+def test_what_is_worth_knowing_alone_keeps_no_incident_open() -> None:
+    """The trouble is over, the rate is below its objective as before."""
+    story, stage = Story().healthy(40), make_stage()
+    fallen = Fault({**SLOW, "http.rps": 5.0}, rising=["http.latency.p95"], falling=["http.rps"])
+    outputs = stage.step(story.troubled(5, {"duri_core": fallen}).troubled(30, {"duri_core": BELOW}).take())
+    assert of(outputs, Topic.INCIDENTS)[-1]["state"] == "closed"

@@ -367,4 +367,7 @@ def test_stats_of_outcomes(tmp_path: Path) -> None:
     counted = json.loads(CliRunner().invoke(command, ["stats", "--outcomes", str(path), "--json"]).stdout)
     assert (counted["one"]["verified"], counted["one"]["hit_rate"]) == (2, 0.5)
     assert counted["two"]["hit_rate"] is None
-    assert "50%" in CliRunner().invoke(command, ["stats", "--outcomes", str(path)]).stdout
+    shown = CliRunner().invoke(command, ["stats", "--outcomes", str(path)], env={"COLUMNS": "80"}).stdout
+    assert "hit rate 50 %" in shown
+    assert "verified 2, no effect 1, regressed 1, rejected 1" in shown
+    assert max(map(len, shown.splitlines())) <= 80

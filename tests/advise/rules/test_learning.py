@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from pipeline.settings import AdviseSettings
 from pipeline.stage import Topic
-from tests.advise.helpers import SLOW, Fault, Story, advice, make_stage, of, rules
+from tests.advise import helpers
+from tests.advise.helpers import SLOW, Fault, Story, advice, make_stage, of, rules, shipped
+
+if TYPE_CHECKING:
+    import pytest
 
 LOOP = Fault({**SLOW, "app.event_loop.lag": 0.2}, rising=["http.latency.p95", "app.event_loop.lag"])
 IMPATIENT = AdviseSettings(cooldown_s=60.0)
@@ -32,6 +37,27 @@ def test_what_never_helps_loses_its_place() -> None:
     statistics = stage.statistics()
     assert statistics['rule_applied_total{rule="app-blocking-handler"}'] == 1
     assert statistics['rule_verified_total{rule="app-blocking-handler"}'] == 0
+
+
+def test_a_new_version_of_a_rule_is_learned_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first one did in vain is not held against the second."""
+    story, stage = Story().healthy(40), make_stage(IMPATIENT)
+    round_of(story, stage, "applied")
+    catalogue, topology = shipped()
+    entries = [
+        replace(entry, rule=entry.rule.model_copy(update={"version": "2"}))
+        if entry.rule.id == "app-blocking-handler"
+        else entry
+        for entry in catalogue.rules
+    ]
+    newer = replace(catalogue, rules=tuple(entries), by_id={entry.rule.id: entry for entry in entries})
+    monkeypatch.setattr(helpers, "shipped", lambda: (newer, topology))
+    restarted = make_stage(IMPATIENT)
+    restarted.restore(dict(stage.snapshot()))
+    found = round_of(story, restarted, "applied")
+    assert rules(found)[0] == "app-blocking-handler"
+    assert found[0]["provenance"]["rule_version"] == "2"
+    assert restarted.statistics()['rule_applied_total{rule="app-blocking-handler"}'] == 2
 
 
 def test_outcome_publishes_the_hit_rate() -> None:

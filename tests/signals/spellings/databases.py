@@ -110,6 +110,14 @@ REDIS = [
     ),
     counters("redis.aof_delayed.rate", "redis_aof_delayed_fsync_total", 2.0, "redis_aof_delayed_fsync"),
     Same(
+        ("redis.cpu.utilisation",),
+        [counter("redis_cpu_user_seconds_total", 0.5), counter("redis_cpu_sys_seconds_total", 0.2)],
+        [
+            by("state", "redis.cpu.time", {"user": 0.5, "sys": 0.2, "user_children": 0.1}),
+            [counter("redis_used_cpu_user", 0.5), counter("redis_used_cpu_sys", 0.2)],
+        ],
+    ),
+    Same(
         ("redis.policy_noeviction",),
         [gauge("redis_config_maxmemory_policy", 1.0, {"policy": "noeviction"})],
         [
