@@ -155,6 +155,12 @@ class Redis:
         with redis.Redis(port=self.port, socket_timeout=5.0) as client:
             client.execute_command(*arguments)
 
+    def settings(self) -> dict[str, str]:
+        """All that `CONFIG SET` can set."""
+        with redis.Redis(port=self.port, socket_timeout=5.0, decode_responses=True) as client:
+            found: dict[Any, Any] = client.config_get("*")
+            return {str(name): str(value) for name, value in found.items()}
+
     @property
     def pid(self) -> int:
         """Of the server."""

@@ -15,11 +15,11 @@ from rich.text import Text
 from lab import limits
 from lab.backends import LabError
 from lab.faults import FAULTS
-from lab.load import Load
 from lab.prove import Answer, Pace, Proof, prove
 from lab.report import plot, summary, table
-from lab.scenarios import SCENARIOS, USUAL, Scenario, scenario_of
-from lab.system import Lab
+from lab.scenarios import SCENARIOS, USUAL, scenario_of
+from lab.turning import Wish, ask, the_only_lab
+from lab.up import Plan, up
 from pipeline.errors import FileError
 from pipeline.runtime.children import sigterm_as_ctrl_c
 from pipeline.settings import load_settings
@@ -53,20 +53,73 @@ def _lines(fault: Fault, lacking: str | None) -> tuple[Text, str]:
     return advice, f"{fault.__doc__}{needs}"
 
 
-@lab.command()
-def up(
+@lab.command(name="up")
+def keep_up(
     scenario: ScenarioName = USUAL.name,
-    fault: Annotated[str, typer.Option(help="Inject this fault; `duri lab list` has them.")] = "",
+    *,
+    fault: Annotated[str, typer.Option(help="Then inject this fault; `duri lab list` has them.")] = "",
+    speed: Annotated[float, typer.Option(min=1, max=10, help="How much faster the lab's clock runs.")] = 1.0,
+    kafka: Annotated[
+        bool, typer.Option("--kafka", help="Publish on duri.metrics, for `duri run` and `duri watch`.")
+    ] = False,
+    bootstrap: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DURI_BOOTSTRAP",
+            help="With --kafka: host:port of your own broker; without, one of the lab's own with `duri run` beside it.",
+        ),
+    ] = None,
 ) -> None:
-    """Start the system under load, print its addresses, and keep it until Ctrl-C or SIGTERM."""
+    """Start the system under load, scrape it, say what is advised, and keep it until Ctrl-C or SIGTERM."""
     if fault:
         _known([fault])
-    load = scenario_of(scenario)
+    plan = Plan(scenario_of(scenario), fault, speed, kafka, bootstrap)
+    load_settings()  # what is wrong with them is told before anything is started
     sigterm_as_ctrl_c()
+    console = Console(soft_wrap=True, highlight=False)
     try:
-        asyncio.run(_up(load, fault))
+        asyncio.run(up(plan, console.print))
     except KeyboardInterrupt:
         typer.echo("stopped; nothing of it is left", err=True)
+
+
+@lab.command(name="turn")
+def turn_knob(
+    recommendation: Annotated[str, typer.Argument(help="Id of the recommendation; its first characters will do.")] = "",
+    *,
+    command: Annotated[
+        list[str] | None,
+        typer.Option(help="Or a command of your own as `VIA: RUN`, such as `env: DB_POOL_SIZE=20`; also several."),
+    ] = None,
+    service: Annotated[str, typer.Option(help="Whose knob your own command turns.")] = "duri_core",
+    undo: Annotated[bool, typer.Option("--undo", help="Run the recommendation's undo.")] = False,
+    folder: Annotated[Path | None, typer.Option("--lab", help="Folder of the lab, where several run.")] = None,
+) -> None:
+    """Turn a knob of the lab that `duri lab up` keeps, by a recommendation's own commands; then it is applied.
+
+    Prints what was run, what is left to people, and every knob that differs since. Exits with 1 where nothing was run.
+    """
+    if bool(recommendation) == bool(command):
+        raise typer.BadParameter("name a recommendation, or a --command of your own")
+    wish = Wish(recommendation, undo, service, [_command(text) for text in command or []])
+    done = asyncio.run(ask(folder or the_only_lab(), wish))
+    for run in done.ran:
+        typer.echo(f"ran:      {run}")
+    for run in done.left:
+        typer.echo(f"left:     {run}")
+    for name, (before, after) in done.knobs.items():
+        typer.echo(f"{name}: {before} → {after}")
+    if done.applied:
+        typer.echo(f"said to be applied: {done.applied}")
+    if not done.ran:
+        raise typer.Exit(1)
+
+
+def _command(text: str) -> dict[str, str]:
+    via, colon, run = text.partition(":")
+    if not colon or not run.strip():
+        raise typer.BadParameter(f"{text!r} is not `VIA: RUN`, such as `sql: VACUUM events`", param_hint="--command")
+    return {"via": via.strip(), "run": run.strip()}
 
 
 @lab.command(name="prove")
@@ -147,22 +200,6 @@ def _prove(name: str, record: Path | None, pace: Pace, console: Console, place: 
         if not console.is_terminal:
             console.print(f"{place}{name}")
         return asyncio.run(prove(FAULTS[name], record, pace, say))
-
-
-async def _up(scenario: Scenario, fault: str) -> None:
-    async with Lab() as system:
-        for name, replicas in system.services.items():
-            typer.echo(f"{name:16} {' '.join(one.url for one in replicas)}")
-        typer.echo(f"{'postgres':16} {system.postgres.admin_url}\n{'redis':16} {system.redis.url}")
-        if fault:
-            await FAULTS[fault].prepare(system)
-        load = Load(system.balancers, scenario)
-        try:
-            if fault:
-                await FAULTS[fault].inject(system)
-            await asyncio.Event().wait()
-        finally:
-            await load.stop()
 
 
 def _known(named: list[str]) -> None:

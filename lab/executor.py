@@ -33,12 +33,12 @@ async def execute(lab: Lab, service: str, commands: Sequence[Mapping[str, Any]],
 
 
 def sped_up(run: str, speed: float) -> str:
-    """A command whose durations are shorter by this factor: whole seconds, one at least."""
+    """A command whose durations are shorter by this factor: whole seconds, one at least; 0 stays 0, which is never."""
 
     def shorter(found: re.Match[str]) -> str:
         seconds = float(found[2]) * (60.0 if found[3] == " minutes" else 1.0)
         unit = " seconds" if found[3] == " minutes" else found[3]
-        return f"{found[1]}{max(1, round(seconds / speed))}{unit}"
+        return f"{found[1]}{max(1, round(seconds / speed)) if seconds else 0}{unit}"
 
     return _DURATION.sub(shorter, run)
 

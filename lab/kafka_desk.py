@@ -32,6 +32,7 @@ from pipeline.stage import Topic
 from pipeline.views.subscription import Subscription
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Sequence
 
     from lab.announcements import Announcement
@@ -48,29 +49,33 @@ _SAID = {Recommendation: Topic.RECOMMENDATIONS, Outcome: Topic.OUTCOMES}
 
 
 class KafkaDesk:
-    """A broker and a worker of the lab's own; use it as an async context manager. Raises LabError if one ends."""
+    """A broker and a worker of the lab's own; use it as an async context manager. Raises LabError if one ends.
 
-    def __init__(self, scenario: Scenario) -> None:
+    With `bootstrap` (host:port) that broker, which has its topics, and whatever worker somebody runs beside it.
+    """
+
+    config: Path
+    """Folder with the configuration of the worker."""
+
+    def __init__(self, scenario: Scenario, bootstrap: str | None = None) -> None:
         self._scenario = scenario
+        self.theirs = bootstrap
+        self._worker: subprocess.Popen[bytes] | None = None
         self._ledger = Ledger()
         self._stack = AsyncExitStack()
         self._tail: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         async with self._stack:
-            folder = self._stack.enter_context(scaled_config(self._scenario))
-            broker = EmbeddedBroker()
-            self._stack.callback(broker.close)
-            await asyncio.to_thread(broker.start)
-            chosen = {"detect.frame_s": SCRAPE_S, "config_dir": folder, "kafka.bootstrap": broker.bootstrap}
+            self.config = self._stack.enter_context(scaled_config(self._scenario))
+            self.bootstrap = self.theirs or await self._start_broker()
+            chosen = {"detect.frame_s": SCRAPE_S, "config_dir": self.config, "kafka.bootstrap": self.bootstrap}
             self._settings = load_settings(overrides=chosen)
-            async with ClusterAdmin(self._settings.kafka) as admin:
-                await create_topics(admin, self._settings)
-            self._log = folder.parent / "worker.log"
-            await self._start_worker(folder, broker.bootstrap)
+            if self.theirs is None:
+                await self._start_worker()
             client, topics = connection(self._settings.kafka), self._settings.topics
             self._publisher = await self._stack.enter_async_context(Publisher(client, topics.name(Topic.METRICS)))
-            said = await self._stack.enter_async_context(Subscription(client, topics, from_beginning=True))
+            said = await self._stack.enter_async_context(Subscription(client, topics, from_beginning=not self.theirs))
             self._tail = asyncio.create_task(self._follow(said))
             self._stack.callback(self._tail.cancel)
             self._stack = self._stack.pop_all()
@@ -79,14 +84,26 @@ class KafkaDesk:
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
-    async def _start_worker(self, folder: Path, bootstrap: str) -> None:
-        environment = {
-            **os.environ,
-            "DURI_BOOTSTRAP": bootstrap,
-            "DURI_CONFIG_DIR": str(folder),
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a worker needs in its environment to see the lab as the desk in memory does."""
+        return {
+            "DURI_BOOTSTRAP": self.bootstrap,
+            "DURI_CONFIG_DIR": str(self.config),
             "DURI_DETECT__FRAME_S": str(SCRAPE_S),
-            "DURI_RUNTIME__HTTP_PORT": "0",
         }
+
+    async def _start_broker(self) -> str:
+        broker = EmbeddedBroker()
+        self._stack.callback(broker.close)
+        await asyncio.to_thread(broker.start)
+        return broker.bootstrap
+
+    async def _start_worker(self) -> None:
+        async with ClusterAdmin(self._settings.kafka) as admin:
+            await create_topics(admin, self._settings)
+        self._log = self.config.parent / "worker.log"
+        environment = {**os.environ, **self.environment, "DURI_RUNTIME__HTTP_PORT": "0"}
         self._worker = spawn([sys.executable, "-m", "pipeline", "run"], self._log, env=environment, cwd=_ROOT)
         self._stack.callback(stop, self._worker)
         worker = psutil.Process(self._worker.pid)
@@ -97,7 +114,9 @@ class KafkaDesk:
 
     @property
     def worker_pid(self) -> int:
-        """Process id of the worker."""
+        """Process id of the worker. Raises LabError where it is somebody else's."""
+        if self._worker is None:
+            raise LabError(f"the lab has no worker of its own at {self.bootstrap}")
         return self._worker.pid
 
     async def begin(self, healthy: Sequence[Row]) -> Seen:
@@ -133,7 +152,9 @@ class KafkaDesk:
                     self._ledger.keep(topic, record.model_dump(mode="json"))
 
     async def caught_up(self) -> Seen:
-        """Wait until the worker has taken all that was published."""
+        """Wait until our own worker has taken all that was published; nobody waits for another's."""
+        if self._worker is None:
+            return self._ledger.seen()
         waiting = asyncio.create_task(drained(self._settings, build_specs(self._settings)))
         while not waiting.done():
             await asyncio.wait({waiting}, timeout=1.0)
@@ -146,6 +167,6 @@ class KafkaDesk:
         """Raise what ended the worker or the reading of what it says."""
         if self._tail is not None and self._tail.done():
             self._tail.result()
-        if self._worker.poll() is not None:
+        if self._worker is not None and self._worker.poll() is not None:
             said = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
             raise LabError(f"the worker ended with {self._worker.returncode}:\n" + "\n".join(said))

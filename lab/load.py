@@ -82,6 +82,10 @@ class Load:
         seen = sorted(took for at, name, took, _ in self.latencies if name == service and since <= at < until)
         return seen[int(0.95 * (len(seen) - 1))] if seen else None
 
+    def forget(self, until: float) -> None:
+        """Let go of what was seen before that moment."""
+        self.latencies = [one for one in self.latencies if one[0] >= until]
+
     async def _user(self, number: int, comes_in_s: float) -> None:
         await asyncio.sleep(comes_in_s)
         chance = random.Random(number)  # noqa: S311

@@ -40,6 +40,21 @@ SELECT max(place) FROM (
 """
 _BLOCKS = 0.2  # share of requests that meet the blocking call
 
+SETTINGS = {"DB_POOL_SIZE": "10", "DB_MAX_OVERFLOW": "0", "CACHE_ENABLED": "1"}
+"""What its owners set, and what it is where nobody did."""
+PLAYED = {
+    "QUERY_S": "0.05",
+    "DOWNSTREAM_S": "0.02",
+    "SPAN": "0",
+    "NOTES": "0",
+    "WORK_ROUNDS": "0",
+    "BLOCKING_S": "0",
+    "LEAK_MIB_S": "0",
+    "VERSION_DELAY_S": "0",
+    "VERSION_ERRORS": "0",
+}
+"""What the lab plays in it: its work, and its faults."""
+
 LATENCY = Histogram("http_request_duration_seconds", "Time of a request", ["endpoint"], buckets=_BUCKETS)
 REQUESTS = Counter("http_requests", "Requests", ["method", "endpoint", "status"])
 ACQUIRE = Histogram("db_pool_acquire_seconds", "Wait for a connection of the pool", buckets=_BUCKETS)
@@ -58,7 +73,7 @@ class Service:
     """One service's connections and knobs. `knobs` are environment variables, as text."""
 
     def __init__(self) -> None:
-        self.knobs = dict(os.environ)
+        self.knobs = {**SETTINGS, **PLAYED, **os.environ}
         self.engine: AsyncEngine = self._engine()
         self.cache = redis.from_url(
             self.knobs["REDIS_URL"], socket_timeout=1.0, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0)
@@ -76,16 +91,16 @@ class Service:
     def _engine(self) -> AsyncEngine:
         return create_async_engine(
             self.knobs["DATABASE_URL"],
-            pool_size=int(self.knobs.get("DB_POOL_SIZE", "10")),
-            max_overflow=int(self.knobs.get("DB_MAX_OVERFLOW", "0")),
+            pool_size=int(self.knobs["DB_POOL_SIZE"]),
+            max_overflow=int(self.knobs["DB_MAX_OVERFLOW"]),
             pool_timeout=5.0,
             pool_pre_ping=True,
         )
 
     def _publish(self) -> None:
-        POOL_SIZE.set(float(self.knobs.get("DB_POOL_SIZE", "10")))
-        OVERFLOW.set(float(self.knobs.get("DB_MAX_OVERFLOW", "0")))
-        CACHE.set(float(self.knobs.get("CACHE_ENABLED", "1")))
+        POOL_SIZE.set(float(self.knobs["DB_POOL_SIZE"]))
+        OVERFLOW.set(float(self.knobs["DB_MAX_OVERFLOW"]))
+        CACHE.set(float(self.knobs["CACHE_ENABLED"]))
 
     async def turn(self, knobs: dict[str, str]) -> None:
         """Take new values; a new pool replaces the old one, whose connections end as they are given back."""
@@ -102,13 +117,13 @@ class Service:
             ACQUIRE.observe(time.perf_counter() - began)
             rows = (await connection.execute(text(statement), values)).all()
             # Stands for what handlers do between two statements of a transaction.
-            await asyncio.sleep(float(self.knobs.get("QUERY_S", "0.05")))
+            await asyncio.sleep(float(self.knobs["QUERY_S"]))
             return rows
 
     async def item(self, number: int) -> str:
         """An item, from the cache where it has it. A full cache that takes nothing is an error of the request."""
         key = f"{self.knobs['SERVICE']}:{number}"
-        if self.knobs.get("CACHE_ENABLED", "1") == "1":
+        if self.knobs["CACHE_ENABLED"] == "1":
             found = await self.cache.get(key)
             if found is not None:
                 HITS.inc()
@@ -116,18 +131,18 @@ class Service:
         MISSES.inc()
         rows = await self.query("SELECT payload FROM items WHERE id = :id", id=number)
         payload = str(rows[0][0])
-        if self.knobs.get("CACHE_ENABLED", "1") == "1":
+        if self.knobs["CACHE_ENABLED"] == "1":
             await self.cache.set(key, payload, ex=_TTL_S)
         return payload
 
     async def note(self, number: int) -> None:
         """Write down who asked, where that is switched on: a write to Redis by each request."""
-        if self.knobs.get("NOTES", "0") == "1":
+        if self.knobs["NOTES"] == "1":
             await self.cache.set(f"seen:{self.knobs['SERVICE']}:{number}", time.time())
 
     async def events(self, owner: int) -> int:
         """How many events an owner has; with a span of owners, the last place among them by note: that sorts them."""
-        span = int(self.knobs.get("SPAN", "0"))
+        span = int(self.knobs["SPAN"])
         if not span:
             return len(await self.query("SELECT id FROM events WHERE owner = :owner", owner=owner))
         rows = await self.query(_RANKED, owner=owner, last=owner + span)
@@ -135,7 +150,7 @@ class Service:
 
     async def work(self) -> None:
         """What a handler computes beside the loop: nothing, but on a replica that has worse luck than the others."""
-        rounds = int(self.knobs.get("WORK_ROUNDS", "0"))
+        rounds = int(self.knobs["WORK_ROUNDS"])
         if rounds:
             await asyncio.to_thread(hashlib.pbkdf2_hmac, "sha256", b"work", b"salt", rounds)
 
@@ -144,20 +159,20 @@ class Service:
         kept: list[bytes] = []
         while True:
             await asyncio.sleep(_LEAK_EVERY_S)
-            mib = float(self.knobs.get("LEAK_MIB_S", "0")) * _LEAK_EVERY_S
+            mib = float(self.knobs["LEAK_MIB_S"]) * _LEAK_EVERY_S
             if mib:
                 kept.append(os.urandom(round(mib * (1 << 20))))  # zeros would take no memory
 
     async def version(self) -> None:
         """What a bad version does to each request: takes longer, or fails."""
-        await asyncio.sleep(float(self.knobs.get("VERSION_DELAY_S", "0")))
-        if random.random() < float(self.knobs.get("VERSION_ERRORS", "0")):  # noqa: S311
+        await asyncio.sleep(float(self.knobs["VERSION_DELAY_S"]))
+        if random.random() < float(self.knobs["VERSION_ERRORS"]):  # noqa: S311
             raise HTTPException(500)
 
     async def downstream(self) -> None:
         """Stands for a call of a service that is not in the graph."""
         with DOWNSTREAM.time():
-            await asyncio.sleep(float(self.knobs.get("DOWNSTREAM_S", "0.02")))
+            await asyncio.sleep(float(self.knobs["DOWNSTREAM_S"]))
 
     async def watch_loop(self) -> None:
         """Measure how late the event loop wakes up."""
@@ -208,7 +223,7 @@ async def measured(request: Request, call_next: Callable[[Request], Awaitable[Re
 async def health(request: Request) -> dict[str, str]:
     """What everybody asks most: an item, by way of the cache."""
     service: Service = request.app.state.service
-    delay = float(service.knobs.get("BLOCKING_S", "0"))
+    delay = float(service.knobs["BLOCKING_S"])
     if delay and random.random() < _BLOCKS:  # noqa: S311
         time.sleep(delay)  # noqa: ASYNC251  the fault: a blocking call in an asynchronous handler
     await service.version()
@@ -241,6 +256,13 @@ async def warm(request: Request) -> dict[str, str]:
     for begin in range(0, ITEMS, 10):
         await asyncio.gather(*(service.item(number) for number in range(begin, begin + 10)))
     return {"status": "warm"}
+
+
+@app.get("/lab/settings")
+async def settings(request: Request) -> dict[str, str]:
+    """What its owners have set."""
+    service: Service = request.app.state.service
+    return {name: service.knobs[name] for name in SETTINGS}
 
 
 @app.post("/lab/knobs")

@@ -32,6 +32,8 @@ CALLS = {
 }
 """Who calls whom, callees first."""
 
+FOLDERS = "duri-lab-"
+"""How the names of labs' folders begin."""
 CORES, MEMORY = 2.0, 1 << 30
 _SCHEMA = """
 CREATE TABLE items (id int PRIMARY KEY, payload text NOT NULL);
@@ -67,20 +69,22 @@ class Lab:
     scope: limits.Scope | None = None
     silent: set[str]
     """Exporters that have stopped: postgres, redis."""
+    folder: Path
+    """Of its own, below the system's for temporary files."""
     held: list[Connection[Any]]
     """Sessions that a fault keeps open."""
 
     async def __aenter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="duri-lab-"))
-        self._folder.chmod(0o755)
+        self.folder = Path(tempfile.mkdtemp(prefix=FOLDERS))
+        self.folder.chmod(0o755)
         self.services, self.balancers, self.silent = {}, {}, set()
         self.held = []
         try:
-            self.disk = Disk(self._folder / "disk")
+            self.disk = Disk(self.folder / "disk")
             if limits.why_not() is None:
-                self.scope = limits.Scope(self._folder.name)
-            self.postgres = Postgres(self._folder)
-            self.redis = Redis(self._folder)
+                self.scope = limits.Scope(self.folder.name)
+            self.postgres = Postgres(self.folder)
+            self.redis = Redis(self.folder)
             if self.scope is not None:
                 self.scope.take(self.postgres.pid)
                 self.scope.take(self.redis.pid)
@@ -139,7 +143,7 @@ class Lab:
 
     def _start(self, name: str, number: int, port: int | None = None) -> Replica:
         port = port or free_port()
-        log = self._folder / f"{name}-{number}.log"
+        log = self.folder / f"{name}-{number}.log"
         url = f"http://127.0.0.1:{port}"
         environment = {
             **os.environ,
@@ -167,13 +171,28 @@ class Lab:
                 getattr(self, part).stop()
         if self.scope is not None:
             self.scope.remove()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     async def turn(self, service: str, replica: int | None = None, **knobs: str) -> None:
         """Set environment variables of a service's replicas, or one of them, while they run."""
         for one in self.services[service]:
             if replica in (None, one.number):
                 (await self._http.post(f"{one.url}/lab/knobs", json=knobs)).raise_for_status()
+
+    async def settings(self, replica: Replica) -> dict[str, str]:
+        """The environment variables that a replica's owners may set, as it has them."""
+        answer = await self._http.get(f"{replica.url}/lab/settings")
+        answer.raise_for_status()
+        settings: dict[str, str] = answer.json()
+        return settings
+
+    async def rows(self, query: str) -> list[Any]:
+        """What a query of the superuser's returns."""
+        connection: Connection[Any] = await asyncpg.connect(self.postgres.admin_url, timeout=5.0)
+        try:
+            return list(await connection.fetch(query))
+        finally:
+            await connection.close()
 
     async def sql(self, statements: str) -> None:
         """Run statements as the superuser, each in its own transaction."""
@@ -200,7 +219,7 @@ class Lab:
     def slow_redis_disk(self, writes_per_s: int) -> None:
         """Let Redis write to its disk so often at most; 0 lifts it."""
         if self.scope is not None:
-            self.scope.slow_disk(self.redis.pid, self._folder, writes_per_s)
+            self.scope.slow_disk(self.redis.pid, self.folder, writes_per_s)
 
     def redis_cli(self, *arguments: str) -> None:
         """Run one command of Redis."""

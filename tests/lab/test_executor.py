@@ -92,5 +92,7 @@ def test_durations_are_those_of_the_labs_clock() -> None:
     assert sped_up("redis-cli CONFIG SET timeout 300 && redis-cli CONFIG REWRITE", 5.0).startswith(
         "redis-cli CONFIG SET timeout 60 &&"
     )
+    never = "redis-cli CONFIG SET timeout 0 && redis-cli CONFIG REWRITE"
+    assert sped_up(never, 5.0) == never
     sizes = "ALTER SYSTEM SET work_mem = '16384kB'"
     assert sped_up(sizes, 5.0) == sizes

@@ -1,0 +1,88 @@
+"""Asking a lab that stands to turn a knob."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import tempfile
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+import lab.cli
+from lab.backends import LabError
+from lab.turning import Turned, Wish, ask, listening, the_only_lab
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WISH = Wish(service="duri_core", commands=[{"via": "env", "run": "DB_POOL_SIZE=20"}])
+DONE = Turned(ran=["DB_POOL_SIZE=20"], left=[], knobs={"duri_core DB_POOL_SIZE": ["10", "20"]})
+
+
+def asked(folder: Path, wish: Wish, answer: Turned | Exception) -> tuple[Turned, list[Wish]]:
+    """What the asker gets of a lab that answers so, and what the lab was asked."""
+    heard: list[Wish] = []
+
+    async def grant(one: Wish) -> Turned:
+        heard.append(one)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def talk() -> Turned:
+        async with listening(folder, grant):
+            return await ask(folder, wish)
+
+    return asyncio.run(talk()), heard
+
+
+def test_a_wish_arrives_and_what_was_done_comes_back(tmp_path: Path) -> None:
+    assert asked(tmp_path, WISH, DONE) == (DONE, [WISH])
+
+
+def test_what_the_lab_refuses_is_an_error_of_the_asker(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="no such service: duri_heart"):
+        asked(tmp_path, WISH, LabError("no such service: duri_heart"))
+
+
+def test_only_its_owner_may_open_the_socket(tmp_path: Path) -> None:
+    """Its commands run as whoever started the lab."""
+
+    async def grant(_: Wish) -> Turned:
+        return DONE
+
+    async def mode() -> int:
+        async with listening(tmp_path, grant) as path:
+            return stat.S_IMODE(path.stat().st_mode)
+
+    assert asyncio.run(mode()) == 0o600
+
+
+def test_a_lab_that_is_gone_does_not_answer(tmp_path: Path) -> None:
+    asked(tmp_path, WISH, DONE)
+    with pytest.raises(LabError, match="no lab answers"):
+        asyncio.run(ask(tmp_path, WISH))
+
+
+def test_the_lab_is_found_where_one_runs_and_named_where_several_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(LabError, match="duri lab up"):
+        the_only_lab()
+    folders = [tmp_path / name for name in ("duri-lab-a", "duri-lab-b")]
+    for folder in folders:
+        folder.mkdir()
+    (folders[0] / "turn").touch()
+    assert the_only_lab() == folders[0]
+    (folders[1] / "turn").touch()
+    with pytest.raises(LabError, match=r"duri-lab-a.*duri-lab-b"):
+        the_only_lab()
+
+
+@pytest.mark.parametrize("arguments", [[], ["r-1", "--command", "env: A=1"], ["--command", "DB_POOL_SIZE=20"]])
+def test_what_says_no_command_is_refused(arguments: list[str]) -> None:
+    """Neither a recommendation nor a command, or both; or a command without what runs it."""
+    assert CliRunner().invoke(lab.cli.lab, ["turn", *arguments]).exit_code == 2
