@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from pipeline.records import ChangeEvent, Feedback, MaintenanceWindow, cloudevent_headers, content_id, from_ms
 
 if TYPE_CHECKING:
+    from lab.faults import Fault
+
     Announcement = ChangeEvent | Feedback | MaintenanceWindow
 
 
@@ -32,6 +34,12 @@ def applied(recommendation: str, at: int) -> Announcement:
     """That a recommendation was applied at that moment (ms)."""
     identity = content_id("lab", recommendation)
     return Feedback(id=identity, at=from_ms(at), recommendation=recommendation, verdict="applied", by="lab")
+
+
+def announced(fault: Fault, start: int, end: int) -> list[Announcement]:
+    """What people or tools announce as a fault is injected; `end` is a maintenance window's (ms)."""
+    found = [maintenance(start, end)] if fault.maintenance else []
+    return [*found, deployed(fault.service, start)] if fault.deploy else found
 
 
 def headers_of(record: Announcement, at: int) -> list[tuple[str, bytes]]:

@@ -15,7 +15,11 @@ from rich.text import Text
 from lab import limits
 from lab.backends import LabError
 from lab.faults import FAULTS
-from lab.prove import Answer, Pace, Proof, prove
+from lab.proof import Answer, Proof
+from lab.prove import Pace, prove
+from lab.recordings import RECORDINGS
+from lab.replaying import judged
+from lab.replaying import table as table_of_replays
 from lab.report import plot, summary, table
 from lab.scenarios import SCENARIOS, USUAL, scenario_of
 from lab.turning import Wish, ask, the_only_lab
@@ -170,6 +174,35 @@ def prove_faults(  # noqa: PLR0913  each is an option of the command
         raise typer.Exit(1)
 
 
+@lab.command(name="replay")
+def replay_recordings(
+    recordings: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Files that `prove --record` wrote, or folders of them; left out, our own."),
+    ] = None,
+) -> None:
+    """Send recorded runs through the stages again: seconds a run, no lab needed.
+
+    Prints a table. Exits with 1 where a first choice or a verdict is wrong, or a control gets advice.
+    """
+    paths = [path for place in recordings or [RECORDINGS] for path in _files(place)]
+    found = []
+    with Console(stderr=True).status("") as status:
+        for number, path in enumerate(paths, 1):
+            status.update(f"{number}/{len(paths)} {path.stem}")
+            found.append(judged(path))
+    Console().print(table_of_replays(found))
+    if not all(one.right and one.as_true for one in found):
+        raise typer.Exit(1)
+
+
+def _files(place: Path) -> list[Path]:
+    found = sorted(place.glob("*.parquet")) if place.is_dir() else [place]
+    if not found:
+        raise FileError(f"{place} has no recordings; `duri lab prove --record {place}` makes them")
+    return found
+
+
 @lab.command(name="show")
 def show_results(
     results: Annotated[Path, typer.Argument(help="What `prove --results` wrote.")],
@@ -185,8 +218,9 @@ def show_results(
 
 
 def _show(proofs: list[Proof], plots: Path | None) -> None:
-    Console().print(table(proofs))
-    Console().print(summary(proofs))
+    console = Console()
+    console.print(table(proofs, console.width))
+    console.print(summary(proofs), highlight=False)
     if plots is not None:
         plot(plots, proofs)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lab.announcements import Announcement
-    from lab.ledger import Seen
+    from lab.ledger import Seen, Trail
     from lab.samples import Row
     from lab.scenarios import Scenario
 
@@ -46,6 +46,14 @@ class Pipeline(Protocol):
     async def tell(self, record: Announcement, at: int) -> Seen:
         """Something that people or tools announce, at that moment (ms)."""
         ...
+
+    async def trail(self, service: str, signal: str) -> Trail:
+        """The values that a service's signal has had so far."""
+        ...
+
+
+def _trail(service: str, signal: str) -> Trail:
+    return _KEPT["advice"].trail(service, signal)
 
 
 def _do(method: str, *arguments: Any) -> Seen:
@@ -81,6 +89,10 @@ class Desk:
     async def tell(self, record: Announcement, at: int) -> Seen:
         """See `Pipeline`."""
         return await self._ask("tell", record, at)
+
+    async def trail(self, service: str, signal: str) -> Trail:
+        """See `Pipeline`."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, _trail, service, signal)
 
     async def _ask(self, method: str, *arguments: Any) -> Seen:
         return await asyncio.get_running_loop().run_in_executor(self._pool, _do, method, *arguments)

@@ -86,7 +86,7 @@ async def _memory(lab: Lab, found: re.Match[str]) -> bool:
 
 
 async def _roll_back(lab: Lab, found: re.Match[str]) -> bool:
-    await lab.turn(found[1], VERSION_DELAY_S="0", VERSION_ERRORS="0")
+    await lab.roll_back(found[1])
     return True
 
 

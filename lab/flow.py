@@ -16,7 +16,7 @@ from pipeline.settings import load_settings
 from pipeline.stage import Output, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from lab.announcements import Announcement
     from lab.samples import Row
@@ -51,6 +51,8 @@ class Advice(Ledger):
         self._publish(Output(topic=Topic.CONTROL, value=value, timestamp=at, headers=headers))
 
     def _publish(self, published: Output) -> None:
-        said: Iterable[Output] = (one for one in self._flow.publish([published]) if one.topic in _SAID)
-        for output in said:
-            self.keep(output.topic, json.loads(output.value))
+        for output in self._flow.publish([published]):
+            if output.topic in _SAID:
+                self.keep(output.topic, json.loads(output.value))
+            elif output.topic is Topic.FRAMES:
+                self.note(output)

@@ -20,6 +20,7 @@ from lab.ledger import Ledger
 from lab.samples import history, to_recording
 from pipeline.records import Outcome, Recommendation
 from pipeline.runtime.admin import ClusterAdmin
+from pipeline.runtime.bounded import read_all
 from pipeline.runtime.broker import EmbeddedBroker
 from pipeline.runtime.clients import connection
 from pipeline.runtime.drained import drained
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lab.announcements import Announcement
-    from lab.ledger import Seen
+    from lab.ledger import Seen, Trail
     from lab.samples import Row
     from lab.scenarios import Scenario
 
@@ -144,6 +145,13 @@ class KafkaDesk:
         await self._publisher.publish_record(topic, record.id, message, headers_of(record, at))
         await self._publisher.flush()
         return self._ledger.seen()
+
+    async def trail(self, service: str, signal: str) -> Trail:
+        """The values that a service's signal has had, read from the topic of frames."""
+        ledger = Ledger()
+        async for record in read_all(self._settings, Topic.FRAMES):
+            ledger.note(record)
+        return sorted(ledger.trail(service, signal))
 
     async def _follow(self, said: Subscription) -> None:
         while True:

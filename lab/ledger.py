@@ -1,10 +1,17 @@
-"""What the stages have said so far: recommendations and outcomes, those of the healthy phase apart."""
+"""What the stages have said so far: recommendations and outcomes, those of the healthy phase apart, and signals."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.advise.frames import Frame, read
 from pipeline.stage import Topic
+
+if TYPE_CHECKING:
+    from pipeline.advise.frames import Written
+
+Trail = list[tuple[int, float]]
+"""A signal's values, each with the end of its frame (ms)."""
 
 _OPEN = ("proposed", "acknowledged", "applied")
 
@@ -31,6 +38,7 @@ class Ledger:
         self.recommendations: dict[str, dict[str, Any]] = {}
         self.outcomes: list[dict[str, Any]] = []
         self.early: frozenset[str] = frozenset()
+        self._trails: dict[tuple[str, str], Trail] = {}
 
     def keep(self, topic: Topic, record: dict[str, Any]) -> None:
         """Take a record of an output topic."""
@@ -38,6 +46,18 @@ class Ledger:
             self.recommendations[record["id"]] = record
         elif topic is Topic.OUTCOMES:
             self.outcomes.append(record)
+
+    def note(self, record: Written) -> None:
+        """Take a record of `duri.frames`."""
+        frame = read(record)
+        if isinstance(frame, Frame):
+            for name, signal in frame.signals.items():
+                if signal.value is not None:
+                    self._trails.setdefault((frame.service, name), []).append((frame.ends, signal.value))
+
+    def trail(self, service: str, signal: str) -> Trail:
+        """The values that a service's signal has had."""
+        return list(self._trails.get((service, signal), ()))
 
     def end_healthy(self) -> None:
         """What was recommended so far were false alarms."""
@@ -68,3 +88,8 @@ class Ledger:
 def _in_words(recommendation: dict[str, Any]) -> str:
     finding, service = recommendation["why"]["findings"][0], recommendation["target"]["service"]
     return f"{finding} of {service}: {recommendation['why']['reason']}"
+
+
+def names(recommendation: dict[str, Any]) -> tuple[str, str]:
+    """The finding and the knob of a recommendation."""
+    return recommendation["why"]["findings"][0], recommendation["kind"]

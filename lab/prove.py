@@ -5,53 +5,37 @@ Everything is started anew for each fault, because faults leave state behind.
 
 from __future__ import annotations
 
-import asyncio
-import enum
 import time
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from lab import limits
-from lab.announcements import applied, deployed, maintenance
-from lab.clock import SCRAPE_S, Clock
+from lab.announcements import applied
+from lab.clock import SCRAPE_S
 from lab.desk import Desk
 from lab.executor import execute
 from lab.kafka_desk import KafkaDesk
-from lab.load import Load
+from lab.ledger import names
+from lab.proof import Answer, Proof
 from lab.recordings import Story, record
-from lab.samples import stretched
 from lab.scenarios import USUAL, Scenario
-from lab.scrape import Scraper
+from lab.session import Session
 from lab.system import Lab
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from lab.desk import Pipeline
     from lab.faults import Fault
-    from lab.ledger import Seen
+    from lab.ledger import Seen, Trail
     from lab.samples import Row
 
-_WARM_S = 10.0
-_READING_S = 120.0
-"""Reading the history takes no longer, in the wall's time."""
+_UNDONE_S = 100.0
+"""So long it is looked whether the trouble is back."""
 _SLACK_S = 75.0
 """What a verification takes beyond twice its own time, after which it ends whatever was disturbed."""
-
-
-class Answer(enum.StrEnum):
-    """What is done with the first choice before it is said to be applied."""
-
-    OWN = "own"
-    """Its own commands: the outcome is to be `verified` where they help."""
-    NOTHING = "nothing"
-    """Wrong advice of the one kind, which changes nothing: the outcome is to be `no_effect`."""
-    HARM = "harm"
-    """Wrong advice of the other kind: the service gets slower by 600 ms a request, and it is to be `regressed`."""
 
 
 @dataclass(frozen=True)
@@ -68,138 +52,140 @@ class Pace:
     """Whether the stages are connected by Kafka, in a worker, or in memory."""
 
 
-@dataclass
-class Proof:
-    """What came of one fault. `seconds` from injection to advice in the lab's time; p95 in s, as users saw it."""
-
-    fault: str
-    answer: str = Answer.OWN
-    kafka: bool = False
-    scenario: str = USUAL.name
-    finding: str | None = None
-    kind: str | None = None
-    service: str | None = None
-    right: bool = False
-    in_top_3: bool = False
-    seconds: float | None = None
-    early: int = 0
-    early_said: list[str] = field(default_factory=list)
-    """What was advised in the healthy phase."""
-    standing: int = 0
-    p95_before: float | None = None
-    p95_during: float | None = None
-    p95_after: float | None = None
-    ran: list[str] = field(default_factory=list)
-    by_hand: bool = False
-    outcome: str | None = None
-    """What the verification came to."""
-    note: str = ""
-    skipped: str | None = None
-    applied_at: float | None = None
-    """s since injection in the wall's time."""
-    trace: list[tuple[float, float | None]] = field(default_factory=list)
-    """(s since injection in the wall's time, p95 of the second) of the fault's service."""
-
-
 class Run:
     """One fault on one lab."""
 
-    def __init__(self, fault: Fault, lab: Lab, desk: Pipeline, pace: Pace, say: Callable[[str], None]) -> None:
+    def __init__(self, session: Session, desk: Pipeline, pace: Pace, say: Callable[[str], None]) -> None:
         self.rows: list[Row] = []
-        self.injected_at = 0
         self.applied_at: int | None = None
-        self._fault, self._lab, self._desk, self._pace, self._say = fault, lab, desk, pace, say
-        self._clock = Clock(pace.speed)
-        self._scraper = Scraper(lab)
-        self._load = Load(lab.balancers, pace.scenario)
-        self._next = 0.0
-        self._fault_phase = False
+        self._session, self._lab, self._fault = session, session.lab, session.fault
+        self._desk, self._pace, self._say = desk, pace, say
         self._seen: Seen | None = None
+        self._windows: dict[str, tuple[float, float]] = {}
+        """From when to when (s of the wall's time) users and signals are looked at."""
 
     async def go(self) -> Proof:
         """All phases. The fault is undone whatever happens."""
         proof = Proof(self._fault.name, self._pace.answer, self._pace.kafka, self._pace.scenario.name)
         try:
-            await self._fault.prepare(self._lab)
-            await asyncio.sleep(self._load.coming_s + _WARM_S)
+            await self._session.warm()
             began = time.time()
-            await self._phase("healthy", self._pace.healthy_s, lambda: False)
+            await self._phase("healthy", self._pace.healthy_s)
             await self._begin()
-            injected = await self._inject()
+            injected = time.time()
+            for announcement in await self._session.inject():
+                await self._desk.tell(announcement, self._session.injected_at)
+            self._windows["before"] = (began, injected)
             # Right or wrong, what was said first is judged.
-            await self._phase("fault", self._longest_s, lambda: self._first is not None)
-            mended = time.time()
+            await self._phase("fault", self._session.longest_s, lambda: self._first is not None)
+            # The first seconds of a fault are half healthy.
+            self._windows["during"] = (injected + SCRAPE_S / self._pace.speed, time.time())
             self._judge(proof)
             await self._mend(proof)
-            applied = time.time()
-            proof.applied_at = round(applied - injected, 1) if proof.ran or proof.by_hand else None
-            first = self._first
-            if first is not None:
-                identity = str(first["id"])
-                await self._phase("after", self._needed_s(first), lambda: self._outcome(identity) is not None)
-                outcome = self._outcome(identity)
-                proof.outcome, proof.note = (outcome["result"], outcome["note"]) if outcome else (None, "")
-            proof.standing = max(proof.standing, self._seen.standing if self._seen else 0)
-            proof.p95_before = self._p95(began, injected)
-            # The first seconds of a fault are half healthy.
-            proof.p95_during = self._p95(injected + SCRAPE_S / self._pace.speed, mended)
-            proof.p95_after = self._p95(applied + (time.time() - applied) / 2, time.time())
+            proof.applied_at = round(time.time() - injected, 1) if proof.ran or proof.by_hand else None
+            await self._watch("after")
+            await self._take_back(proof)
+            await self._tell_figures(proof)
             proof.trace = self._trace(began, injected)
         finally:
-            self._fault_phase = False
-            with suppress(OSError, httpx.HTTPError):
-                await self._fault.undo(self._lab)
-            await self._load.stop()
-            await self._scraper.close()
+            await self._session.close()
         return proof
 
-    @property
-    def _longest_s(self) -> float:
-        return self._fault.slow * self._pace.scenario.lasts_s
+    async def _watch(self, name: str) -> None:
+        """Wait for what comes of the advice that is applied; the second half of that is the window of this name."""
+        applied = time.time()
+        if (first := self._first) is not None:
+            await self._outcome_of(first, name)
+        now = time.time()
+        self._windows[name] = (applied + (now - applied) / 2, now)
+
+    async def _outcome_of(self, recommendation: dict[str, Any], name: str) -> dict[str, Any] | None:
+        identity = str(recommendation["id"])
+        await self._phase(name, self._needed_s(recommendation), lambda: self._outcome(identity) is not None)
+        return self._outcome(identity)
+
+    async def _take_back(self, proof: Proof) -> None:
+        """Undo what was verified, and see whether the trouble is back; of what regressed, do the undo that is advised.
+
+        Recordings end before that.
+        """
+        first, told = self._first, len(self.rows)
+        outcome = None if first is None else self._outcome(str(first["id"]))
+        if first is None or outcome is None:
+            return
+        proof.outcome, proof.note = outcome["result"], outcome["note"]
+        if proof.outcome == "verified" and proof.ran and not proof.by_hand and self._pace.answer is Answer.OWN:
+            await self._undo(proof, first["undo"], first["target"]["service"])
+        elif proof.outcome == "regressed":
+            await self._follow_undo(proof)
+        del self.rows[told:]
+
+    async def _undo(self, proof: Proof, commands: Sequence[Mapping[str, Any]], service: str) -> None:
+        proof.undo_ran = await execute(self._lab, service, commands, self._session.clock.speed)
+        if proof.undo_ran:
+            undone = time.time()
+            await self._phase("undone", _UNDONE_S)
+            self._windows["undone"] = (undone + (time.time() - undone) / 2, time.time())
+
+    async def _follow_undo(self, proof: Proof) -> None:
+        """Do the undo that was advised, with which the harm goes, and wait for what comes of it."""
+        advised = next((one for one in self._said if one["kind"].endswith(".undo")), None)
+        if advised is None:
+            proof.undo_outcome = "not advised"
+            return
+        service = advised["target"]["service"]
+        proof.undo_ran = await execute(self._lab, service, advised["how"]["commands"], self._session.clock.speed)
+        await self._lab.turn(service, VERSION_DELAY_S="0")
+        undone, at = time.time(), self._session.clock.now_ms()
+        self._seen = await self._desk.tell(applied(advised["id"], at), at)
+        outcome = await self._outcome_of(advised, "undone")
+        self._windows["undone"] = (undone + (time.time() - undone) / 2, time.time())
+        proof.undo_outcome = None if outcome is None else outcome["result"]
+
+    async def _tell_figures(self, proof: Proof) -> None:
+        """What users saw in each window, and the signal by which the advice is verified."""
+        proof.standing = max(proof.standing, self._seen.standing if self._seen else 0)
+        seen = {name: self._p95(*window) for name, window in self._windows.items()}
+        proof.p95_before, proof.p95_during = seen.get("before"), seen.get("during")
+        proof.p95_after, proof.p95_undone = seen.get("after"), seen.get("undone")
+        if (first := self._first) is not None:
+            proof.target = str(first["verification"]["signal"])
+            trail = await self._desk.trail(first["target"]["service"], proof.target)
+            proof.levels = {name: self._level(trail, *window) for name, window in self._windows.items()}
+
+    def _level(self, trail: Trail, since: float, until: float) -> float | None:
+        """Median of a signal over the frames that ended in this time of the wall's."""
+        found = [value for end, value in trail if self._session.clock.ms(since) < end <= self._session.clock.ms(until)]
+        return median(found) if found else None
 
     def _needed_s(self, recommendation: dict[str, Any]) -> float:
         check = recommendation["verification"]
         return min(self._pace.after_s, float(check["settle_s"]) + 2 * float(check["after_s"]) + _SLACK_S)
 
-    async def _inject(self) -> float:
-        self.injected_at = self._clock.now_ms()
-        if self._fault.maintenance:
-            end = self.injected_at + round((self._longest_s + _SLACK_S) * 1000)
-            await self._desk.tell(maintenance(self.injected_at, end), self.injected_at)
-        if self._fault.deploy:
-            await self._desk.tell(deployed(self._fault.service, self.injected_at), self.injected_at)
-        await self._fault.inject(self._lab)
-        self._fault_phase = True
-        return time.time()
-
     @property
     def _first(self) -> dict[str, Any] | None:
         return None if self._seen is None else self._seen.first
+
+    @property
+    def _said(self) -> list[dict[str, Any]]:
+        return [] if self._seen is None else self._seen.recommendations
 
     def _outcome(self, recommendation: str) -> dict[str, Any] | None:
         return None if self._seen is None else self._seen.outcome(recommendation)
 
     async def _begin(self) -> None:
-        """Have the stages read the history; the healthy phase goes on meanwhile, else a gap would precede the fault."""
-        known = len(self.rows)
-        reading = asyncio.create_task(self._desk.begin(self.rows[:known]))
-        await self._phase("healthy", _READING_S * self._pace.speed, reading.done)
-        await reading
-        await self._desk.take(self.rows[known:])
+        """Have the stages read the history."""
+        self._say(f"{self._fault.name}: the stages read the history")
+        self.rows += await self._session.introduce(self._desk, list(self.rows))
         self._seen = await self._desk.end_healthy()
 
-    async def _phase(self, name: str, length_s: float, over: Callable[[], bool]) -> None:
-        until = self._clock.now_ms() + length_s * 1000
-        while (now := self._clock.now_ms()) < until:
-            self._next = max(self._next + SCRAPE_S / self._pace.speed, time.time())
-            await asyncio.sleep(max(0.0, self._next - time.time()))
-            if self._fault_phase:
-                since = (self._clock.now_ms() - self.injected_at) / 1000
-                await self._fault.go_on(self._lab)
-                self._load.multiply(self._fault.load_at(since))
-            rows = stretched(await self._scraper.scrape(self._clock.now_ms()), self._pace.speed)
+    async def _phase(self, name: str, length_s: float, over: Callable[[], bool] = lambda: False) -> None:
+        clock = self._session.clock
+        until = clock.now_ms() + length_s * 1000
+        while (now := clock.now_ms()) < until:
+            self._say(f"{self._fault.name}: {name}, {(until - now) / 1000 / clock.speed:.0f} s at most to go")
+            rows = await self._session.scrape()
             self.rows += rows
-            self._say(f"{self._fault.name}: {name}, {(until - now) / 1000 / self._pace.speed:.0f} s at most to go")
             if self._seen is not None:
                 self._seen = await self._desk.take(rows)
             if over():
@@ -218,7 +204,7 @@ class Run:
         proof.service = seen.first["target"]["service"]
         proof.right = names(seen.first) == truth
         proof.in_top_3 = truth in [names(one) for one in seen.recommendations if one["rank"] <= 3]
-        proof.seconds = round((self._clock.now_ms() - self.injected_at) / 1000, 1)
+        proof.seconds = round((self._session.clock.now_ms() - self._session.injected_at) / 1000, 1)
 
     async def _mend(self, proof: Proof) -> None:
         """Run the advice's own commands; where it is right and has none that runs, do what a person would."""
@@ -231,28 +217,22 @@ class Run:
                 await self._lab.turn(first["target"]["service"], VERSION_DELAY_S="0.6")
         else:
             proof.ran = await execute(
-                self._lab, first["target"]["service"], first["how"]["commands"], self._clock.speed
+                self._lab, first["target"]["service"], first["how"]["commands"], self._session.clock.speed
             )
             if (not proof.ran or self._fault.by_hand) and proof.right:
                 proof.by_hand = True
-                self._fault_phase = False
-                await self._fault.undo(self._lab)
+                await self._session.mend()
         if proof.ran or proof.by_hand:
-            self.applied_at = self._clock.now_ms()
+            self.applied_at = self._session.clock.now_ms()
             self._seen = await self._desk.tell(applied(first["id"], self.applied_at), self.applied_at)
 
     def _p95(self, since: float, until: float) -> float | None:
-        found = self._load.p95(self._fault.service, since, until)
+        found = self._session.load.p95(self._fault.service, since, until)
         return None if found is None else round(found, 4)
 
     def _trace(self, began: float, injected: float) -> list[tuple[float, float | None]]:
         seconds = range(int(time.time() - began))
         return [(round(began + n - injected, 1), self._p95(began + n, began + n + 1)) for n in seconds]
-
-
-def names(recommendation: dict[str, Any]) -> tuple[str, str]:
-    """The finding and the knob of a recommendation."""
-    return recommendation["why"]["findings"][0], recommendation["kind"]
 
 
 async def prove(fault: Fault, folder: Path | None, pace: Pace, say: Callable[[str], None]) -> Proof:
@@ -261,10 +241,11 @@ async def prove(fault: Fault, folder: Path | None, pace: Pace, say: Callable[[st
     if fault.needs_limits and lacking is not None:
         return Proof(fault.name, skipped=lacking)
     async with (KafkaDesk if pace.kafka else Desk)(pace.scenario) as desk, Lab() as lab:
-        run = Run(fault, lab, desk, pace, say)
+        session = Session(lab, fault, pace.scenario, pace.speed)
+        run = Run(session, desk, pace, say)
         proof = await run.go()
     if folder is not None:
-        story = Story(fault.name, run.injected_at, run.applied_at, pace.answer, pace.scenario.name)
+        story = Story(fault.name, session.injected_at, run.applied_at, pace.answer, pace.scenario.name)
         record(folder / f"{_file_name(fault, pace)}.parquet", story, run.rows)
     return proof
 

@@ -5,22 +5,26 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lab.announcements import applied, deployed, maintenance
+from lab.announcements import announced, applied
 from lab.faults import FAULTS
 from lab.flow import Advice
 from lab.samples import read, write
 from lab.scenarios import SCENARIOS, USUAL
+from pipeline.errors import FileError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from lab.samples import Row
 
+RECORDINGS = Path(__file__).parent / "recordings"
+"""The runs that come with the lab."""
 _KEY = b"duri-lab"
 
 
@@ -41,8 +45,11 @@ def record(path: Path, story: Story, rows: Sequence[Row]) -> None:
 
 
 def story_of(path: Path) -> Story:
-    """What the run was."""
-    return Story(**json.loads(pq.read_schema(path).metadata[_KEY]))
+    """What the run was. Raises FileError for what is no recording."""
+    try:
+        return Story(**json.loads((pq.read_schema(path).metadata or {})[_KEY]))
+    except (OSError, pa.ArrowInvalid, KeyError, ValueError, TypeError) as error:
+        raise FileError(f"{path} is not what `duri lab prove --record` writes: {error!r}") from error
 
 
 def replay(path: Path) -> Advice:
@@ -50,10 +57,8 @@ def replay(path: Path) -> Advice:
     story, rows = story_of(path), read(path)
     fault = FAULTS[story.fault]
     advice = Advice(SCENARIOS[story.scenario], [one for one in rows if one.ts < story.injected_at])
-    if fault.deploy:
-        advice.tell(deployed(fault.service, story.injected_at), story.injected_at)
-    if fault.maintenance:
-        advice.tell(maintenance(story.injected_at, rows[-1].ts + 1), story.injected_at)
+    for announcement in announced(fault, story.injected_at, rows[-1].ts + 1):
+        advice.tell(announcement, story.injected_at)
     answered: str | None = None
     for ts, scrape in groupby((one for one in rows if one.ts >= story.injected_at), key=lambda one: one.ts):
         first = advice.first()

@@ -8,36 +8,87 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from lab.back import measured
 from lab.faults import FAULTS
-from lab.prove import Answer
+from lab.proof import Answer
 from lab.scenarios import SCENARIOS, USUAL
+from pipeline import quantities as fmt
+from pipeline.settings import load_settings
+from pipeline.signals.definitions import load_definitions
+from pipeline.views.entries import entries
 from pipeline.views.plots import require_plots
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from lab.prove import Proof
+    from lab.back import Measured
+    from lab.proof import Proof
+    from pipeline.signals.definitions import Signal
 
-_BACK = 1.2
 _COLUMNS = 3
+_WIDE = 150
+_COLUMN_NAMES = ("fault", "first choice", "before / during / after / undone", "what was done", "verdict")
 TRUTH: dict[str, str] = {Answer.OWN: "verified", Answer.NOTHING: "no_effect", Answer.HARM: "regressed"}
 """The outcome that is right for an answer to right advice."""
 
 
-def table(proofs: Sequence[Proof]) -> Table:
-    """A row a fault."""
-    shown = Table("fault", "first choice", "right", "after s", "p95 ms before/during/after", "applied", "outcome")
+def table(proofs: Sequence[Proof], width: int) -> Table:
+    """A row a fault; below one another where the terminal is narrower."""
+    signals = _signals()
+    if width < _WIDE:
+        return entries((_name(one), [line for line in _cells(one, signals) if line]) for one in proofs)
+    shown = Table(*_COLUMN_NAMES, box=None, header_style="bold cyan", padding=(0, 2, 1, 0))
     for one in proofs:
-        if one.skipped is not None:
-            shown.add_row(one.fault, f"cannot run here: {one.skipped}", "", "", "", "", "")
-            continue
-        p95 = " / ".join(_ms(each) for each in (one.p95_before, one.p95_during, one.p95_after))
-        applied = "by hand" if one.by_hand else "; ".join(one.ran)
-        seconds = "" if one.seconds is None else f"{one.seconds:.0f}"
-        first = f"{one.finding} {one.kind}" if one.finding else "none"
-        shown.add_row(_name(one), first, "yes" if one.right else "no", seconds, p95, applied, one.outcome or "")
+        shown.add_row(_name(one), *_cells(one, signals))
     return shown
+
+
+def _cells(proof: Proof, signals: Mapping[str, Signal]) -> list[str]:
+    if proof.skipped is not None:
+        return [f"cannot run here: {proof.skipped}"]
+    first = f"{proof.finding} {proof.kind}" if proof.finding else "no advice"
+    soon = "" if proof.seconds is None else f" after {proof.seconds:.0f} s"
+    applied = "by hand" if proof.by_hand else "; ".join(proof.ran)
+    return [
+        f"{first}, {'right' if proof.right else 'WRONG'}{soon}",
+        _figures(proof, signals),
+        f"applied: {applied}" if applied else "",
+        " ".join(filter(None, (proof.outcome, _undo(proof, signals)))),
+    ]
+
+
+def _signals() -> Mapping[str, Signal]:
+    return load_definitions(load_settings().config_dir).signals
+
+
+def _figures(proof: Proof, signals: Mapping[str, Signal]) -> str:
+    """p95 as users saw it; where that did not move, the signal by which the advice is verified, below it."""
+    windows = (proof.p95_before, proof.p95_during, proof.p95_after, proof.p95_undone)
+    p95 = f"p95 {_in_turn(_ms(each) for each in windows)} ms"
+    found = measured(proof, signals)
+    if found is None or found.name == "p95":
+        return p95
+    unit = signals[found.name].unit
+    levels = (found.before, found.during, found.after, found.undone)
+    return f"{p95}\n{found.name} {_in_turn(fmt.value(each, unit) for each in levels)}"
+
+
+def _in_turn(figures: Iterable[str]) -> str:
+    """Before, during, after and undone; without what a run did not come to."""
+    told = list(figures)
+    while told and told[-1] == fmt.NOTHING:
+        told.pop()
+    return " / ".join(told)
+
+
+def _undo(proof: Proof, signals: Mapping[str, Signal]) -> str:
+    """What came of the undo: the verdict of one that was advised, else whether the trouble was there again."""
+    if proof.undo_outcome is not None:
+        return f"(its undo: {proof.undo_outcome})"
+    if not proof.undo_ran or (found := measured(proof, signals)) is None:
+        return ""
+    return f"(undone: {'trouble again' if found.off(found.undone) else 'no trouble'})"
 
 
 def summary(proofs: Sequence[Proof]) -> str:
@@ -52,8 +103,9 @@ def summary(proofs: Sequence[Proof]) -> str:
     lines = [
         f"first choice right: {_share(sum(one.right for one in faults), len(faults))}",
         f"in the top three: {_share(sum(one.in_top_3 for one in faults), len(faults))}",
-        f"p95 back within 20 % once the right advice was applied: {_share(*_helped(faults))}",
+        *_returns(faults),
         f"verdict equals the truth: {_share(sum(one.outcome == TRUTH[one.answer] for one in judged), len(judged))}",
+        f"undo advised for what regressed, done, and verified: {_undos(judged)}",
         f"controls with advice: {_share(len(said), len(controls))}",
         f"runs with advice in the healthy phase: {_share(sum(one.early > 0 for one in ran), len(ran))}",
         f"healthy phases within the guide's response time: {_share(sum(map(_in_time, ran)), len(ran))}",
@@ -64,10 +116,29 @@ def summary(proofs: Sequence[Proof]) -> str:
     return "\n".join(lines)
 
 
-def _helped(faults: Sequence[Proof]) -> tuple[int, int]:
+def _returns(faults: Sequence[Proof]) -> list[str]:
+    """Of right advice that was applied: whether things are back where they were, and away again once it is undone."""
+    signals = _signals()
     mended = [one for one in faults if one.right and (one.ran or one.by_hand)]
-    back = [one for one in mended if one.p95_before and one.p95_after and one.p95_after <= _BACK * one.p95_before]
-    return len(back), len(mended)
+    found = [(one, what) for one in mended if (what := measured(one, signals)) is not None]
+    own = [what for one, what in found if not one.by_hand]
+    by_hand = [what for one, what in found if one.by_hand]
+    undone = [what for one, what in found if one.undo_ran and what.off(what.during)]
+    return [
+        f"p95, or the signal where p95 did not move, back within 20 % by its own commands: {_backs(own)}",
+        f"the same, by hand where commands are no remedy: {_backs(by_hand)}",
+        f"trouble again once its own undo was run: {_share(sum(one.off(one.undone) for one in undone), len(undone))}",
+    ]
+
+
+def _backs(found: Sequence[Measured]) -> str:
+    return _share(sum(one.back for one in found), len(found))
+
+
+def _undos(judged: Sequence[Proof]) -> str:
+    """Of what regressed: whether the undo was advised, and verified once it was done."""
+    regressed = [one for one in judged if one.outcome == "regressed"]
+    return _share(sum(one.undo_outcome == "verified" for one in regressed), len(regressed))
 
 
 def _in_time(proof: Proof) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from lab.announcements import deployed, maintenance
+from lab.announcements import announced
 from lab.clock import SCRAPE_S, Clock
 from lab.load import Load
 from lab.samples import stretched
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from lab.announcements import Announcement
     from lab.desk import Pipeline
     from lab.faults import Fault
-    from lab.ledger import Seen
     from lab.samples import Row
     from lab.scenarios import Scenario
     from lab.system import Lab
@@ -63,8 +62,11 @@ class Session:
             self.load.multiply(self.fault.load_at(since))
         return stretched(await self._scraper.scrape(self.clock.now_ms()), self.clock.speed)
 
-    async def introduce(self, desk: Pipeline, healthy: Sequence[Row]) -> Seen:
-        """Have the stages read a healthy phase; it goes on meanwhile, else a gap would precede the fault."""
+    async def introduce(self, desk: Pipeline, healthy: Sequence[Row]) -> list[Row]:
+        """Have the stages read a healthy phase; it goes on meanwhile, else a gap would precede the fault.
+
+        Returns what was scraped meanwhile, which the stages have too.
+        """
         reading = asyncio.create_task(desk.begin(healthy))
         meanwhile: list[Row] = []
         try:
@@ -73,7 +75,8 @@ class Session:
             await reading
         finally:
             reading.cancel()
-        return await desk.take(meanwhile)
+        await desk.take(meanwhile)
+        return meanwhile
 
     async def inject(self) -> Sequence[Announcement]:
         """Break it; returns what is announced about it, of the moment `injected_at`."""
@@ -87,16 +90,14 @@ class Session:
         """How long the fault may last until there is advice, in the lab's time."""
         return self.fault.slow * self.scenario.lasts_s
 
+    async def mend(self) -> None:
+        """Undo the fault."""
+        self._stands = False
+        await self.fault.undo(self.lab)
+
     async def close(self) -> None:
         """Undo the fault, whatever has become of the lab, and send the users home."""
-        self._stands = False
         with suppress(OSError, httpx.HTTPError):
-            await self.fault.undo(self.lab)
+            await self.mend()
         await self.load.stop()
         await self._scraper.close()
-
-
-def announced(fault: Fault, start: int, end: int) -> list[Announcement]:
-    """What people or tools announce as a fault is injected; `end` is a maintenance window's (ms)."""
-    found = [maintenance(start, end)] if fault.maintenance else []
-    return [*found, deployed(fault.service, start)] if fault.deploy else found

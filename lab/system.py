@@ -35,6 +35,7 @@ CALLS = {
 FOLDERS = "duri-lab-"
 """How the names of labs' folders begin."""
 CORES, MEMORY = 2.0, 1 << 30
+_FIRST_VERSION = {"VERSION_DELAY_S": "0", "VERSION_ERRORS": "0"}
 _SCHEMA = """
 CREATE TABLE items (id int PRIMARY KEY, payload text NOT NULL);
 INSERT INTO items SELECT n, repeat(md5(n::text), 256) FROM generate_series(0, 299) n;
@@ -67,6 +68,8 @@ class Lab:
     redis: Redis
     disk: Disk
     scope: limits.Scope | None = None
+    versions: dict[str, list[dict[str, str]]]
+    """Of each service the knobs of the version that runs, and of the one before it."""
     silent: set[str]
     """Exporters that have stopped: postgres, redis."""
     folder: Path
@@ -77,7 +80,7 @@ class Lab:
     async def __aenter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix=FOLDERS))
         self.folder.chmod(0o755)
-        self.services, self.balancers, self.silent = {}, {}, set()
+        self.services, self.balancers, self.versions, self.silent = {}, {}, {}, set()
         self.held = []
         try:
             self.disk = Disk(self.folder / "disk")
@@ -92,6 +95,7 @@ class Lab:
             self._http = httpx.AsyncClient(timeout=10.0)
             for name in CALLS:
                 self.services[name], self.balancers[name] = [], Balancer()
+                self.versions[name] = [_FIRST_VERSION, _FIRST_VERSION]
                 await self.scale(name, 1)
         except BaseException:
             self._stop()
@@ -178,6 +182,16 @@ class Lab:
         for one in self.services[service]:
             if replica in (None, one.number):
                 (await self._http.post(f"{one.url}/lab/knobs", json=knobs)).raise_for_status()
+
+    async def deploy(self, service: str, **version: str) -> None:
+        """Run another version of a service: what is different from the first one."""
+        self.versions[service] = [{**_FIRST_VERSION, **version}, self.versions[service][0]]
+        await self.turn(service, None, **self.versions[service][0])
+
+    async def roll_back(self, service: str) -> None:
+        """Run the version before, as `kubectl rollout undo` does: done twice, it is the newest one again."""
+        self.versions[service].reverse()
+        await self.turn(service, None, **self.versions[service][0])
 
     async def settings(self, replica: Replica) -> dict[str, str]:
         """The environment variables that a replica's owners may set, as it has them."""

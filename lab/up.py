@@ -81,7 +81,7 @@ class Standing:
         rows = []
         for _ in range(round(HEALTHY_S / SCRAPE_S)):
             rows += await session.scrape()
-        self._take(await session.introduce(self._desk, rows))
+        await session.introduce(self._desk, rows)
         for announcement in await session.inject():
             await self._desk.tell(announcement, session.injected_at)
         self._say(f"{fault.name}: {fault.__doc__}")

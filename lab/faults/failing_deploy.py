@@ -17,7 +17,7 @@ class FailingDeploy(Fault):
     deploy = True
 
     async def inject(self, lab: Lab) -> None:
-        await lab.turn(self.service, VERSION_ERRORS="0.33")
+        await lab.deploy(self.service, VERSION_ERRORS="0.33")
 
     async def undo(self, lab: Lab) -> None:
         await lab.turn(self.service, VERSION_ERRORS="0")

@@ -17,7 +17,7 @@ class SlowDeploy(Fault):
     deploy = True
 
     async def inject(self, lab: Lab) -> None:
-        await lab.turn(self.service, VERSION_DELAY_S="0.15")
+        await lab.deploy(self.service, VERSION_DELAY_S="0.15")
 
     async def undo(self, lab: Lab) -> None:
         await lab.turn(self.service, VERSION_DELAY_S="0")

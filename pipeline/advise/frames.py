@@ -7,7 +7,7 @@ as much. What is read seldom (changes, feedback, maintenance windows) uses the p
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Protocol
 
 import msgspec
 
@@ -17,7 +17,7 @@ from pipeline.records import Direction, Severity
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pipeline.stage import InputRecord
+    from pipeline.stage import Headers
 
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -127,7 +127,16 @@ _CAREFUL: Final[Mapping[bytes, Callable[[bytes], Message]]] = {
 }
 
 
-def read(record: InputRecord) -> Message | None:
+class Written(Protocol):
+    """A record as it is read, or as a stage has written it."""
+
+    @property
+    def headers(self) -> Headers: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+def read(record: Written) -> Message | None:
     """The record as its type; None where its `ce_type` is not one of ours.
 
     Raises ValueError (msgspec's and pydantic's errors are both) where it cannot be read as what it claims to be.

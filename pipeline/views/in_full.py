@@ -111,11 +111,12 @@ def _bounds(record: Recommendation) -> str:
 
 
 def _judged(record: Recommendation) -> list[str | Text]:
+    """In words where there are some, else as the rule has it."""
     check = record.verification
+    if check.text:
+        return [check.text]
     lines: list[str | Text] = [f"{check.signal}, {_when(record)}", Text(" ".join(check.condition.split()), "dim")]
-    if check.abort_if:
-        lines += ["made worse where", Text(" ".join(check.abort_if.split()), "dim")]
-    return lines
+    return lines + ([Text(f"made worse where {' '.join(check.abort_if.split())}", "dim")] if check.abort_if else [])
 
 
 def _when(record: Recommendation) -> str:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import lab.cli
 from lab.backends import LabError
-from lab.prove import Proof
+from lab.proof import Proof
 from pipeline.errors import SettingsError
 from tests.installation import duri
 

@@ -27,6 +27,9 @@ class Knobs:
     async def replace(self, service: str, number: int) -> None:
         self.turned.append(("replaced", service, number))
 
+    async def roll_back(self, service: str) -> None:
+        self.turned.append(("rolled back", service))
+
     def redis_cli(self, *arguments: str) -> None:
         self.turned.append(arguments)
 
@@ -74,6 +77,15 @@ def test_the_busiest_replica_is_replaced() -> None:
     commands = catalogue.by_id["container-load-balancing"].rule.commands
     [replacing] = [one.run.replace("{service}", "duri_core") for one in commands if one.via == "kubernetes"]
     assert run(("kubernetes", replacing)) == [("replaced", "duri_core", 1)]
+
+
+def test_a_rollback_and_its_undo_are_the_same_step() -> None:
+    """As with `kubectl rollout undo`, which goes back to the version before, and then to the newest again."""
+    catalogue, _ = shipped()
+    rule = catalogue.by_id["deploy-rollback"].rule
+    for commands in (rule.commands, rule.undo):
+        [back] = [one.run.replace("{service}", "duri_core") for one in commands if one.via == "kubernetes"]
+        assert run(("kubernetes", back)) == [("rolled back", "duri_core")]
 
 
 def test_prose_is_not_run() -> None:

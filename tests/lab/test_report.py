@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
 
 from lab.load import Load
-from lab.prove import Proof
-from lab.report import summary
+from lab.proof import Proof
+from lab.report import summary, table
 from lab.scenarios import USUAL
 
 GOOD = Proof(
@@ -30,7 +34,7 @@ def test_a_mended_fault_counts_everywhere() -> None:
     told = summary([GOOD, Proof("healthy", right=True)])
     for line in (
         "first choice right: 1 of 1",
-        "p95 back within 20 % once the right advice was applied: 1 of 1",
+        "back within 20 % by its own commands: 1 of 1",
         "verdict equals the truth: 1 of 1",
         "controls with advice: 0 of 1",
         "from onset to right advice: median 15 s, longest 15 s",
@@ -42,11 +46,11 @@ def test_wrong_advice_is_no_help_and_no_verdict() -> None:
     wrong = replace(GOOD, right=False, in_top_3=False)
     told = summary([GOOD, wrong])
     assert "first choice right: 1 of 2" in told
-    assert "p95 back within 20 % once the right advice was applied: 1 of 1" in told
+    assert "back within 20 % by its own commands: 1 of 1" in told
 
 
 def test_still_slow_is_not_back() -> None:
-    assert "right advice was applied: 0 of 1" in summary([replace(GOOD, p95_after=0.2)])
+    assert "by its own commands: 0 of 1" in summary([replace(GOOD, p95_after=0.2)])
 
 
 def test_advice_on_a_control_or_before_the_fault_is_told() -> None:
@@ -73,6 +77,26 @@ def test_wrong_advice_is_right_where_its_verdict_says_so() -> None:
     told = summary([GOOD, nothing, harm])
     assert "verdict equals the truth: 2 of 3" in told
     assert "first choice right: 1 of 1" in told
+
+
+def test_undo_is_told_apart_by_whether_it_brought_the_trouble_back() -> None:
+    """What was verified: it is to be back. What regressed: its undo is to be advised, and verified."""
+    undone = replace(GOOD, undo_ran=["DB_POOL_SIZE=2"], p95_undone=0.3)
+    harm = replace(GOOD, answer="harm", outcome="regressed", undo_outcome="verified")
+    told = summary([undone, replace(undone, p95_undone=0.07), harm, replace(harm, undo_outcome="not advised")])
+    assert "trouble again once its own undo was run: 1 of 2" in told
+    assert "undo advised for what regressed, done, and verified: 1 of 2" in told
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_table_says_it_all_on_any_terminal(width: int) -> None:
+    """Beside or below one another."""
+    out = StringIO()
+    undone = replace(GOOD, undo_ran=["DB_POOL_SIZE=2"], p95_undone=0.3)
+    Console(file=out, width=width).print(table([undone, Proof("cpu-limit", skipped="no cgroup")], width))
+    text = " ".join(out.getvalue().split())
+    for part in ("pool-too-small", "right after 15 s", "70 / 300 / 80 / 300 ms", "trouble again", "no cgroup"):
+        assert part in text
 
 
 def test_results_are_json_although_nobody_came() -> None:
