@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import httpx
+from redis.exceptions import RedisError
 
 from lab.backends import LabError
 from lab.executor import execute
@@ -27,6 +32,17 @@ if TYPE_CHECKING:
 
 _SOCKET = "turn"
 _MOST_BYTES = 1 << 20
+_REFUSED = (
+    DuriError,
+    OSError,
+    ValueError,
+    TypeError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    RedisError,
+    httpx.HTTPError,
+)
+"""What a wish may meet with and the asker is told: what is no wish, and what a part of the lab does not take."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +86,7 @@ async def listening(folder: Path, grant: Callable[[Wish], Awaitable[Turned]]) ->
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             told = asdict(await grant(Wish(**json.loads(await reader.readline()))))
-        except (DuriError, OSError, ValueError, TypeError) as error:
+        except _REFUSED as error:
             told = {"error": str(error) or type(error).__name__}
         writer.write(json.dumps(told).encode() + b"\n")
         await writer.drain()
@@ -87,12 +103,19 @@ async def listening(folder: Path, grant: Callable[[Wish], Awaitable[Turned]]) ->
 
 def the_only_lab() -> Path:
     """Folder of the lab that runs here. Raises LabError where none does, or several."""
-    found = sorted(path.parent for path in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*/{_SOCKET}"))
+    sockets = Path(tempfile.gettempdir()).glob(f"{FOLDERS}*/{_SOCKET}")
+    found = sorted(path.parent for path in sockets if _is_open(path))
     if not found:
         raise LabError("no lab runs here; `duri lab up` starts one")
     if len(found) > 1:
         raise LabError(f"several labs run here; name one with --lab: {', '.join(map(str, found))}")
     return found[0]
+
+
+def _is_open(path: Path) -> bool:
+    """Whether a lab listens there: one that was killed has left its socket behind."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 async def ask(folder: Path, wish: Wish) -> Turned:

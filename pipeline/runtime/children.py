@@ -30,7 +30,12 @@ def end_with_parent() -> None:
 
 
 def sigterm_as_ctrl_c() -> None:
-    """From now on SIGTERM ends this process as Ctrl-C does: through every `with`, `finally` and asyncio's runner."""
+    """From now on SIGTERM ends this process as Ctrl-C does: through every `with`, `finally` and asyncio's runner.
+
+    Also one that a script started in the background: the shell has it ignore Ctrl-C, and so it would ignore SIGTERM.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 

@@ -27,6 +27,21 @@ input()
 """
 
 
+IGNORING = """
+import asyncio, signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+from pipeline.runtime.children import sigterm_as_ctrl_c
+sigterm_as_ctrl_c()
+async def wait():
+    try:
+        print("waits", flush=True)
+        await asyncio.Event().wait()
+    finally:
+        print("let go", flush=True)
+asyncio.run(wait())
+"""
+
+
 @pytest.fixture
 def backends() -> None:
     """What the lab needs of the machine."""
@@ -105,6 +120,15 @@ def test_a_proof_ends_at_sigterm(start: Callable[..., subprocess.Popen[str]]) ->
     wait_until(lambda: len(family(process)) >= 6)
     end(process, signal.SIGTERM, family(process))
     assert process.returncode != 0
+
+
+def test_what_a_script_started_in_the_background_ends_at_sigterm(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """The shell has it ignore SIGINT; what it holds is let go of nevertheless."""
+    process = start("-c", IGNORING)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=60)[0] == "let go\n"
 
 
 def test_the_desk_ends_with_the_lab(start: Callable[..., subprocess.Popen[str]]) -> None:

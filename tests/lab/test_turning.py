@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import stat
 import tempfile
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 from typer.testing import CliRunner
 
@@ -47,6 +50,11 @@ def test_what_the_lab_refuses_is_an_error_of_the_asker(tmp_path: Path) -> None:
         asked(tmp_path, WISH, LabError("no such service: duri_heart"))
 
 
+def test_a_command_that_a_server_does_not_take_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="unrecognized configuration parameter"):
+        asked(tmp_path, WISH, asyncpg.UndefinedObjectError('unrecognized configuration parameter "nonsense"'))
+
+
 def test_only_its_owner_may_open_the_socket(tmp_path: Path) -> None:
     """Its commands run as whoever started the lab."""
 
@@ -69,17 +77,25 @@ def test_a_lab_that_is_gone_does_not_answer(tmp_path: Path) -> None:
 def test_the_lab_is_found_where_one_runs_and_named_where_several_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """A lab that was killed has left its socket behind, and is none."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(LabError, match="duri lab up"):
-        the_only_lab()
-    folders = [tmp_path / name for name in ("duri-lab-a", "duri-lab-b")]
-    for folder in folders:
-        folder.mkdir()
-    (folders[0] / "turn").touch()
-    assert the_only_lab() == folders[0]
-    (folders[1] / "turn").touch()
-    with pytest.raises(LabError, match=r"duri-lab-a.*duri-lab-b"):
-        the_only_lab()
+    folders = [tmp_path / name for name in ("duri-lab-a", "duri-lab-b", "duri-lab-killed")]
+    with ExitStack() as stack:
+        for folder in folders:
+            folder.mkdir()
+        killed = socket.socket(socket.AF_UNIX)
+        killed.bind(str(folders[2] / "turn"))
+        killed.close()
+        with pytest.raises(LabError, match="duri lab up"):
+            the_only_lab()
+        for folder in folders[:2]:
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(str(folder / "turn"))
+            listener.listen()
+            if folder == folders[0]:
+                assert the_only_lab() == folder
+        with pytest.raises(LabError, match=r"duri-lab-a.*duri-lab-b"):
+            the_only_lab()
 
 
 @pytest.mark.parametrize("arguments", [[], ["r-1", "--command", "env: A=1"], ["--command", "DB_POOL_SIZE=20"]])
