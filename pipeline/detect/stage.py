@@ -246,8 +246,7 @@ class DetectStage:
             "anomalies_open": float(len(self._anomalies)),
             "anomalies_refused_total": float(self._anomalies.refused),
             **self._closer.statistics(),
-            "models_refused_total": float(self._desk.refused),
-            "retrainings_due_total": float(self._desk.due),
+            **self._desk.statistics(),
             **{name: float(count) for name, count in self._counts.items()},
         }
 

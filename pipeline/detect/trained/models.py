@@ -88,7 +88,7 @@ class TrainedModels:
         if taken is None:
             return None
         seats = self._seating.models.get(move.model)
-        if taken.shadow_changed:
+        if taken.seats_changed:
             self._tallies.pop(move.model, None)
             if seats is not None and seats.shadow is not None and seats.shadow.kind in JUDGES:
                 self._tallies[move.model] = self._new_tally()
@@ -224,6 +224,11 @@ class TrainedModels:
                 found[f'shadow_scores_total{{model="{name}",alarm="{who}"}}'] = float(count)
         return found
 
+    def agreements(self) -> dict[str, float]:
+        """By model, how far the version in the shadow raises alarms where the live one does; where either has any."""
+        found = {name: tally.agreement for name, tally in self._tallies.items()}
+        return {name: share for name, share in found.items() if share is not None}
+
     @property
     def failures(self) -> Mapping[str, int]:
         """How often a model raised, or gave no number, by the error's type."""
@@ -259,8 +264,9 @@ class TrainedModels:
         self._bands.restore(_grouped(part_of(state, "bands")), self._seating.held(Kind.BAND))
         for model, kept in _grouped(part_of(state, "tallies")).items():
             if self._seating.models[model].shadow is not None:
-                self._tallies[model] = self._new_tally()
-                self._tallies[model].restore(kept)
+                tally = self._tallies[model] = self._new_tally()
+                if tally.keeps(kept):
+                    tally.restore(kept)
         drifts = _grouped(part_of(state, "drifts"))
         for model, seats in self._seating.models.items():
             self._keep_drift(model, seats.live)

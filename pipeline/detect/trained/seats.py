@@ -118,7 +118,8 @@ class Seats:
 class Taken(NamedTuple):
     """What became of a move; `reason` is empty where all of it was done."""
 
-    shadow_changed: bool
+    seats_changed: bool
+    """Whether other versions are compared from here on."""
     reason: str
 
 
@@ -161,7 +162,7 @@ class Seating:
         seats = self.models.get(move.model)
         if seats is None:
             if sum(any(one.held()) for one in self.models.values()) >= MAX_MODELS:
-                return Taken(shadow_changed=False, reason=f"{MAX_MODELS} models run here already; none more is taken")
+                return Taken(seats_changed=False, reason=f"{MAX_MODELS} models run here already; none more is taken")
             seats = Seats()
         at = to_ms(move.at)
         if move.number < seats.number and at <= seats.at:
@@ -181,7 +182,7 @@ class Seating:
             self._drop(key)
         if not is_new and before == (seats.live, seats.shadow):
             return None
-        return Taken(before[1] is not seats.shadow, "; ".join(problems))
+        return Taken(before != (seats.live, seats.shadow), "; ".join(problems))
 
     def _holder(self, model: str, version: str, known: Mapping[str, Scorer]) -> Scorer:
         if version in known:
