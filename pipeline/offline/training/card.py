@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from models.offline.injected import KINDS, SIZES
 from pipeline.offline.training.card_plots import LABELS, card_plots
-from pipeline.offline.training.evaluating import NEW, NONE, STATIC, found_by, lead
+from pipeline.offline.training.evaluating import NEW, NONE, STATIC, found_by, lead, median_delay_s
 from pipeline.offline.training.sought import CHANGE_MS, Source
 
 if TYPE_CHECKING:
@@ -92,7 +92,12 @@ def _numbers(counts: EventCounts) -> dict[str, float | int | None]:
 
 def _group(events: list[JudgedEvent]) -> dict[str, Any]:
     whos = list(events[0].delay_s)
-    return {"events": len(events), "found": {who: found_by(events, who) for who in whos}, "lead": _lead(events, NEW)}
+    return {
+        "events": len(events),
+        "found": {who: found_by(events, who) for who in whos},
+        "median_delay_s": {who: _number(median_delay_s(events, who)) for who in whos},
+        "lead": _lead(events, NEW),
+    }
 
 
 def _lead(events: Iterable[JudgedEvent], who: str) -> dict[str, float | int | None]:
@@ -195,11 +200,13 @@ def _signals(evaluation: Evaluation) -> Iterator[str]:
 
 def _found_table(what: str, groups: Mapping[str, list[JudgedEvent]], evaluation: Evaluation) -> Iterator[str]:
     whos = [who for who in LABELS if who in evaluation.counts]
-    yield f"| {what} | events | {' | '.join(f'found {LABELS[who]}' for who in whos)} | lead over the rules |"
-    yield "|---|---|" + "---|" * (len(whos) + 1)
+    heads = " | ".join(f"found {LABELS[who]}" for who in whos)
+    yield f"| {what} | events | {heads} | median delay with it | lead over the rules |"
+    yield "|---|---|" + "---|" * (len(whos) + 2)
     for name, events in list(groups.items())[:_MOST_ROWS]:
         cells = " | ".join(str(found_by(events, who)) for who in whos)
-        yield f"| {name} | {len(events)} | {cells} | {_seconds(lead(events, NEW).median_s)} |"
+        delay, earlier = median_delay_s(events, NEW), lead(events, NEW).median_s
+        yield f"| {name} | {len(events)} | {cells} | {_seconds(delay)} | {_seconds(earlier)} |"
     yield from _more(len(groups))
 
 

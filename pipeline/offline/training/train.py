@@ -107,4 +107,4 @@ def _train_detector(  # noqa: PLR0913  as `train`
     reference = reference_of(recipe.kind, fitted.estimator, schema.names, rows.clean)
     manifest = manifest_of(origin, data, schema, found.metrics, threshold, usual, reference)
     subject = Subject(manifest, spans, dataset.fingerprint, found.metrics, fitted.tried)
-    return register(store, manifest, data, card(subject, found.evaluation, found.intervals))
+    return register(store, dataset, manifest, data, card(subject, found.evaluation, found.intervals))

@@ -89,7 +89,7 @@ def train_priors(
     origin = Origin(recipe, chosen, seed, dataset, used, live if compared else None)
     manifest = manifest_of(origin, data, schema, metrics, None)
     tried = [(parameters, score) for (parameters, _), score in zip(candidates, scores, strict=True)]
-    return register(store, manifest, data, _card(manifest, spans, found, intervals, tried))
+    return register(store, blocks.dataset, manifest, data, _card(manifest, spans, found, intervals, tried))
 
 
 def _of_others(fleet: Fleet, series: Series, estimator: Any) -> dict[int, Floats]:
