@@ -279,6 +279,7 @@ class DetectStage:
                 part.restore({name.removeprefix(dot): value for name, value in state.items() if name.startswith(dot)})
             self._anomalies.restore(bytes(state["anomalies"]))
             self._registry.restore(meta["registry"])
+            self._closer.attach_all()
             waiting = {name.removeprefix("waiting."): v for name, v in state.items() if name.startswith("waiting.")}
             self._intake.restore(meta["frame_start"], waiting)
             self._clocks.restore(meta["clocks"])

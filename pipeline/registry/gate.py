@@ -104,6 +104,8 @@ def _shape(candidate: ModelManifest, live: ModelManifest | None) -> Iterator[str
         yield "it has no alarm threshold"
     if live is not None and live.kind != candidate.kind:
         yield f"it is a {candidate.kind}, the live model is a {live.kind}"
+    if live is not None and live.services != candidate.services:
+        yield f"it is for the services {candidate.services}, the live model for {live.services}: name it otherwise"
 
 
 def _shadow(metrics: Mapping[str, float], shadow: Mapping[str, float]) -> Iterator[str]:

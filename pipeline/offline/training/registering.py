@@ -70,6 +70,7 @@ def manifest_of(
             end=origin.span.end,
         ),
         features=schema,
+        services=origin.recipe.services,
         libraries=artefact.libraries(),
         metrics=dict(metrics),
         compared_with=origin.live,

@@ -14,7 +14,7 @@ from models.offline.injected import inject
 from models.offline.scoring import abnormality
 from pipeline.configfile import shipped_config
 from pipeline.errors import FileError, SettingsError
-from pipeline.offline import Dataset, Workers, train
+from pipeline.offline import Dataset, Question, Workers, evaluate, train
 from pipeline.offline.backends import Backend
 from pipeline.offline.dataset.labels import LabelledWindow
 from pipeline.offline.dataset.reading import Selection
@@ -281,3 +281,26 @@ def test_a_part_of_a_dataset_is_all_there_is(tmp_path: Path) -> None:
     assert len(part.frames(Selection(start=START, end=START + 5400 * 1000))) == 30 * len(SERVICES)
     with pytest.raises(FileError, match="holds no rows"):
         _ = Dataset(whole.folder, end=START).span
+
+
+def test_a_model_of_some_services_is_trained_on_them_alone(tmp_path: Path) -> None:
+    """As if the dataset held no others, with the signals that they have; the manifest says whose model it is."""
+    dataset = stored(tmp_path / "data")
+    store = Store(str(tmp_path / "registry"))
+    made = train(dataset, recipe(services="sh.*", signals=[]), store)
+    assert made.manifest.services == "sh.*"
+    card = json.loads((tmp_path / "registry" / "models" / "services" / made.version / "card.json").read_text())
+    assert set(card["by_service"]) == {"shop"}
+    assert train(dataset, recipe(), store).manifest.model_dump().get("services") is None
+    found = evaluate(dataset, store, Question("services", made.version))
+    assert set(json.loads(found.card["card.json"])["by_service"]) == {"shop"}
+    with pytest.raises(FileError, match="no frames of a service that matches 'nobody'"):
+        train(dataset, recipe(services="nobody"), store)
+
+
+def test_services_of_a_recipe_are_checked() -> None:
+    """What is no regular expression, and kinds that judge no services."""
+    with pytest.raises(ValueError, match="is no regular expression"):
+        recipe(services="(")
+    with pytest.raises(ValueError, match="is for every service"):
+        recipe(services="shop", kind="ranker")
