@@ -131,7 +131,7 @@ def _markdown(
     for who, one in intervals.items():
         yield f"| {LABELS[who]} | {one.difference:+.3f} | {one.low:+.3f} to {one.high:+.3f} |"
     yield from ("", _alone(subject.metrics), "")
-    yield from _plots(plots)
+    yield from plots_shown(plots)
     yield from _leads(evaluation)
     yield from _kinds(evaluation)
     yield from _signals(evaluation)
@@ -169,7 +169,8 @@ def _source(evaluation: Evaluation) -> str:
     }[evaluation.source]
 
 
-def _plots(plots: list[str]) -> Iterator[str]:
+def plots_shown(plots: list[str]) -> Iterator[str]:
+    """Lines of a card that show these plots, or say why there are none."""
     if not plots:
         yield from ("Plots need matplotlib (the extra `plots`), which was not installed.", "")
     for name in plots:
