@@ -18,6 +18,7 @@ from pipeline.offline import Dataset, Question, Workers, evaluate, train
 from pipeline.offline.backends import Backend
 from pipeline.offline.dataset.labels import LabelledWindow
 from pipeline.offline.dataset.reading import Selection
+from pipeline.offline.dataset.times import Span
 from pipeline.offline.training import blocks as blocks_module
 from pipeline.offline.training.blocks import Blocks, Learners
 from pipeline.offline.training.fitting import Drawn, collect
@@ -257,7 +258,10 @@ def test_a_python_function_is_a_recipe(dataset: Dataset, tmp_path: Path) -> None
 
 
 def test_a_training_is_repeated_from_a_folder_that_has_grown(tmp_path: Path) -> None:
-    """What came since is left out by --to: the same version; the files it was trained on are listed with the model."""
+    """What came since is left out by --to: the same version; the files it was trained on are listed with the model.
+
+    What came since is what the version is evaluated on.
+    """
     (tmp_path / "pca.yaml").write_text(json.dumps({"name": "services", **SMALL}), encoding="utf-8")
     words = ("train", tmp_path / "pca.yaml", "--data", tmp_path / "data", "--backend", "serial", "--json")
     before = stored(tmp_path / "data")
@@ -269,6 +273,11 @@ def test_a_training_is_repeated_from_a_folder_that_has_grown(tmp_path: Path) -> 
     again = json.loads(duri(*words, "--registry", tmp_path / "b", "--to", end).stdout)
     grown = json.loads(duri(*words, "--registry", tmp_path / "c").stdout)
     assert again["version"] == once["version"] != grown["version"]
+    where = ("--data", tmp_path / "data", "--registry", tmp_path / "a", "--out", tmp_path / "out")
+    done = duri("evaluate", "services", once["version"], *where)
+    assert done.returncode == 0, done.stderr
+    since = json.loads((tmp_path / "out" / "card.json").read_text())["spans"]["evaluate"]
+    assert since == str(Span(before.span.end, before.span.end + 86_400_000))
 
 
 def test_a_part_of_a_dataset_is_all_there_is(tmp_path: Path) -> None:
