@@ -10,6 +10,7 @@ from models.offline.injected import KINDS, SIZES
 from pipeline.offline.training.card_plots import LABELS, card_plots
 from pipeline.offline.training.evaluating import NEW, NONE, STATIC, found_by, lead, median_delay_s
 from pipeline.offline.training.sought import CHANGE_MS, Source
+from pipeline.registry.manifest import EVERY_SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -143,9 +144,11 @@ def _markdown(
 
 def _origin(manifest: ModelManifest) -> str:
     training = manifest.training
+    whose = "" if manifest.services == EVERY_SERVICE else f" It is for the services `{manifest.services}` alone."
     return (
         f"`{training.recipe['estimator']}` with {training.recipe['chosen']}, seed {training.seed}, on dataset "
         f"`{training.dataset[:16]}`; {len(manifest.features.names)} features of version {manifest.features.version}."
+        f"{whose}"
     )
 
 

@@ -298,8 +298,9 @@ def test_a_model_of_some_services_is_trained_on_them_alone(tmp_path: Path) -> No
     store = Store(str(tmp_path / "registry"))
     made = train(dataset, recipe(services="sh.*", signals=[]), store)
     assert made.manifest.services == "sh.*"
-    card = json.loads((tmp_path / "registry" / "models" / "services" / made.version / "card.json").read_text())
-    assert set(card["by_service"]) == {"shop"}
+    place = tmp_path / "registry" / "models" / "services" / made.version
+    assert set(json.loads((place / "card.json").read_text())["by_service"]) == {"shop"}
+    assert "for the services `sh.*` alone" in (place / "card.md").read_text()
     assert train(dataset, recipe(), store).manifest.model_dump().get("services") is None
     found = evaluate(dataset, store, Question("services", made.version))
     assert set(json.loads(found.card["card.json"])["by_service"]) == {"shop"}
