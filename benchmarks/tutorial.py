@@ -1,4 +1,4 @@
-"""`make tutorial`: export, train, shadow, promote, revert, on the generated system and an embedded broker.
+"""`make tutorial`: export, train, evaluate, shadow, promote, revert, on the generated system and an embedded broker.
 
 Five days of samples in a few minutes; every command is printed, and what it says. What is left is in build/tutorial.
 """
@@ -121,6 +121,8 @@ def path(settings: Settings, data: str) -> None:
     CONSOLE.print("\n(two more days of samples flow, with faults on the second)")
     asyncio.run(flow(settings, LEARNED_DAYS, SYSTEM.plan.days))
     duri("models", "shadow", MODEL)
+    duri("dataset", "export", "--out", data)
+    duri("evaluate", MODEL, version, "--data", data, "--out", str(FOLDER / "evaluation"))
     if not duri("models", "promote", MODEL, version, may_refuse=True):
         duri("models", "promote", MODEL, version, "--force", "--why", "to see it live in the tutorial")
     duri("models", "list")

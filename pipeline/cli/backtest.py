@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import quantities as fmt
+from pipeline.errors import FileError
 from pipeline.offline.backends import Backend, Workers
 from pipeline.offline.compare import Comparison, compare
 from pipeline.offline.comparison_plots import plot_comparison
@@ -84,7 +85,7 @@ def backtest(  # noqa: PLR0913  each is an option of the command
     if other is not None:
         run(other, output / _AGAINST)
         comparison = compare(output, output / _AGAINST)
-        replace_file(output / "comparison.json", json.dumps(comparison.summary(), indent=2) + "\n")
+        _write(output / "comparison.json", json.dumps(comparison.summary(), indent=2) + "\n")
         if plots:
             until = to_ms(datetime.fromisoformat(summary["to"]))
             plot_comparison(output / "comparison.png", comparison, until)
@@ -137,6 +138,13 @@ def _runner(folder: Path, workers: Workers, *, frames: bool) -> Callable[[_Run, 
             return run_recording(recording, run.settings, out, report, models=run.models, frames=frames)
 
     return run_one
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        replace_file(path, text)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be written ({error.strerror}); free or grant what is missing") from error
 
 
 def _table(summary: dict[str, Any]) -> Table:

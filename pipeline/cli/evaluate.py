@@ -12,6 +12,7 @@ from rich.console import Console
 from pipeline.cli.train import learners_of
 from pipeline.errors import FileError, ModelError
 from pipeline.offline.dataset.labels import read_windows
+from pipeline.offline.dataset.manifest import replace_file
 from pipeline.offline.training.registered import Question
 from pipeline.offline.training.registered import evaluate as run_evaluation
 from pipeline.offline.training.sought import Source  # noqa: TC001  # typer reads the annotations
@@ -76,8 +77,6 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            beside = folder / f"{name}.part"
-            beside.write_bytes(content)
-            beside.replace(folder / name)
+            replace_file(folder / name, content)
     except OSError as error:
         raise FileError(f"{folder}: the card cannot be written ({error.strerror}); choose another --out") from error

@@ -198,8 +198,9 @@ def _figures(report: ShadowReport) -> dict[str, float | None]:
         "service_days": report.service_days,
         "agreement": report.agreement,
         "correlation": report.correlation,
-        **{name: report.count(name) for name in ("both", "only_shadow", "only_live", "neither")},
+        **{name: report.count(name) for name in ("both", "only_shadow", "only_live", "neither", "unscored")},
         **{f"{who}_episodes": report.count(f"{who}_episodes") for who in ("shadow", "live")},
+        "other_episodes": report.count("other_episodes"),
         **{f"{who}_lone_per_service_day": report.lone_a_day(who) for who in ("shadow", "live")},
     }
 
@@ -212,6 +213,7 @@ def _table(model: str, version: str, report: ShadowReport) -> Table:
         f"{_share(report.agreement)}, correlation of the scores {_share(report.correlation)}"
     )
     table.add_row("alarms", *(str(figures[f"{who}_episodes"]) for who in ("shadow", "live")))
+    table.add_row("of other detectors meanwhile", str(figures["other_episodes"]), "")
     lone = (f"{report.lone_a_day(who):.3g}" for who in ("shadow", "live"))
     table.add_row("that no other detector shared, a service and day", *lone)
     table.add_row("frames in alarm by one alone", str(figures["only_shadow"]), str(figures["only_live"]))

@@ -122,7 +122,7 @@ class Mover:
             return None
         record = control_record(move)
         heard = asyncio.run(tell(self._settings, record, self._wait_s))
-        self._said.ids.add(record.id)
+        self._said.take(record)
         return heard
 
 

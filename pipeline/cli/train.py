@@ -12,6 +12,7 @@ from rich.console import Console
 from pipeline.detect.configuration import load_detection
 from pipeline.offline.backends import Backend, Workers
 from pipeline.offline.dataset.labels import read_windows
+from pipeline.offline.dataset.reading import Dataset
 from pipeline.offline.training.blocks import Learners
 from pipeline.offline.training.recipe import load_recipe
 from pipeline.offline.training.train import train as run_training
@@ -50,6 +51,13 @@ def train(  # noqa: PLR0913  each is an option of the command
     ],
     *,
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A dataset with frames.")],
+    begin: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="ISO 8601, event time; left out, the dataset's start.")
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option("--to", metavar="TIME", help="Up to, not including: as if nothing had come since; left out, all."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same data, recipe and seed give the same model.")] = 0,
     windows: Annotated[
         Path | None,
@@ -76,7 +84,7 @@ def train(  # noqa: PLR0913  each is an option of the command
     store = Store(registry or settings.models.registry)
     console = Console(stderr=True)
     trained = run_training(
-        data,
+        Dataset(data, begin, end),
         load_recipe(recipe, settings.config_dir),
         store,
         seed=seed,

@@ -124,6 +124,11 @@ class FrameCloser:
         for part in (*self._parts.values(), self._recent):
             part.evict(freed)
 
+    def attach_all(self) -> None:
+        """Trained models keep no names of services in a snapshot: the registry has them."""
+        for service, row in self._registry.services.by_name():
+            self._trained.attach(row, service)
+
     def _take_new_services(self) -> None:
         new = self._registry.take_new_rows()
         if not new:
@@ -134,6 +139,7 @@ class FrameCloser:
             if self._registry.services.row(service) == row:
                 self._static.attach(row, service)
                 self._burn_rates.attach(row, service)
+                self._trained.attach(row, service)
 
     def _live(
         self,

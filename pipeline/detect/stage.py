@@ -246,8 +246,7 @@ class DetectStage:
             "anomalies_open": float(len(self._anomalies)),
             "anomalies_refused_total": float(self._anomalies.refused),
             **self._closer.statistics(),
-            "models_refused_total": float(self._desk.refused),
-            "retrainings_due_total": float(self._desk.due),
+            **self._desk.statistics(),
             **{name: float(count) for name, count in self._counts.items()},
         }
 
@@ -280,6 +279,7 @@ class DetectStage:
                 part.restore({name.removeprefix(dot): value for name, value in state.items() if name.startswith(dot)})
             self._anomalies.restore(bytes(state["anomalies"]))
             self._registry.restore(meta["registry"])
+            self._closer.attach_all()
             waiting = {name.removeprefix("waiting."): v for name, v in state.items() if name.startswith("waiting.")}
             self._intake.restore(meta["frame_start"], waiting)
             self._clocks.restore(meta["clocks"])

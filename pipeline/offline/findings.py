@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
@@ -60,7 +60,9 @@ class Findings:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        # What is still buffered belongs to files that are thrown away: a full disk must not keep them.
+        with suppress(OSError):
+            self._stack.close()
         shutil.rmtree(self._beside, ignore_errors=True)
 
     def write(self, records: Iterable[Written]) -> None:
@@ -96,8 +98,8 @@ class Findings:
 
     def finish(self, summary: str) -> None:
         """Write the summary, and move all files into place."""
-        self._stack.close()
         try:
+            self._stack.close()
             (self._beside / "summary.json").write_text(summary, encoding="utf-8")
             self._out.mkdir(parents=True, exist_ok=True)
             for path in sorted(self._beside.iterdir()):

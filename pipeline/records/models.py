@@ -55,10 +55,10 @@ class ModelAnswer(Record):
 
 
 class ShadowTally(Record):
-    """How a version in the shadow does beside the live one, in one partition, since it is there. On `duri.control`.
+    """How a version in the shadow does beside the live one, in one partition, since both are there. On `duri.control`.
 
-    Counts are of services and frames that both could score; an episode is an alarm whose gaps are short, and it is
-    lone where no other detector had anything against the service meanwhile.
+    Counts are of services and frames that the version could score; an episode is an alarm whose gaps are short, and it
+    is lone where no other detector had anything against the service meanwhile.
     """
 
     kind_name: ClassVar[str] = "shadow_tally"
@@ -76,11 +76,13 @@ class ShadowTally(Record):
     only_shadow: Count
     only_live: Count
     neither: Count
+    unscored: Count = Field(default=0, description="That the live version scored alone, since this one began to score")
     correlation: float | None = Field(default=None, description="Of both scores; null without a live model")
     shadow_episodes: Count
     shadow_lone: Count
     live_episodes: Count
     live_lone: Count
+    other_episodes: Count = Field(default=0, description="Of all other detectors, in services that it scored")
 
 
 class RetrainingDue(Record):

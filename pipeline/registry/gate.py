@@ -30,11 +30,15 @@ F1, FALSE_ALARMS, AGAINST_LIVE, AGAINST_NONE = (
     "f1_over_live_low",
     "f1_over_none_low",
 )
+MOST_UNSCORED: Final = 0.1
+"""Share of what the live version scored that one in the shadow may have left out."""
+FEWEST_OTHERS: Final = 3
+"""Alarms of other detectors from which on silence tells: who sees as much is silent in one of twenty such times."""
 BUDGET: Final = "false_alarm_budget"
 MOVED: Final = "features_moved"
 SHADOW, SHADOW_FALSE_ALARMS = "shadow_hours", "shadow_false_alarms_per_service_day"
 SHADOW_LIVE_FALSE_ALARMS = "shadow_live_false_alarms_per_service_day"
-AGREEMENT = "shadow_agreement"
+SHADOW_UNSCORED, SHADOW_ALARMS, SHADOW_OTHERS_ALARMS = "shadow_unscored", "shadow_alarms", "shadow_others_alarms"
 """Names of metrics: `…_low` is the lower end of a paired bootstrap interval of the difference."""
 
 
@@ -100,6 +104,8 @@ def _shape(candidate: ModelManifest, live: ModelManifest | None) -> Iterator[str
         yield "it has no alarm threshold"
     if live is not None and live.kind != candidate.kind:
         yield f"it is a {candidate.kind}, the live model is a {live.kind}"
+    if live is not None and live.services != candidate.services:
+        yield f"it is for the services {candidate.services}, the live model for {live.services}: name it otherwise"
 
 
 def _shadow(metrics: Mapping[str, float], shadow: Mapping[str, float]) -> Iterator[str]:
@@ -107,6 +113,17 @@ def _shadow(metrics: Mapping[str, float], shadow: Mapping[str, float]) -> Iterat
     if hours < SHADOW_HOURS:
         yield f"{hours:.3g} h in the shadow, {SHADOW_HOURS:g} h are wanted (`duri models shadow`)"
         return
+    unscored, others = shadow.get(SHADOW_UNSCORED, 0.0), shadow.get(SHADOW_OTHERS_ALARMS, 0)
+    if unscored > MOST_UNSCORED:
+        yield (
+            f"it gave no score to {unscored:.0%} of what the live version scored beside it, {MOST_UNSCORED:.0%} may be "
+            "missing"
+        )
+    if not shadow.get(SHADOW_ALARMS, 0) and others >= FEWEST_OTHERS:
+        yield (
+            f"it was silent in the shadow while other detectors raised {others:.0f} alarms in the services that it "
+            "scored: nothing there shows what it finds"
+        )
     raised = shadow.get(SHADOW_FALSE_ALARMS, math.inf)
     # What the live one raises alone is what people put up with now.
     allowed = max(metrics.get(BUDGET, math.inf), shadow.get(SHADOW_LIVE_FALSE_ALARMS, 0.0))

@@ -30,6 +30,10 @@ JUDGES: Final = (Kind.DETECTOR, Kind.BAND)
 """Kinds that judge services, frame by frame; one of them can be tried in the shadow."""
 
 
+EVERY_SERVICE: Final = ".*"
+"""Pattern of the names of services that a model judges, where it judges all."""
+
+
 class Model(BaseModel):
     """Strict and frozen; a manifest is not written by hand."""
 
@@ -75,6 +79,12 @@ class ModelManifest(Model):
     kind: Annotated[str, Field(min_length=1, description="What it is for: detector, band, ranker, priors")]
     training: Training
     features: FeatureSchema
+    services: str = Field(
+        default=EVERY_SERVICE,
+        # What judges all keeps the version that it had before there were others.
+        exclude_if=lambda services: services == EVERY_SERVICE,
+        description="Services that it was trained on and judges: a regular expression for whole names",
+    )
     libraries: dict[str, str] = Field(description="Versions that it was trained with")
     metrics: dict[str, float] = Field(description="On the evaluation period")
     compared_with: Version | None = Field(

@@ -5,12 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.registry.gate import AGREEMENT, SHADOW, SHADOW_FALSE_ALARMS, SHADOW_LIVE_FALSE_ALARMS
+from pipeline.registry.gate import (
+    SHADOW,
+    SHADOW_ALARMS,
+    SHADOW_FALSE_ALARMS,
+    SHADOW_LIVE_FALSE_ALARMS,
+    SHADOW_OTHERS_ALARMS,
+    SHADOW_UNSCORED,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeline.records import ShadowTally
+
+
+def agreement(both: int, only_shadow: int, only_live: int) -> float | None:
+    """Share of alarms that two versions have in common (Jaccard); None where neither has any."""
+    either = both + only_shadow + only_live
+    return both / either if either else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +45,7 @@ class ShadowReport:
     @property
     def agreement(self) -> float | None:
         """Of all alarms of either version, the share that both raised; None where neither raised any."""
-        both, either = self.count("both"), self.count("both") + self.count("only_shadow") + self.count("only_live")
-        return both / either if either else None
+        return agreement(self.count("both"), self.count("only_shadow"), self.count("only_live"))
 
     @property
     def correlation(self) -> float | None:
@@ -50,9 +62,21 @@ class ShadowReport:
         """Alarms per service and day that no other detector shared, of `shadow` or `live`."""
         return self.count(f"{who}_lone") / max(self.service_days, 1e-9)
 
+    @property
+    def unscored(self) -> float:
+        """Of services' frames since it began to score, the share that the live version scored alone."""
+        scored = sum(self.count(name) for name in ("both", "only_shadow", "only_live", "neither"))
+        return self.count("unscored") / max(scored + self.count("unscored"), 1)
+
     def metrics(self) -> dict[str, float]:
         """What the gate wants to know."""
-        found = {SHADOW: self.hours, SHADOW_FALSE_ALARMS: self.lone_a_day("shadow")}
+        found = {
+            SHADOW: self.hours,
+            SHADOW_FALSE_ALARMS: self.lone_a_day("shadow"),
+            SHADOW_UNSCORED: self.unscored,
+            SHADOW_ALARMS: self.count("shadow_episodes"),
+            SHADOW_OTHERS_ALARMS: self.count("other_episodes"),
+        }
         if any(one.live for one in self.tallies):
             found[SHADOW_LIVE_FALSE_ALARMS] = self.lone_a_day("live")
-        return found | ({} if self.agreement is None else {AGREEMENT: self.agreement})
+        return found

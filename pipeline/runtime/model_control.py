@@ -30,13 +30,15 @@ _Read = ModelMove | ModelAnswer | ShadowTally | RetrainingDue
 class Said:
     """What `duri.control` holds of one model: ids of moves, and the newest tally of each version's seat.
 
-    A version that is put into the shadow again begins anew.
+    A version begins anew where it is put into the shadow again, and where another version becomes live beside it.
     """
 
     ids: set[str] = field(default_factory=set)
     tallies: dict[str, dict[int, ShadowTally]] = field(default_factory=dict)
     due: dict[str, RetrainingDue] = field(default_factory=dict)
     """By version, the last that was said of it."""
+    live: str | None = None
+    """By the last move."""
 
     def take(self, record: _Read) -> None:
         """The next record about the model."""
@@ -45,13 +47,16 @@ class Said:
         elif isinstance(record, RetrainingDue):
             self.due[record.version] = record
         elif isinstance(record, ModelMove):
-            if record.action == "shadow" and record.id not in self.ids:
+            if record.id not in self.ids and (record.action == "shadow" or record.live != self.live):
                 self.tallies.pop(record.shadow or "", None)
+            self.live = record.live
             self.ids.add(record.id)
 
     def of(self, version: str) -> list[ShadowTally]:
-        """The tallies of a version, one a partition."""
-        return [tally for _, tally in sorted(self.tallies.get(version, {}).items())]
+        """The tallies of a version beside the one that is live now, one a partition."""
+        # A partition tells of the pair before once more when it takes the move.
+        told = sorted(self.tallies.get(version, {}).items())
+        return [tally for _, tally in told if tally.live == self.live]
 
 
 async def said_of(settings: Settings, model: str) -> Said:

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.records import PUBLIC_RECORDS, Anomaly, Incident, Outcome, Recommendation, from_ms
 from tests.builders import START
-from tests.installation import duri
+from tests.installation import duri, full_disk
 
 if TYPE_CHECKING:
     import subprocess
@@ -130,3 +130,17 @@ def test_a_bad_line_is_named(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert f"{bad}:2" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+    """One message that names the folder; results of the run before stay, and nothing half lies beside them."""
+    record_memory(tmp_path / "in")
+    done = backtest(tmp_path / "in", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with full_disk(room=2000):
+        done = backtest(tmp_path / "in", tmp_path / "out", "--frames")
+    assert done.returncode == 2
+    assert f"{tmp_path / 'out'}: cannot be written" in " ".join(done.stderr.split())
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "out"}

@@ -159,6 +159,39 @@ def test_a_version_in_the_shadow_again_begins_anew(config: Path) -> None:
     assert json.loads(models(config, "shadow", NAME, "--json").stdout)["report"] is None
 
 
+def test_a_version_beside_another_live_one_begins_anew(config: Path) -> None:
+    """What it did beside the live version before does not count, also where a partition tells of that once more."""
+    settings = load_settings(config)
+    store = Store(settings.models.registry)
+    first, second, version = (store.add(*detector(seed)) for seed in (1, 2, 3))
+    for live in (first, second):
+        assert models(config, "promote", NAME, live, "--wait", "0", "--force", "--why", "test").returncode == 0
+    assert models(config, "shadow", NAME, version, "--wait", "0").returncode == 0
+    old = tally(version, 0, 30.0, live=second)
+    asyncio.run(publish(settings, [old]))
+    assert json.loads(models(config, "shadow", NAME, "--json").stdout)["report"]["hours"] == 30.0
+    assert models(config, "revert", NAME, "--wait", "0").returncode == 0
+    asyncio.run(publish(settings, [old]))
+    assert json.loads(models(config, "shadow", NAME, "--json").stdout)["report"] is None
+    asyncio.run(publish(settings, [tally(version, 0, 2.0, live=first)]))
+    assert json.loads(models(config, "shadow", NAME, "--json").stdout)["report"]["hours"] == 2.0
+
+
+def test_silence_in_the_shadow_is_no_agreement(config: Path) -> None:
+    """A day without a word where others spoke, or without a score where the live one scored: refused, and why."""
+    settings = load_settings(config)
+    version = Store(settings.models.registry).add(*detector())
+    assert models(config, "shadow", NAME, version, "--wait", "0").returncode == 0
+    silent = {"shadow_episodes": 0, "shadow_lone": 0, "neither": 100, "unscored": 20}
+    asyncio.run(publish(settings, [tally(version, 0, 30.0, **silent, other_episodes=3)]))
+    refused = models(config, "promote", NAME, version, "--wait", "0")
+    assert refused.returncode == 1
+    assert "silent in the shadow while other detectors raised 3 alarms" in " ".join(refused.stderr.split())
+    assert "no score to 17% of what the live version scored" in " ".join(refused.stderr.split())
+    asyncio.run(publish(settings, [tally(version, 0, 31.0, **{**silent, "unscored": 0}, other_episodes=2)]))
+    assert models(config, "promote", NAME, version, "--wait", "0").returncode == 0
+
+
 def test_without_a_broker_no_pointer_moves(config: Path, tmp_path: Path) -> None:
     """Nobody answers: what to do, and a registry as it was."""
     settings = load_settings(config)

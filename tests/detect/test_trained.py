@@ -47,7 +47,7 @@ def pieces(one: Model) -> list[LogRecord]:
     """The model as it comes in the log."""
     return [
         LogRecord("duri.samples", 0, 0, START, None, part.content, part.headers())
-        for part in package.parts(NAME, one[0].version, package.pack(*one))
+        for part in package.parts(one[0].name, one[0].version, package.pack(*one))
     ]
 
 
@@ -184,6 +184,66 @@ def test_the_shadow_is_told_of_every_hour_and_at_its_end() -> None:
     assert first[0]["correlation"] is None
     assert second[-1]["live"] == version(model())
     assert second[-1]["correlation"] > 0.3
+
+
+def test_a_model_judges_the_services_it_is_for() -> None:
+    """Two kinds of services, each with a model of its own that is live: a frame has the score of its kind's alone.
+
+    Also after a restart, although no names of services are kept with the models.
+    """
+    kinds_of = {
+        "carts": detector(1, name="carts", services="cart.*"),
+        "shops": detector(2, name="shops", services="shop"),
+    }
+    moved = [
+        [*pieces(one), told(move(1, live=one).model_copy(update={"model": name}))] for name, one in kinds_of.items()
+    ]
+    services = [Service("cart-1"), Service("shop"), Service("cartridge-2"), Service("workshop")]
+    scraped = [log(service.rows(60)) for _ in range(80) for service in services]
+    history, before = numbered([*moved, *scraped]), detect_stage()
+    outputs, after = before.step(history[:1100]), detect_stage()
+    after.restore(before.snapshot())
+    found = frames([*outputs, *after.step(history[1100:])])
+    scored = {(one["service"], *one["trained"]) for one in found if one.get("trained")}
+    assert scored == {("cart-1", "carts"), ("cartridge-2", "carts"), ("shop", "shops")}
+    assert any("trained" in one for one in frames(outputs))
+
+
+def test_the_shadow_is_counted_anew_beside_another_live_version() -> None:
+    """A revert changes what the one in the shadow is compared with: its end is told, and its hours begin again."""
+    first, second, third = model(), model(2), model(3)
+    service = Service()
+    outputs, _ = run(
+        numbered(
+            [
+                [*pieces(first), *pieces(second), told(move(1, live=first, shadow=second, action="shadow"))],
+                hour(service, 3.2),
+                [*pieces(third), told(move(2, live=third, shadow=second, action="revert"))],
+                hour(service, 2.2),
+            ]
+        )
+    )
+    tallies = [one for one in kinds(outputs, "service_days") if one["shadow"] == version(second)]
+    before, after = ([one for one in tallies if one["live"] == version(live)] for live in (first, third))
+    assert before[-1]["hours"] == pytest.approx(3.2 - WARMUP / 60, abs=0.05)
+    assert after[-1]["hours"] <= 2.2
+    assert after[0]["since"] >= before[-1]["at"]
+
+
+def test_how_far_the_shadow_agrees_is_a_metric() -> None:
+    """Two agree about the trouble; one that never speaks does not, and how much others saw is told."""
+    for shadow, share in ((model(2), 0.2), (model(2, threshold=0.99), 0.0)):
+        first, service = model(), Service()
+        move_in = told(move(1, live=first, shadow=shadow, action="shadow"))
+        trouble = hour(service, 2.2), hour(service, 0.2, rps=900.0, memory=0.9), hour(service, 2.0)
+        outputs, stage = run(numbered([[*pieces(first), *pieces(shadow), move_in], *trouble]))
+        name = f'shadow_agreement{{model="{NAME}",partition="0"}}'
+        tally = kinds(outputs, "service_days")[-1]
+        assert stage.statistics()[name] >= share
+        assert tally["live_episodes"] > 0
+        assert tally["other_episodes"] > 0
+    assert stage.statistics()[name] == 0.0
+    assert tally["shadow_episodes"] == 0
 
 
 @cache

@@ -170,6 +170,20 @@ def test_the_first_version_is_compared_with_no_model() -> None:
     assert objections(trained(2, threshold=None)[0], None, SHADOWED, MARGIN) == ("it has no alarm threshold",)
     other = trained(1, kind="band")[0]
     assert objections(trained(2)[0], other, SHADOWED, MARGIN) == ("it is a detector, the live model is a band",)
+    [reason] = objections(trained(2, services="api-.*")[0], trained(1)[0], SHADOWED, MARGIN)
+    assert reason == "it is for the services api-.*, the live model for .*: name it otherwise"
+
+
+def test_what_the_shadow_has_not_shown_is_no_agreement() -> None:
+    """Silence where other detectors spoke thrice, and scores that are missing; a little of either passes."""
+    candidate = trained(2)[0]
+    quiet = SHADOWED | {"shadow_alarms": 0, "shadow_others_alarms": 2, "shadow_unscored": 0.1}
+    assert objections(candidate, None, quiet, MARGIN) == ()
+    [silent] = objections(candidate, None, quiet | {"shadow_others_alarms": 3}, MARGIN)
+    assert "silent in the shadow while other detectors raised 3 alarms" in silent
+    assert objections(candidate, None, quiet | {"shadow_others_alarms": 3, "shadow_alarms": 1}, MARGIN) == ()
+    [unscored] = objections(candidate, None, quiet | {"shadow_unscored": 0.17}, MARGIN)
+    assert "no score to 17% of what the live version scored" in unscored
 
 
 def test_a_version_that_was_compared_with_another_than_the_live_one_does_not_pass() -> None:

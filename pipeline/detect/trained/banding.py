@@ -68,9 +68,13 @@ class LiveBands:
             values = frame.values[:, self.columns(signals)]
             self._away[signals] = features.advance(values, frame.start, frame.end - frame.start)
 
-    def judge(self, scorer: Scorer) -> Judged:
-        """What this version, which must be kept, makes of the frame; columns are its signals."""
-        return self._bands[scorer.version].judge(self._features[scorer.signals], self._away[scorer.signals])
+    def away(self, scorer: Scorer) -> Floats:
+        """The frame's values in the scale of this version's features, which must be kept, float64[rows, signals]."""
+        return self._away[scorer.signals]
+
+    def judge(self, scorer: Scorer, away: Floats) -> Judged:
+        """What this version, which must be kept, makes of these values of the frame; columns are its signals."""
+        return self._bands[scorer.version].judge(self._features[scorer.signals], away)
 
     def columns(self, signals: Signals) -> npt.NDArray[np.int64]:
         """The signals' columns in a frame."""

@@ -22,7 +22,7 @@ from pipeline.detect.trained.ranking import Ranking
 from pipeline.detect.trained.seats import Seating
 from pipeline.detect.trained.shadow import Beside, Tally
 from pipeline.detect.trained.tracks import Tracks
-from pipeline.registry.manifest import JUDGES, Kind
+from pipeline.registry.manifest import EVERY_SERVICE, JUDGES, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -72,6 +72,8 @@ class TrainedModels:
         self._shadows: dict[str, Floats] = {}
         self._failures: Counter[str] = Counter()
         self._scored: Counter[str] = Counter()
+        self._services: list[str] = []
+        self._meant: dict[str, npt.NDArray[np.bool_]] = {}
         self.highest = np.zeros(0)
         self.unusable: list[str] = []
         """Models of the snapshot that this program cannot use, and why; for whoever tells people."""
@@ -88,7 +90,7 @@ class TrainedModels:
         if taken is None:
             return None
         seats = self._seating.models.get(move.model)
-        if taken.shadow_changed:
+        if taken.seats_changed:
             self._tallies.pop(move.model, None)
             if seats is not None and seats.shadow is not None and seats.shadow.kind in JUDGES:
                 self._tallies[move.model] = self._new_tally()
@@ -118,8 +120,17 @@ class TrainedModels:
         for drift in self._drifts.values():
             drift.grow(rows)
 
+    def attach(self, row: int, service: str) -> None:
+        """A service has this row from now on."""
+        self._services += [""] * (row + 1 - len(self._services))
+        self._services[row] = service
+        self._meant.clear()
+
     def evict(self, rows: npt.NDArray[np.int32]) -> None:
         """These services are gone."""
+        for row in rows[rows < len(self._services)].tolist():
+            self._services[row] = ""
+        self._meant.clear()
         self._tracks.evict(rows)
         self._bands.evict(rows)
         for tally in self._tallies.values():
@@ -155,14 +166,22 @@ class TrainedModels:
         self._scored[f'model="{name}",version="{scorer.version}"'] += int(np.isfinite(opinion.score).sum())
         return opinion
 
+    def _only_its_own(self, scorer: Scorer, values: Floats) -> Floats:
+        """The same float64[rows, columns], NaN in rows of services that this version is not for."""
+        if scorer.services.pattern == EVERY_SERVICE:
+            return values
+        if scorer.version not in self._meant:
+            self._meant[scorer.version] = scorer.judges(self._services)
+        return np.where(self._meant[scorer.version][:, None], values, np.nan)
+
     def _featured(self, scorer: Scorer) -> Opinion:
-        features = self._features[scorer.signals]
+        features = self._only_its_own(scorer, self._features[scorer.signals])
         score = scorer.share(features)
         self._note_missing(score, np.asarray(np.isfinite(features).all(axis=1)))
         return Opinion(score, features)
 
     def _banded(self, scorer: Scorer) -> Opinion:
-        judged = self._bands.judge(scorer)
+        judged = self._bands.judge(scorer, self._only_its_own(scorer, self._bands.away(scorer)))
         score = scorer.share_of(judged.services())
         self._note_missing(score, judged.wanted)
         return Opinion(score, judged.cells, judged.band)
@@ -224,6 +243,11 @@ class TrainedModels:
                 found[f'shadow_scores_total{{model="{name}",alarm="{who}"}}'] = float(count)
         return found
 
+    def agreements(self) -> dict[str, float]:
+        """By model, how far the version in the shadow raises alarms where the live one does; where either has any."""
+        found = {name: tally.agreement for name, tally in self._tallies.items()}
+        return {name: share for name, share in found.items() if share is not None}
+
     @property
     def failures(self) -> Mapping[str, int]:
         """How often a model raised, or gave no number, by the error's type."""
@@ -259,8 +283,9 @@ class TrainedModels:
         self._bands.restore(_grouped(part_of(state, "bands")), self._seating.held(Kind.BAND))
         for model, kept in _grouped(part_of(state, "tallies")).items():
             if self._seating.models[model].shadow is not None:
-                self._tallies[model] = self._new_tally()
-                self._tallies[model].restore(kept)
+                tally = self._tallies[model] = self._new_tally()
+                if tally.keeps(kept):
+                    tally.restore(kept)
         drifts = _grouped(part_of(state, "drifts"))
         for model, seats in self._seating.models.items():
             self._keep_drift(model, seats.live)

@@ -22,7 +22,7 @@ class ModelDesk:
     def __init__(self, trained: TrainedModels, partition: int) -> None:
         self._trained = trained
         self._partition = partition
-        self.refused = self.due = 0
+        self._refused = self._due = 0
 
     def bring(self, record: InputRecord) -> None:
         """A piece of a model. Raises ValueError where it is none."""
@@ -36,9 +36,9 @@ class ModelDesk:
         taken = self._trained.take(move)
         if taken is None:
             return
-        if taken.shadow_changed:
+        if taken.seats_changed:
             yield from last
-        self.refused += bool(taken.reason)
+        self._refused += bool(taken.reason)
         answer = ModelAnswer(
             id=content_id("model_answer", move.id, self._partition),
             at=move.at,
@@ -67,8 +67,17 @@ class ModelDesk:
                 partition=self._partition,
                 **{**found, "at": from_ms(found["at"]), "since": from_ms(found["since"])},
             )
-            self.due += 1
+            self._due += 1
             yield model_output(due, f"/detect/{self._partition}")
+
+    def statistics(self) -> dict[str, float]:
+        """Moves refused, trainings that are due, agreement of versions in the shadow with the live ones."""
+        # A share cannot be added up over the partitions of a worker: each has its own.
+        shares = {
+            f'shadow_agreement{{model="{name}",partition="{self._partition}"}}': share
+            for name, share in self._trained.agreements().items()
+        }
+        return {"models_refused_total": float(self._refused), "retrainings_due_total": float(self._due), **shares}
 
     def _tally(self, name: str, seats: Seats, counts: dict[str, Any]) -> Output:
         shadow, live = seats.shadow, seats.live

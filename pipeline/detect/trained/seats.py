@@ -6,6 +6,7 @@ did not come, or cannot be used, keeps the one before.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -22,7 +23,7 @@ from pipeline.registry.manifest import JUDGES, Kind
 from pipeline.registry.package import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -55,6 +56,12 @@ class Scorer(NamedTuple):
     usual: npt.NDArray[np.float64] | None
     """Shares of their values by bin in training, float64[features, bins]; None where nobody has kept them."""
     packed: bytes
+    services: re.Pattern[str]
+    """Whole names of those that it judges."""
+
+    def judges(self, names: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Which of these services it judges, bool[n]; an empty name is none."""
+        return np.array([name != "" and self.services.fullmatch(name) is not None for name in names], dtype=bool)
 
     def share(self, features: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """How abnormal each row is, float64[n] from 0 to 1, an alarm from 0.5 on; NaN while warming up.
@@ -77,11 +84,12 @@ def scorer_of(packed: bytes, place: str, signals: Collection[str]) -> Scorer:
         lacking = f"the signals {', '.join(unknown)} are not defined here" if unknown else "it has no threshold"
         raise ModelError(f"{place}: {lacking}; run all workers with the same configuration, or train it again")
     kind, names, threshold = manifest.kind, manifest.features.names, manifest.threshold
+    services = re.compile(manifest.services)
     if kind in (Kind.RANKER, Kind.PRIORS) or threshold is None:
-        return Scorer(kind, manifest.version, (), estimator, threshold or 0.0, 1.0, names, None, packed)
+        return Scorer(kind, manifest.version, (), estimator, threshold or 0.0, 1.0, names, None, packed, services)
     spread = 1.0 if kind == Kind.BAND else _spread(estimator, len(names))
     usual = _usual(manifest, place)
-    return Scorer(kind, manifest.version, expected, estimator, threshold, spread, names, usual, packed)
+    return Scorer(kind, manifest.version, expected, estimator, threshold, spread, names, usual, packed, services)
 
 
 def _spread(detector: Any, width: int) -> float:
@@ -118,7 +126,8 @@ class Seats:
 class Taken(NamedTuple):
     """What became of a move; `reason` is empty where all of it was done."""
 
-    shadow_changed: bool
+    seats_changed: bool
+    """Whether other versions are compared from here on."""
     reason: str
 
 
@@ -161,7 +170,7 @@ class Seating:
         seats = self.models.get(move.model)
         if seats is None:
             if sum(any(one.held()) for one in self.models.values()) >= MAX_MODELS:
-                return Taken(shadow_changed=False, reason=f"{MAX_MODELS} models run here already; none more is taken")
+                return Taken(seats_changed=False, reason=f"{MAX_MODELS} models run here already; none more is taken")
             seats = Seats()
         at = to_ms(move.at)
         if move.number < seats.number and at <= seats.at:
@@ -181,7 +190,7 @@ class Seating:
             self._drop(key)
         if not is_new and before == (seats.live, seats.shadow):
             return None
-        return Taken(before[1] is not seats.shadow, "; ".join(problems))
+        return Taken(before != (seats.live, seats.shadow), "; ".join(problems))
 
     def _holder(self, model: str, version: str, known: Mapping[str, Scorer]) -> Scorer:
         if version in known:

@@ -9,6 +9,7 @@ import numpy as np
 
 from models.columns import Columns
 from pipeline.detect.cells import part_of, prefixed
+from pipeline.registry.report import agreement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,7 +24,8 @@ GAP_FRAMES: Final = 15
 _HOUR_MS: Final = 3_600_000
 _LAYOUT_VERSION: Final = 1
 _SUMS: Final = ("n", "x", "y", "xx", "yy", "xy")
-_COUNTS: Final = ("both", "only_shadow", "only_live", "neither")
+_ALARMS: Final = ("both", "only_shadow", "only_live", "neither")
+_COUNTS: Final = (*_ALARMS, "unscored")
 _TIMES: Final = ("since", "until", "told", "frames", "services")
 
 
@@ -72,43 +74,47 @@ class Beside(NamedTuple):
 
 
 class Tally:
-    """Of one model, since its version is in the shadow."""
+    """Of one model, since these two versions sit beside each other."""
 
     def __init__(self, frame_ms: int, bar: float) -> None:
         self._frame_ms = frame_ms
         self._bar = bar
-        self._shadow, self._live = Episodes(), Episodes()
+        self._shadow, self._live, self._others = Episodes(), Episodes(), Episodes()
         self._times = dict.fromkeys(_TIMES, 0)
         self._counts = dict.fromkeys(_COUNTS, 0)
         self._sums = dict.fromkeys(_SUMS, 0.0)
 
     def grow(self, rows: int) -> None:
         """Make room for service rows below `rows`."""
-        self._shadow.grow(rows)
-        self._live.grow(rows)
+        for one in (self._shadow, self._live, self._others):
+            one.grow(rows)
 
     def evict(self, rows: npt.NDArray[np.int32]) -> None:
         """These services are gone."""
-        self._shadow.evict(rows)
-        self._live.evict(rows)
+        for one in (self._shadow, self._live, self._others):
+            one.evict(rows)
 
     def note(self, beside: Beside) -> None:
-        """Count one frame."""
+        """Count one frame; before the version in the shadow has scored for the first time there is nothing to count."""
         scored = np.isfinite(beside.shadow)
+        live = np.full(len(scored), np.nan) if beside.live is None else beside.live
+        if self._times["since"]:
+            self._counts["unscored"] += int((np.isfinite(live) & ~scored).sum())
         if not scored.any():
             return
-        live = np.full(len(scored), np.nan) if beside.live is None else beside.live
         shadow_alarm, live_alarm = beside.shadow >= self._bar, live >= self._bar
         gap = GAP_FRAMES * self._frame_ms
         self._shadow.note(np.flatnonzero(shadow_alarm), beside.end, gap, beside.shared)
         self._live.note(np.flatnonzero(live_alarm & scored), beside.end, gap, beside.shared)
+        seen = [row for row in np.flatnonzero(scored).tolist() if beside.shared(row)]
+        self._others.note(np.array(seen, dtype=np.int64), beside.end, gap, beside.shared)
         pairs = (
             shadow_alarm & live_alarm,
             shadow_alarm & ~live_alarm,
             live_alarm & ~shadow_alarm & scored,
             scored & ~live_alarm & ~shadow_alarm,
         )
-        for name, found in zip(_COUNTS, pairs, strict=True):
+        for name, found in zip(_ALARMS, pairs, strict=True):
             self._counts[name] += int(found.sum())
         self._add(beside.shadow, live)
         times = self._times
@@ -150,11 +156,17 @@ class Tally:
             "shadow_lone": self._shadow.lone,
             "live_episodes": self._live.count,
             "live_lone": self._live.lone,
+            "other_episodes": self._others.count,
         }
 
     def counts(self) -> Mapping[str, int]:
         """Services' frames by who had an alarm."""
         return self._counts
+
+    @property
+    def agreement(self) -> float | None:
+        """Of the services' frames in which either has an alarm, the share in which both have."""
+        return agreement(self._counts["both"], self._counts["only_shadow"], self._counts["only_live"])
 
     def _correlation(self) -> float | None:
         n, x, y, xx, yy, xy = (self._sums[name] for name in _SUMS)
@@ -166,6 +178,7 @@ class Tally:
         return prefixed(
             shadow=self._shadow.snapshot(),
             live=self._live.snapshot(),
+            others=self._others.snapshot(),
             sums={
                 "times": np.array(list(self._times.values())),
                 "counts": np.array(list(self._counts.values())),
@@ -173,10 +186,15 @@ class Tally:
             },
         )
 
+    def keeps(self, state: Mapping[str, npt.NDArray[np.generic]]) -> bool:
+        """Whether the snapshot is of a tally as it is counted now; an older program counted less."""
+        return bool(part_of(state, "others"))
+
     def restore(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Become what gave this snapshot. Raises ValueError where it does not fit."""
         self._shadow.restore(part_of(state, "shadow"))
         self._live.restore(part_of(state, "live"))
+        self._others.restore(part_of(state, "others"))
         sums = part_of(state, "sums")
         self._times = dict(zip(_TIMES, sums["times"].tolist(), strict=True))
         self._counts = dict(zip(_COUNTS, sums["counts"].tolist(), strict=True))

@@ -83,6 +83,13 @@ class Manifest(Model):
             digest.update(f"{file.path}\0{file.sha256}\n".encode())
         return digest.hexdigest()
 
+    def within(self, start: int | None, end: int | None) -> Manifest:
+        """The same with the files that hold anything of this time only, ms; None: open."""
+        kept = [
+            file for file in self.files if (start is None or file.last >= start) and (end is None or file.first < end)
+        ]
+        return self.model_copy(update={"files": tuple(kept)})
+
     def of(self, table: Table) -> list[DataFile]:
         """Files of a table, by day, bucket and age."""
         found = [file for file in self.files if file.table is table]
@@ -128,7 +135,7 @@ def parse(path: Path, text: bytes, model: type[Manifest]) -> Manifest:
     return found
 
 
-def replace_file(path: Path, content: str | memoryview) -> None:
+def replace_file(path: Path, content: str | bytes | memoryview) -> None:
     """Write beside, flush to disk, rename: whoever reads sees the old or the new content, however many write it."""
     beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,14 +58,38 @@ class Dataset:
     Nothing is loaded before it is asked for, and `scan` never holds more than a batch.
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        only: Collection[str] | None = None,
+    ) -> None:
+        """`start` up to, not including, `end`: what came before or since is as if it were not there; None: open.
+
+        `only`: other services are as if they were not there; None: all are.
+        Raises FileError where it is none, SettingsError for a time that cannot be read.
+        """
         self.folder = Path(folder)
-        self.manifest = read_manifest(self.folder)
+        self._start, self._end = (None if one is None else moment(one) for one in (start, end))
+        self.manifest = read_manifest(self.folder).within(self._start, self._end)
         self._words: dict[tuple[Table, str], list[str]] = {}
+        self._only = None if only is None else frozenset(only)
+
+    def concerning(self, services: str) -> Dataset:
+        """The same as if it held no other services than those whose whole name matches this regular expression.
+
+        Raises FileError where none does.
+        """
+        meant = [one for one in self.services() if re.fullmatch(services, one)]
+        if not meant:
+            raise FileError(f"{self.folder}: has no frames of a service that matches {services!r}")
+        return Dataset(self.folder, self._start, self._end, only=meant)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that it holds."""
+        """Hash of all files that it holds anything in."""
         return self.manifest.fingerprint
 
     @property
@@ -73,7 +98,9 @@ class Dataset:
         found = self.manifest.span()
         if found is None:
             raise FileError(f"{self.folder}: holds no rows; export a range that has some")
-        return Span(found[0], found[1] + 1)
+        first, after = found[0], found[1] + 1
+        start = first if self._start is None else max(first, self._start)
+        return Span(start, after if self._end is None else min(after, self._end))
 
     def scan(
         self, table: Table | str, selection: Selection | None = None, columns: Sequence[str] | None = None
@@ -82,7 +109,7 @@ class Dataset:
 
         Raises FileError where a file is missing, truncated or altered in its columns.
         """
-        table, selection = Table(table), selection or Selection()
+        table, selection = Table(table), self._bounded(selection or Selection())
         wanted = _filter(table, selection)
         for file in self._files(table, selection):
             try:
@@ -176,6 +203,14 @@ class Dataset:
                     words.update(text for text in pc.unique(batch.column(name)).to_pylist() if text is not None)
             self._words |= {(table, name): sorted(words) for name, words in found.items()}
         return list(self._words[table, column])
+
+    def _bounded(self, selection: Selection) -> Selection:
+        starts = [moment(one) for one in (selection.start, self._start) if one is not None]
+        ends = [moment(one) for one in (selection.end, self._end) if one is not None]
+        meant = selection.services
+        if self._only is not None:
+            meant = sorted(self._only if meant is None else self._only & set(meant))
+        return replace(selection, services=meant, start=max(starts, default=None), end=min(ends, default=None))
 
     def _files(self, table: Table, selection: Selection) -> list[DataFile]:
         files = self.manifest.of(table)

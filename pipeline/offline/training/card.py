@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from models.offline.injected import KINDS, SIZES
 from pipeline.offline.training.card_plots import LABELS, card_plots
-from pipeline.offline.training.evaluating import NEW, NONE, STATIC, found_by, lead
+from pipeline.offline.training.evaluating import NEW, NONE, STATIC, found_by, lead, median_delay_s
 from pipeline.offline.training.sought import CHANGE_MS, Source
+from pipeline.registry.manifest import EVERY_SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -92,7 +93,12 @@ def _numbers(counts: EventCounts) -> dict[str, float | int | None]:
 
 def _group(events: list[JudgedEvent]) -> dict[str, Any]:
     whos = list(events[0].delay_s)
-    return {"events": len(events), "found": {who: found_by(events, who) for who in whos}, "lead": _lead(events, NEW)}
+    return {
+        "events": len(events),
+        "found": {who: found_by(events, who) for who in whos},
+        "median_delay_s": {who: _number(median_delay_s(events, who)) for who in whos},
+        "lead": _lead(events, NEW),
+    }
 
 
 def _lead(events: Iterable[JudgedEvent], who: str) -> dict[str, float | int | None]:
@@ -126,7 +132,7 @@ def _markdown(
     for who, one in intervals.items():
         yield f"| {LABELS[who]} | {one.difference:+.3f} | {one.low:+.3f} to {one.high:+.3f} |"
     yield from ("", _alone(subject.metrics), "")
-    yield from _plots(plots)
+    yield from plots_shown(plots)
     yield from _leads(evaluation)
     yield from _kinds(evaluation)
     yield from _signals(evaluation)
@@ -138,9 +144,11 @@ def _markdown(
 
 def _origin(manifest: ModelManifest) -> str:
     training = manifest.training
+    whose = "" if manifest.services == EVERY_SERVICE else f" It is for the services `{manifest.services}` alone."
     return (
         f"`{training.recipe['estimator']}` with {training.recipe['chosen']}, seed {training.seed}, on dataset "
         f"`{training.dataset[:16]}`; {len(manifest.features.names)} features of version {manifest.features.version}."
+        f"{whose}"
     )
 
 
@@ -164,7 +172,8 @@ def _source(evaluation: Evaluation) -> str:
     }[evaluation.source]
 
 
-def _plots(plots: list[str]) -> Iterator[str]:
+def plots_shown(plots: list[str]) -> Iterator[str]:
+    """Lines of a card that show these plots, or say why there are none."""
     if not plots:
         yield from ("Plots need matplotlib (the extra `plots`), which was not installed.", "")
     for name in plots:
@@ -195,11 +204,13 @@ def _signals(evaluation: Evaluation) -> Iterator[str]:
 
 def _found_table(what: str, groups: Mapping[str, list[JudgedEvent]], evaluation: Evaluation) -> Iterator[str]:
     whos = [who for who in LABELS if who in evaluation.counts]
-    yield f"| {what} | events | {' | '.join(f'found {LABELS[who]}' for who in whos)} | lead over the rules |"
-    yield "|---|---|" + "---|" * (len(whos) + 1)
+    heads = " | ".join(f"found {LABELS[who]}" for who in whos)
+    yield f"| {what} | events | {heads} | median delay with it | lead over the rules |"
+    yield "|---|---|" + "---|" * (len(whos) + 2)
     for name, events in list(groups.items())[:_MOST_ROWS]:
         cells = " | ".join(str(found_by(events, who)) for who in whos)
-        yield f"| {name} | {len(events)} | {cells} | {_seconds(lead(events, NEW).median_s)} |"
+        delay, earlier = median_delay_s(events, NEW), lead(events, NEW).median_s
+        yield f"| {name} | {len(events)} | {cells} | {_seconds(delay)} | {_seconds(earlier)} |"
     yield from _more(len(groups))
 
 

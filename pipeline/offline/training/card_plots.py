@@ -11,6 +11,8 @@ import numpy as np
 from pipeline.offline.training.evaluating import LIVE, NEW, NONE, STATIC, found_by
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -32,6 +34,27 @@ def card_plots(evaluation: Evaluation, threshold: float) -> dict[str, bytes]:
     if find_spec("matplotlib") is None:
         return {}
     return {"curve.png": _png(_curve(evaluation, threshold)), "found.png": _png(_found(evaluation))}
+
+
+def first_days_plot(figures: Mapping[str, Mapping[str, float]], labels: Mapping[str, str]) -> dict[str, bytes]:
+    """`first_days.png`: what is found on new series' first days, and what is raised for nothing, by who judges.
+
+    figures: `f1`, `recall`, and false alarms per service (`false_alarms_in_first_hour`, `…_day`).
+    """
+    if find_spec("matplotlib") is None:
+        return {}
+    figure, (left, right) = _panels(2, 9.0, 3.6)
+    for panel, title, names in (
+        (left, "Anomalies of first days", ("recall", "f1")),
+        (right, "False alarms per service", ("false_alarms_in_first_hour", "false_alarms_in_first_day")),
+    ):
+        words = [name.removeprefix("false_alarms_").replace("_", " ") for name in names]
+        _bars(panel, words, {who: [one[name] for name in names] for who, one in figures.items()}, labels)
+        panel.set_title(title, fontsize=10, loc="left", color=_INK)
+    right.set_ylim(0, None)
+    right.autoscale(axis="y")
+    figure.legend(*left.get_legend_handles_labels(), fontsize=9, frameon=False, ncols=3, loc="outside lower center")
+    return {"first_days.png": _png(figure)}
 
 
 def _png(figure: Figure) -> bytes:
@@ -121,12 +144,12 @@ def _hardest(evaluation: Evaluation) -> list[str]:
     return sorted(by_f1[:_MOST_SERVICES])
 
 
-def _bars(panel: Axes, names: list[str], values: dict[str, list[float]]) -> None:
+def _bars(panel: Axes, names: list[str], values: dict[str, list[float]], labels: Mapping[str, str] = LABELS) -> None:
     width = 0.8 / max(len(values), 1)
     at = np.arange(len(names))
     for number, (who, heights) in enumerate(values.items()):
         panel.bar(
-            at + (number - (len(values) - 1) / 2) * width, heights, width * 0.92, color=_COLOURS[who], label=LABELS[who]
+            at + (number - (len(values) - 1) / 2) * width, heights, width * 0.92, color=_COLOURS[who], label=labels[who]
         )
     panel.set_xticks(at, names, rotation=30 if len(names) > 5 else 0, ha="right" if len(names) > 5 else "center")
     panel.set_ylim(0, 1.04)

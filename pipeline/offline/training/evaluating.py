@@ -133,6 +133,12 @@ def found_by(events: Iterable[JudgedEvent], who: str) -> int:
     return sum(one.delay_s[who] is not None for one in events)
 
 
+def median_delay_s(events: Iterable[JudgedEvent], who: str) -> float:
+    """After how many seconds it finds those that it finds; NaN where it finds none."""
+    delays = [delay for delay in (one.delay_s[who] for one in events) if delay is not None]
+    return float(np.median(delays)) if delays else float("nan")
+
+
 def lead(events: Iterable[JudgedEvent], who: str) -> Lead:
     """How much earlier than the static rules it finds them."""
     pairs = [(one.delay_s[STATIC], one.delay_s[who]) for one in events]

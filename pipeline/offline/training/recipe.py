@@ -10,12 +10,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sklearn.base import BaseEstimator
 
 from pipeline.configfile import load_model, nearest
 from pipeline.errors import SettingsError
-from pipeline.registry.manifest import Kind
+from pipeline.registry.manifest import EVERY_SERVICE, JUDGES, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -53,6 +53,9 @@ class Recipe(BaseModel):
     ]
     parameters: dict[str, Any] = Field(default_factory=dict, description="Its parameters")
     search: dict[str, list[Any]] = Field(default_factory=dict, description="Values to try, by parameter")
+    services: Annotated[
+        str, Field(min_length=1, description="Whose model it is: a regular expression for whole names of services")
+    ] = EVERY_SERVICE
     signals: list[str] = Field(default_factory=list, description="Signals to use; empty: all that the dataset has")
     fit_share: Share = Field(default=0.6, description="Share of the time to fit and search on, the first")
     calibrate_share: Share = Field(default=0.2, description="Share after it, for the threshold; the rest evaluates")
@@ -60,6 +63,16 @@ class Recipe(BaseModel):
     false_alarm_budget: Annotated[float, Field(gt=0, description="False alarms per service and day")] = 0.5
     injected: Annotated[int, Field(ge=3, le=1000, description="Anomalies put into each service to evaluate")] = 12
     max_rows: Annotated[int, Field(ge=1000, description="Rows to fit on; of more as many are drawn")] = 200_000
+
+    @model_validator(mode="after")
+    def _services_are_judged(self) -> Recipe:
+        try:
+            re.compile(self.services)
+        except re.error as error:
+            raise ValueError(f"services: {self.services!r} is no regular expression ({error})") from error
+        if self.services != EVERY_SERVICE and self.kind not in JUDGES:
+            raise ValueError(f"services: a {self.kind} is for every service; leave it out")
+        return self
 
     def candidates(self, seed: int) -> Iterator[tuple[dict[str, Any], Any]]:
         """Each combination of parameters to try, with its estimator, not yet fitted. Raises SettingsError."""

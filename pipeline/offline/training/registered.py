@@ -19,7 +19,7 @@ from pipeline.offline.training.sought import sought
 from pipeline.offline.training.worth import Terms, live_scorer, worth
 from pipeline.records import from_ms
 from pipeline.registry.admission import signals_of
-from pipeline.registry.manifest import JUDGES, Kind
+from pipeline.registry.manifest import EVERY_SERVICE, JUDGES, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,6 +73,8 @@ def evaluate(
         raise ModelError(
             f"{question.name} {question.version}: is a {manifest.kind}; evaluate a detector or a band with a threshold"
         )
+    if manifest.services != EVERY_SERVICE:
+        dataset = dataset.concerning(manifest.services)
     recipe = _recipe(manifest)
     span = _span(dataset, manifest, recipe, question)
     seek = sought(dataset, span, question.source, question.windows)

@@ -70,6 +70,7 @@ def manifest_of(
             end=origin.span.end,
         ),
         features=schema,
+        services=origin.recipe.services,
         libraries=artefact.libraries(),
         metrics=dict(metrics),
         compared_with=origin.live,
@@ -81,7 +82,13 @@ def manifest_of(
     )
 
 
-def register(store: Store, manifest: ModelManifest, data: bytes, card: Mapping[str, bytes]) -> Trained:
-    """Write all of it, or nothing. Raises ModelError."""
-    version = store.add(manifest, data, card)
+def register(
+    store: Store, dataset: Dataset, manifest: ModelManifest, data: bytes, card: Mapping[str, bytes]
+) -> Trained:
+    """Write all of it, or nothing; with it the dataset's manifest, which lists the files it was trained on.
+
+    Raises ModelError.
+    """
+    listed = dataset.manifest.model_dump_json(indent=1) + "\n"
+    version = store.add(manifest, data, {**card, "dataset.json": listed.encode()})
     return Trained(version, manifest, f"{store.location}/models/{manifest.name}/{version}/card.md")

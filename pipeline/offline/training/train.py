@@ -27,7 +27,7 @@ from pipeline.offline.training.train_priors import train_priors
 from pipeline.offline.training.train_ranker import train_ranker
 from pipeline.offline.training.worth import Terms, live_scorer, schema_of, worth
 from pipeline.registry import artefact
-from pipeline.registry.manifest import Kind
+from pipeline.registry.manifest import EVERY_SERVICE, Kind
 from pipeline.registry.reference import reference_of
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def train(  # noqa: PLR0913  callers name them
     """
     dataset = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
     recipe.check()
+    if recipe.services != EVERY_SERVICE:
+        dataset = dataset.concerning(recipe.services)
     compared = learners or Learners()
     with one_thread():
         if recipe.kind is Kind.RANKER:
@@ -107,4 +109,4 @@ def _train_detector(  # noqa: PLR0913  as `train`
     reference = reference_of(recipe.kind, fitted.estimator, schema.names, rows.clean)
     manifest = manifest_of(origin, data, schema, found.metrics, threshold, usual, reference)
     subject = Subject(manifest, spans, dataset.fingerprint, found.metrics, fitted.tried)
-    return register(store, manifest, data, card(subject, found.evaluation, found.intervals))
+    return register(store, dataset, manifest, data, card(subject, found.evaluation, found.intervals))

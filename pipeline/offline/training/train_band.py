@@ -111,7 +111,9 @@ def train_band(  # noqa: PLR0913  as `train`
     shares = stability.shares(stability.counted(cells["fit"]))
     manifest = manifest_of(origin, data, schema, metrics, threshold, shares, reference)
     subject = Subject(manifest, spans, dataset.fingerprint, metrics, [])
-    return register(store, manifest, data, _with_band(card(subject, found.evaluation, found.intervals), metrics, tried))
+    return register(
+        store, dataset, manifest, data, _with_band(card(subject, found.evaluation, found.intervals), metrics, tried)
+    )
 
 
 def band(estimator: Any, from_what: Floats) -> Floats:

@@ -21,6 +21,8 @@ from models.offline.bootstrap import Interval, f1_difference
 from pipeline.errors import FileError
 from pipeline.offline.backends import SERIAL
 from pipeline.offline.dataset.times import Span
+from pipeline.offline.training.card import plots_shown
+from pipeline.offline.training.card_plots import first_days_plot
 from pipeline.offline.training.evaluating import LIVE, NEW, NONE
 from pipeline.offline.training.fitting import split_of
 from pipeline.offline.training.newcomers import GROUPS, Fleet, fitted, judge, known
@@ -89,7 +91,7 @@ def train_priors(
     origin = Origin(recipe, chosen, seed, dataset, used, live if compared else None)
     manifest = manifest_of(origin, data, schema, metrics, None)
     tried = [(parameters, score) for (parameters, _), score in zip(candidates, scores, strict=True)]
-    return register(store, manifest, data, _card(manifest, spans, found, intervals, tried))
+    return register(store, blocks.dataset, manifest, data, _card(manifest, spans, found, intervals, tried))
 
 
 def _of_others(fleet: Fleet, series: Series, estimator: Any) -> dict[int, Floats]:
@@ -163,8 +165,9 @@ def _card(
         "f1_differences": {name: interval._asdict() for name, interval in intervals.items()},
         "search": [{"parameters": parameters, "f1": score} for parameters, score in tried],
     }
-    text = "\n".join(_markdown(manifest, spans, figures, intervals)) + "\n"
-    return {"card.md": text.encode(), "card.json": (json.dumps(plain, indent=1) + "\n").encode()}
+    plots = first_days_plot(figures, _WORDS)
+    text = "\n".join([*_markdown(manifest, spans, figures, intervals), *plots_shown(list(plots))]) + "\n"
+    return {"card.md": text.encode(), "card.json": (json.dumps(plain, indent=1) + "\n").encode(), **plots}
 
 
 _WORDS: Final = {NONE: "cold", NEW: "these priors", LIVE: "the live priors"}

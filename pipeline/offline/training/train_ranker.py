@@ -80,7 +80,7 @@ def train_ranker(
     origin = Origin(recipe, fitted.chosen, seed, dataset, used, live if "live" in rankers else None)
     reference = reference_of(recipe.kind, fitted.estimator, schema.names, known.within(spans["fit"]).features)
     manifest = manifest_of(origin, data, schema, found.metrics, threshold, reference=reference)
-    return register(store, manifest, data, _card(manifest, spans, judged, found, fitted))
+    return register(store, dataset, manifest, data, _card(manifest, spans, judged, found, fitted))
 
 
 def _live(store: Store, name: str, schema: FeatureSchema) -> dict[str, tuple[Any, float]]:

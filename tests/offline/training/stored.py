@@ -30,21 +30,22 @@ def stored(
     step_ms: int = 60_000,
     services: Sequence[str] = SERVICES,
     *,
+    first: int = 0,
     daily: bool = False,
     instead: Mapping[tuple[str, str], float] = MappingProxyType({}),
     **more: list[dict[str, object]],
 ) -> Dataset:
     """Three days of two services whose three signals follow one load, and rows of further tables.
 
-    daily: the load follows the day; else it has a period of its own. instead: one value all the time, by service and
-    signal.
+    first: its first frame; a folder that has frames already grows. daily: the load follows the day; else it has a
+    period of its own. instead: one value all the time, by service and signal.
     """
     rng = np.random.default_rng(seed)
     load = 1 + 0.3 * np.sin(2 * np.pi * np.arange(frames) / 1440 if daily else np.arange(frames) / 229)
     with adding(folder, Request(source="csv")) as writer:
         for service in services:
             for signal in SIGNALS:
-                start = START + np.arange(frames) * step_ms
+                start = START + (first + np.arange(frames)) * step_ms
                 value = load * rng.uniform(1, 100) * (1 + 0.02 * rng.standard_normal(frames))
                 if (service, signal) in instead:
                     value[:] = instead[service, signal]

@@ -21,7 +21,7 @@ from pipeline.records import from_ms
 from pipeline.registry.pointers import Author, PointerLog
 from pipeline.registry.store import Store
 from tests.builders import START
-from tests.installation import duri
+from tests.installation import duri, full_disk
 from tests.offline.training.stored import FRAMES, SERVICES, SIGNALS, stored
 
 if TYPE_CHECKING:
@@ -194,3 +194,15 @@ def test_the_command_writes_the_card(dataset: Dataset, store: Store, trained: Tr
     done = duri("evaluate", "service", *where)
     assert done.returncode == 1
     assert "has no model 'service'" in done.stderr
+
+
+def test_a_full_disk_leaves_no_half_card(dataset: Dataset, store: Store, trained: Trained, tmp_path: Path) -> None:
+    """One message that names the folder, and nothing in it that was not whole before."""
+    assert trained.version
+    with full_disk(room=1000):
+        done = duri(
+            "evaluate", "services", "--data", dataset.folder, "--registry", store.location, "--out", tmp_path / "out"
+        )
+    assert done.returncode == 2
+    assert f"{tmp_path / 'out'}: the card cannot be written" in " ".join(done.stderr.split())
+    assert not list((tmp_path / "out").iterdir())

@@ -52,6 +52,8 @@ def test_priors_of_a_fleet_are_worth_having(tmp_path: Path) -> None:
     assert np.abs(found[:, warmth.DAY] - wave).max() < 0.05
     files = dict(store.files(f"models/{RECIPE.name}/{made.version}"))
     assert json.loads(files["card.json"])["first_days"]["new"]["f1"] == metrics["f1"]
+    assert files["first_days.png"].startswith(b"\x89PNG")
+    assert "(first_days.png)" in files["card.md"].decode()
     assert train(dataset, RECIPE, store).version == made.version
     PointerLog(store, RECIPE.name).promote(made.version, ADA)
     again = train(dataset, RECIPE.model_copy(update={"injected": 11}), store).manifest

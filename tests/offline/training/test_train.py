@@ -14,13 +14,16 @@ from models.offline.injected import inject
 from models.offline.scoring import abnormality
 from pipeline.configfile import shipped_config
 from pipeline.errors import FileError, SettingsError
-from pipeline.offline import Dataset, Workers, train
+from pipeline.offline import Dataset, Question, Workers, evaluate, train
 from pipeline.offline.backends import Backend
 from pipeline.offline.dataset.labels import LabelledWindow
+from pipeline.offline.dataset.reading import Selection
+from pipeline.offline.dataset.times import Span
 from pipeline.offline.training import blocks as blocks_module
 from pipeline.offline.training.blocks import Blocks, Learners
 from pipeline.offline.training.fitting import Drawn, collect
 from pipeline.offline.training.recipe import Recipe, load_recipe
+from pipeline.records import from_ms
 from pipeline.registry.store import Store
 from tests.builders import START
 from tests.installation import duri
@@ -252,3 +255,62 @@ def test_a_python_function_is_a_recipe(dataset: Dataset, tmp_path: Path) -> None
     assert versions[0].manifest.name == "scaled-forest"
     assert versions[0].manifest.training.recipe["estimator"] == f"{path}:Scaled_Forest"
     assert Store(str(tmp_path / "a")).verify("scaled-forest", versions[0].version) is None
+
+
+def test_a_training_is_repeated_from_a_folder_that_has_grown(tmp_path: Path) -> None:
+    """What came since is left out by --to: the same version; the files it was trained on are listed with the model.
+
+    What came since is what the version is evaluated on.
+    """
+    (tmp_path / "pca.yaml").write_text(json.dumps({"name": "services", **SMALL}), encoding="utf-8")
+    words = ("train", tmp_path / "pca.yaml", "--data", tmp_path / "data", "--backend", "serial", "--json")
+    before = stored(tmp_path / "data")
+    once = json.loads(duri(*words, "--registry", tmp_path / "a").stdout)
+    listed = json.loads((tmp_path / "a" / "models" / "services" / once["version"] / "dataset.json").read_text())
+    assert {file["sha256"] for file in listed["files"]} == {file.sha256 for file in before.manifest.files}
+    end = from_ms(before.span.end).isoformat()
+    stored(tmp_path / "data", seed=1, first=FRAMES, frames=1440)
+    again = json.loads(duri(*words, "--registry", tmp_path / "b", "--to", end).stdout)
+    grown = json.loads(duri(*words, "--registry", tmp_path / "c").stdout)
+    assert again["version"] == once["version"] != grown["version"]
+    where = ("--data", tmp_path / "data", "--registry", tmp_path / "a", "--out", tmp_path / "out")
+    done = duri("evaluate", "services", once["version"], *where)
+    assert done.returncode == 0, done.stderr
+    since = json.loads((tmp_path / "out" / "card.json").read_text())["spans"]["evaluate"]
+    assert since == str(Span(before.span.end, before.span.end + 86_400_000))
+
+
+def test_a_part_of_a_dataset_is_all_there_is(tmp_path: Path) -> None:
+    """Rows, span and tables of a dataset opened with a start and an end end there, whatever a selection asks for."""
+    whole = stored(tmp_path / "data")
+    start, end = START + 3600 * 1000, START + 7200 * 1000
+    part = Dataset(whole.folder, start, end)
+    assert part.span == (start, end)
+    assert len(part.frames()) == 60 * len(SERVICES)
+    assert len(part.frames(Selection(start=START, end=START + 5400 * 1000))) == 30 * len(SERVICES)
+    with pytest.raises(FileError, match="holds no rows"):
+        _ = Dataset(whole.folder, end=START).span
+
+
+def test_a_model_of_some_services_is_trained_on_them_alone(tmp_path: Path) -> None:
+    """As if the dataset held no others, with the signals that they have; the manifest says whose model it is."""
+    dataset = stored(tmp_path / "data")
+    store = Store(str(tmp_path / "registry"))
+    made = train(dataset, recipe(services="sh.*", signals=[]), store)
+    assert made.manifest.services == "sh.*"
+    place = tmp_path / "registry" / "models" / "services" / made.version
+    assert set(json.loads((place / "card.json").read_text())["by_service"]) == {"shop"}
+    assert "for the services `sh.*` alone" in (place / "card.md").read_text()
+    assert train(dataset, recipe(), store).manifest.model_dump().get("services") is None
+    found = evaluate(dataset, store, Question("services", made.version))
+    assert set(json.loads(found.card["card.json"])["by_service"]) == {"shop"}
+    with pytest.raises(FileError, match="no frames of a service that matches 'nobody'"):
+        train(dataset, recipe(services="nobody"), store)
+
+
+def test_services_of_a_recipe_are_checked() -> None:
+    """What is no regular expression, and kinds that judge no services."""
+    with pytest.raises(ValueError, match="is no regular expression"):
+        recipe(services="(")
+    with pytest.raises(ValueError, match="is for every service"):
+        recipe(services="shop", kind="ranker")
