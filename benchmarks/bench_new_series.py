@@ -1,18 +1,28 @@
-"""A message of nothing but series that were never met: how long it takes, in every format, at the limit and per series.
+"""A message of nothing but series that were never met: what it takes, in every format, at the limit and per series.
 
 Milliseconds of CPU for one message of `ingest.max_series_per_message` series (its default; `_ms`), and microseconds a
 series (`_us`, median of several messages of a tenth of it, each with an empty catalog), of three labels and a service.
-Nothing but new series takes time like that: `benchmarks.bench_formats` says what known ones do.
+Nothing but new series takes time like that: `benchmarks.bench_formats` says what known ones do. While a worker's thread
+reads such a message, `_unheard_ms` is the longest that its event loop, which answers Kafka, does not get its turn.
+
+Memory is the process's (Linux), for a message of a tenth of the limit: bytes that the table of series keeps of each
+(`_kept_bytes`), and how many times the message, unfolded, the peak is above that, when its series are new
+(`_beside_new`) and when they are known (`_beside_known`).
 """
 
 from __future__ import annotations
 
+import asyncio
+import ctypes
+import gc
 import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cramjam
 import numpy as np
+import psutil
 from google.protobuf import json_format
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
@@ -20,17 +30,20 @@ from benchmarks.harness import median, report
 from benchmarks.messages import NAME, SERVICE, labels
 from pipeline.batch import encode_batch, make_batch
 from pipeline.ingest.catalog import SeriesCatalog
-from pipeline.ingest.formats.registry import by_name, decode_message, open_message
-from pipeline.ingest.points import Context
+from pipeline.ingest.columns import Columns
+from pipeline.ingest.formats.registry import by_name
 from pipeline.ingest.protobuf import remote_write_pb2 as wire
+from pipeline.ingest.reader import MessageReader
 from pipeline.runtime.memory import collect_seldom
 from pipeline.series import Kind, Series
 from pipeline.settings import IngestSettings
+from pipeline.stage import LogRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROUNDS = 5
+_TURN_S = 0.001
 
 
 def named(series: int) -> Iterator[dict[str, str]]:
@@ -124,25 +137,84 @@ MESSAGES: dict[str, Callable[[int, int], bytes]] = {
 """By the format's name: a message of so many series at a time, ms. The two formats left out have one series each."""
 
 
-def spent(name: str, payload: bytes, now: int, series: int) -> float:
+class Reading:
+    """A message and the ingest stage's reader, which knows none of its series."""
+
+    def __init__(self, name: str, payload: bytes, now: int) -> None:
+        settings = IngestSettings()
+        self.catalog = SeriesCatalog(settings, 4)
+        self._reader = MessageReader(settings, self.catalog, name)
+        self._record = LogRecord("bench", 0, 0, now, None, payload)
+
+    def read(self) -> None:
+        """Read it; what is left is what the catalog keeps."""
+        columns = Columns()
+        letters = list(self._reader.read([self._record], np.array([self._record.timestamp]), columns))
+        assert not letters
+        assert len(columns.arrays().ts) == len(self.catalog)
+
+
+def spent(name: str, payload: bytes, now: int) -> float:
     """CPU seconds for the message, none of its series known."""
-    catalog = SeriesCatalog(IngestSettings(), 4)
-    opened = open_message(payload, (), by_name(name).name, catalog.limits)
+    reading = Reading(name, payload, now)
     begun = time.process_time()
-    points = decode_message(opened, Context(catalog, None, now))
-    seconds = time.process_time() - begun
-    assert len(points.ts) == len(catalog) == series
-    return seconds
+    reading.read()
+    return time.process_time() - begun
+
+
+def remembered(name: str, payload: bytes, now: int) -> dict[str, float]:
+    """The figures of memory."""
+    reading = Reading(name, payload, now)
+    size = len(by_name(name).unfold(payload, "", reading.catalog.limits))
+    before = resident()
+    reading.read()
+    peak, kept = peak_resident(), resident()
+    reading.read()
+    again = peak_resident()
+    return {
+        f"{name}_kept_bytes": round((kept - before) / len(reading.catalog)),
+        f"{name}_beside_new": round((peak - kept) / size, 1),
+        f"{name}_beside_known": round((again - kept) / size, 1),
+    }
+
+
+def resident() -> int:
+    """Resident memory once everything free is given back, bytes; its peak begins anew."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    return psutil.Process().memory_info().rss
+
+
+def peak_resident() -> int:
+    """The most resident memory since then, bytes."""
+    return 1024 * int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+
+
+async def unheard(work: Callable[[], None]) -> float:
+    """The longest that the loop does not get its turn while a thread does the work, seconds."""
+    working = asyncio.get_running_loop().run_in_executor(None, work)
+    longest, before = 0.0, time.perf_counter()
+    while not working.done():
+        await asyncio.sleep(_TURN_S)
+        now = time.perf_counter()
+        longest, before = max(longest, now - before - _TURN_S), now
+    await working
+    return longest
 
 
 def measure(name: str, most: int) -> dict[str, float]:
-    """Both figures of a format."""
+    """The figures of a format."""
     now, few = int(time.time() * 1000), most // 10
-    payload = MESSAGES[name](now, few)
-    spent(name, payload, now, few)  # compiles kernels
-    each = median([spent(name, payload, now, few) for _ in range(ROUNDS)]) / few
-    whole = spent(name, MESSAGES[name](now, most), now, most)
-    return {f"{name}_us": round(each * 1e6, 1), f"{name}_ms": round(whole * 1000)}
+    payload, largest = MESSAGES[name](now, few), MESSAGES[name](now, most)
+    spent(name, payload, now)  # compiles kernels
+    each = median([spent(name, payload, now) for _ in range(ROUNDS)]) / few
+    return {
+        f"{name}_us": round(each * 1e6, 1),
+        f"{name}_ms": round(spent(name, largest, now) * 1000),
+        f"{name}_unheard_ms": round(asyncio.run(unheard(Reading(name, largest, now).read)) * 1000),
+        **remembered(name, payload, now),
+    }
 
 
 def main() -> None:

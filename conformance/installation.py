@@ -5,31 +5,30 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import NewTopic
 
 from conformance.checks import samples_of
 from pipeline.batch import ARROW_CONTENT_TYPE, SOURCE_HEADER
 from pipeline.runtime.admin import ClusterAdmin
-from pipeline.settings import KafkaSettings
+from pipeline.runtime.drained import drained
+from pipeline.runtime.stages import build_specs
+from pipeline.settings import KafkaSettings, load_settings
+from pipeline.stage import Topic
+from tests.committed import committed
 from tests.installation import Installation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from aiokafka import ConsumerRecord
-
     from conformance.truth import Sample
+    from pipeline.settings import Settings
 
 SECONDS = float(os.environ.get("CONFORMANCE_S", "60"))
 """How long each producer publishes."""
 _LIMIT_S = 180.0
-_MARKER = 1
-"""The end of a transaction takes an offset that no record has."""
 
 
 class Conformance:
@@ -38,14 +37,14 @@ class Conformance:
     def __init__(self, bootstrap: str, prefix: str) -> None:
         self.bootstrap = bootstrap
         self.prefix = prefix
-        self._inputs: tuple[str, ...] = ()
+        self._extra: dict[str, str] = {}
 
     @contextmanager
     def ingesting(self, *inputs: str) -> Iterator[Installation]:
         """Ingest `duri.metrics` and these further topics, each with whatever format it shows."""
-        self._inputs = inputs
-        asyncio.run(self._create([self.prefix + name for name in inputs]))
-        extra = json.dumps({self.prefix + name: "auto" for name in inputs})
+        self._extra = {self.prefix + name: "auto" for name in inputs}
+        asyncio.run(self._create(list(self._extra)))
+        extra = json.dumps(self._extra)
         installed = Installation(self.bootstrap, self.prefix, DURI_TOPICS__EXTRA_INPUTS=extra).with_topics()
         with installed.running("ingest"):
             yield installed
@@ -57,45 +56,28 @@ class Conformance:
 
     def arrived(self) -> dict[str, list[Sample]]:
         """The samples of each input topic (without the prefix), once all input is read; none was refused."""
-        ends = time.monotonic() + _LIMIT_S
-        while behind := asyncio.run(self._behind()):
-            assert time.monotonic() < ends, f"ingest has not read {behind}"
-            time.sleep(1)
-        records = asyncio.run(self._read("samples", 4))
-        dead = asyncio.run(self._read("deadletter", 1))
+        return asyncio.run(self._arrived())
+
+    async def _arrived(self) -> dict[str, list[Sample]]:
+        settings = self._settings()
+        async with asyncio.timeout(_LIMIT_S):
+            await drained(settings, build_specs(settings, ["ingest"]))
+        dead = await committed(settings, Topic.DEADLETTER)
         assert [dict(record.headers).get("duri.error.message") for record in dead] == []
         found: dict[str, list[Sample]] = {}
-        for record in records:
+        for record in await committed(settings, Topic.SAMPLES):
             headers = dict(record.headers)
             if headers.get("content-type") == ARROW_CONTENT_TYPE.encode():
                 source = headers[SOURCE_HEADER].decode().rpartition("/")[0].removeprefix(self.prefix)
                 found.setdefault(source, []).extend(samples_of(record.value))
         return found
 
-    async def _behind(self) -> list[TopicPartition]:
-        """Inputs that ingest has not read to their end."""
-        places = [TopicPartition(self.prefix + "metrics", number) for number in range(4)]
-        places += [TopicPartition(self.prefix + name, 0) for name in self._inputs]
-        behind = []
-        async with (
-            AIOKafkaConsumer(bootstrap_servers=self.bootstrap, isolation_level="read_committed") as consumer,
-            ClusterAdmin(KafkaSettings(bootstrap=self.bootstrap)) as admin,
-        ):
-            for place, end in (await consumer.end_offsets(places)).items():
-                committed = await admin.committed(f"{self.prefix}.ingest", place)
-                if end and (committed is None or committed.offset < end - _MARKER):
-                    behind.append(place)
-        return behind
-
-    async def _read(self, topic: str, partitions: int) -> list[ConsumerRecord]:
-        places = [TopicPartition(self.prefix + topic, number) for number in range(partitions)]
-        async with AIOKafkaConsumer(
-            bootstrap_servers=self.bootstrap, isolation_level="read_committed", auto_offset_reset="earliest"
-        ) as consumer:
-            consumer.assign(places)
-            ends = await consumer.end_offsets(places)
-            found: list[ConsumerRecord] = []
-            while any([await consumer.position(place) < ends[place] for place in places]):
-                for records in (await consumer.getmany(timeout_ms=200)).values():
-                    found += records
-            return found
+    def _settings(self) -> Settings:
+        return load_settings(
+            overrides={
+                "kafka.bootstrap": self.bootstrap,
+                "topics.prefix": self.prefix,
+                "topics.extra_inputs": self._extra,
+                "runtime.group": self.prefix,
+            }
+        )

@@ -11,12 +11,14 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from conformance import otlp_story, producers, programs
 from conformance.golden import GOLDEN, save
 from pipeline.runtime.broker import EmbeddedBroker
+from pipeline.settings import KafkaSettings
+from tests.committed import committed_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,17 +41,9 @@ async def make_topics(bootstrap: str, names: Sequence[str]) -> None:
         await admin.close()
 
 
-async def read_all(bootstrap: str, topic: str) -> list[ConsumerRecord]:
+def read_all(bootstrap: str, topic: str) -> list[ConsumerRecord]:
     """Everything on the topic now."""
-    place = TopicPartition(topic, 0)
-    async with AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest") as consumer:
-        consumer.assign([place])
-        end = (await consumer.end_offsets([place]))[place]
-        found: list[ConsumerRecord] = []
-        while await consumer.position(place) < end:
-            for records in (await consumer.getmany(timeout_ms=200)).values():
-                found += records
-        return found
+    return asyncio.run(committed_at(KafkaSettings(bootstrap=bootstrap), [TopicPartition(topic, 0)]))
 
 
 def record_collector(bootstrap: str, folder: Path) -> None:
@@ -65,7 +59,7 @@ def record_collector(bootstrap: str, folder: Path) -> None:
             time.sleep(1.2)
         time.sleep(3)
     for encoding, topic in topics.items():
-        records = asyncio.run(read_all(bootstrap, topic))
+        records = read_all(bootstrap, topic)
         save(
             f"collector-otlp-{encoding}",
             [record.value for record in records],
@@ -90,7 +84,7 @@ def record_telegraf(bootstrap: str, folder: Path) -> None:
             time.sleep(_TELEGRAF_S)
         time.sleep(2 * _TELEGRAF_S)
     for data_format, topic in topics.items():
-        records = asyncio.run(read_all(bootstrap, topic))
+        records = read_all(bootstrap, topic)
         kept = _some(records, data_format)
         save(
             f"telegraf-{data_format}",

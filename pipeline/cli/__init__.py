@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from pipeline.announcing import ANNOUNCE
 from pipeline.errors import DuriError, MissingExtraError
-from pipeline.runtime.announcing import ANNOUNCE
 from pipeline.views.prose import print_prose
 
 if TYPE_CHECKING:

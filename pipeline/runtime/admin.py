@@ -19,9 +19,9 @@ from aiokafka.errors import (
     for_code,
 )
 
+from pipeline.announcing import connecting
 from pipeline.errors import BrokerError, BrokerUnavailableError
 from pipeline.rights import told
-from pipeline.runtime.announcing import connecting
 from pipeline.runtime.clients import admin_client
 from pipeline.runtime.entrance import shut_out
 from pipeline.runtime.outputs import TopicFacts

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
+from pipeline.announcing import connecting
 from pipeline.errors import BrokerError, BrokerUnavailableError
 from pipeline.records import (
     ChangeEvent,
@@ -36,7 +37,8 @@ async def say(settings: Settings, record: Sayable, source: str) -> None:
     topic, at = settings.topics.name(Topic.CONTROL), to_ms(record.at)
     producer = AIOKafkaProducer(enable_idempotence=True, acks="all", **connection(settings.kafka))
     try:
-        await producer.start()
+        with connecting(settings.kafka.bootstrap):
+            await producer.start()
         headers = cloudevent_headers(record.event_type(), source, record.id, at)
         await producer.send_and_wait(topic, record.model_dump_json().encode(), headers=headers)
     except KafkaConnectionError as error:

@@ -7,11 +7,14 @@ import ssl
 from typing import TYPE_CHECKING
 
 from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
+from aiokafka.errors import KafkaError, NoError, SaslAuthenticationFailed, UnsupportedSaslMechanismError, for_code
+from aiokafka.protocol.admin import SaslHandShakeRequest
 
 from pipeline.runtime.clients import connection
 
 if TYPE_CHECKING:
+    from aiokafka.conn import AIOKafkaConnection
+
     from pipeline.settings import KafkaSettings
 
 _ANSWER_MS = 5000
@@ -19,13 +22,15 @@ _ANSWER_MS = 5000
 
 async def shut_out(kafka: KafkaSettings) -> str | None:
     """What a broker that is there says against us; None where none is there, or it has nothing against us."""
-    if not kafka.security_protocol.endswith("SSL"):
-        return await _speaks_tls(kafka)
+    if not kafka.security_protocol.endswith("SSL") and (why := await _speaks_tls(kafka)):
+        return why
     arguments = connection(kafka)
     del arguments["retry_backoff_ms"]
     for host, port, _ in collect_hosts(arguments.pop("bootstrap_servers")):
         try:
-            (await create_conn(host, port, request_timeout_ms=_ANSWER_MS, **arguments)).close()
+            found = await create_conn(host, port, request_timeout_ms=_ANSWER_MS, **arguments)
+            why = None if kafka.security_protocol.startswith("SASL") else await _asks_for_a_login(found, kafka)
+            found.close()
         except ssl.SSLCertVerificationError as error:
             return f"its certificate is not trusted: {error.verify_message}; check kafka.ssl_cafile"
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
@@ -36,7 +41,22 @@ async def shut_out(kafka: KafkaSettings) -> str | None:
             return f"{error}; check kafka.sasl_mechanism, sasl_username and its password"
         except (KafkaError, OSError, TimeoutError):
             continue
+        if why:
+            return why
     return None
+
+
+async def _asks_for_a_login(found: AIOKafkaConnection, kafka: KafkaSettings) -> str | None:
+    """That a listener to which we do not log in wants it; any other refuses to hear of it. Raises KafkaError."""
+    answer = await found.send(SaslHandShakeRequest("PLAIN"))
+    if for_code(answer.error_code) not in (NoError, UnsupportedSaslMechanismError):
+        return None
+    wanted = "SASL_SSL" if kafka.security_protocol == "SSL" else "SASL_PLAINTEXT"
+    return (
+        f"{found.host}:{found.port} asks for a login ({', '.join(answer.enabled_mechanisms)}), and "
+        f"kafka.security_protocol is {kafka.security_protocol}; set it to {wanted}, and kafka.sasl_mechanism, "
+        "sasl_username and its password"
+    )
 
 
 async def _speaks_tls(kafka: KafkaSettings) -> str | None:

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 import structlog
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -28,6 +28,8 @@ _REPEAT_S = 10.0
 _NOBODY_THERE = 'Unable connect to "%s:%s": %s'
 """What aiokafka says of each address that it tries when a client starts."""
 _REMEMBERED = 1000
+_NEW_BROKER_S = 15.0
+_ASKED_AGAIN_S = 5.0
 
 
 def configure_logging(runtime: RuntimeSettings) -> None:
@@ -78,11 +80,14 @@ class NoiseFilter(logging.Filter):
     The same message of its passes once in ten seconds: a lost broker makes it say that all the time. That nobody
     answers at an address is raised to us whenever a client starts, and the futures of a dead producer, which asyncio
     finds with an exception nobody fetched, tell what was raised to us: both are dropped, because we tell them.
+    A broker that has just begun has no coordinators while it makes the topics they keep; clients ask again, and only
+    what lasts longer than that takes is told.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._last: dict[tuple[str, str], float] = {}
+        self._no_coordinator = _Spell()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is to be written."""
@@ -94,11 +99,32 @@ class NoiseFilter(logging.Filter):
             why = record.args[-1]
             if isinstance(why, OSError) and not isinstance(why, ssl.SSLError):  # why TLS failed nobody else tells
                 return False
-        key = (record.name, str(record.msg))
         now = time.monotonic()
+        if _says_no_coordinator(record) and self._no_coordinator.lasts(now) < _NEW_BROKER_S:
+            return False
+        key = (record.name, str(record.msg))
         if now - self._last.get(key, -_REPEAT_S) < _REPEAT_S:
             return False
         if len(self._last) >= _REMEMBERED:
             self._last.clear()
         self._last[key] = now
         return True
+
+
+class _Spell:
+    """Something that is said again and again until it is over."""
+
+    def __init__(self) -> None:
+        self._since = self._last = float("-inf")
+
+    def lasts(self, now: float) -> float:
+        """For how long it has been said, now that it is said once more; seconds."""
+        if now - self._last > _ASKED_AGAIN_S:
+            self._since = now
+        self._last = now
+        return now - self._since
+
+
+def _says_no_coordinator(record: logging.LogRecord) -> bool:
+    why = record.args[-1] if isinstance(record.args, tuple) and record.args else None
+    return isinstance(why, GroupCoordinatorNotAvailableError)

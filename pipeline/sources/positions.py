@@ -20,6 +20,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, KafkaConnectionError, KafkaError, ProducerFenced
 
+from pipeline.announcing import connecting
 from pipeline.errors import CREATE_TOPIC, BrokerError, BrokerUnavailableError, FencedError, StateError
 from pipeline.rights import told
 from pipeline.settings import Guarantee
@@ -79,7 +80,8 @@ class PositionedPublisher:
 
     async def __aenter__(self) -> Self:
         try:
-            await self._told(self._producer.start)  # 1 fence
+            with connecting(self._client["bootstrap_servers"]):
+                await self._told(self._producer.start)  # 1 fence
             for topic in (self._metrics, self._positions.topic):
                 await self._exists(topic)
             self._partitions = len(await self._producer.partitions_for(self._metrics))

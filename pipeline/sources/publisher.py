@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
+from pipeline.announcing import connecting
 from pipeline.errors import CREATE_TOPIC, BrokerError, BrokerUnavailableError
 from pipeline.sources.columnar import COLUMNAR_CONTENT_TYPE
 
@@ -44,7 +45,8 @@ class Publisher:
 
     async def __aenter__(self) -> Self:
         try:
-            await self._producer.start()
+            with connecting(self._bootstrap):
+                await self._producer.start()
             self._partitions = len(await self._producer.partitions_for(self.topic))
         except KafkaConnectionError as error:
             await self._producer.stop()

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError
 from pydantic import ValidationError
 
+from pipeline.announcing import connecting
 from pipeline.errors import BrokerError, BrokerUnavailableError
 from pipeline.records import Anomaly, Incident, Muting, Outcome, Recommendation
 from pipeline.stage import Topic
@@ -57,7 +58,8 @@ class Subscription:
 
     async def __aenter__(self) -> Self:
         try:
-            await self._consumer.start()
+            with connecting(self._bootstrap):
+                await self._consumer.start()
             await self._begin()
         except (KafkaConnectionError, TimeoutError) as error:
             await self._consumer.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from hypothesis import strategies as st
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.catalog import SeriesCatalog
@@ -14,7 +15,7 @@ from pipeline.settings import IngestSettings
 from tests.builders import START, message
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pipeline.ingest.formats.registry import Decode
     from pipeline.ingest.points import Points
@@ -77,3 +78,25 @@ def _check_pieces(refused: Sequence[Refused], decoder: Decoder, payload: bytes, 
             continue  # it is of another format
         again = decode(decoder, piece.payload, context)
         assert isinstance(again, DecodeError) or (len(again.refused) == 1 and not len(again.ts)), piece
+
+
+def check_changed(
+    data: st.DataObject, decoder: Decoder, valid: bytes, packed: Callable[[bytes], bytes] = bytes
+) -> None:
+    """A valid message with bytes changed or cut: as `check`, and each piece is refused again for the same reason.
+
+    Bytes are changed before the message is `packed`. Raises AssertionError.
+    """
+    changed = bytearray(valid)
+    places = st.tuples(st.integers(0, len(valid) - 1), st.integers(0, 255))
+    for at, byte in data.draw(st.lists(places, max_size=4)):
+        changed[at] = byte
+    payload = packed(bytes(changed[: data.draw(st.integers(0, len(valid)))] or changed))
+    context = fresh_context()
+    found = decode(decoder, payload, context)
+    check_result(found, decoder, payload, context)
+    if isinstance(found, DecodeError):
+        return
+    for piece in found.refused:
+        again = decoder.decode(piece.payload, context)
+        assert [one.error.reason for one in again.refused] == [piece.error.reason]

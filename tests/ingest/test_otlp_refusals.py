@@ -17,6 +17,7 @@ from pipeline.errors import DecodeError
 from pipeline.ingest.formats import otlp_json, otlp_protobuf
 from tests.builders import START
 from tests.ingest.otlp_requests import MINUTE, NS, both, context, gauge, point, request, total
+from tests.ingest.promises import check_changed
 
 TWICE = [{"key": "x", "value": {"stringValue": value}} for value in "ab"]
 
@@ -269,17 +270,4 @@ def test_mutated_requests_raise_only_decode_errors(data: st.DataObject) -> None:
     )
     message = json_format.ParseDict(body, ExportMetricsServiceRequest()).SerializeToString()
     for decoder, valid in ((otlp_protobuf, message), (otlp_json, json.dumps(body).encode())):
-        changed = bytearray(valid)
-        places = st.tuples(st.integers(0, len(valid) - 1), st.integers(0, 255))
-        for at, byte in data.draw(st.lists(places, max_size=4)):
-            changed[at] = byte
-        payload = bytes(changed[: data.draw(st.integers(0, len(valid)))] or changed)
-        known = context()
-        try:
-            points = decoder.decode(payload, known)
-        except DecodeError:
-            continue
-        assert len(points.series) == len(points.ts) == len(points.value)
-        assert all(0 <= index < len(known.catalog) for index in points.series)
-        for piece in points.refused:
-            assert [one.error.reason for one in decoder.decode(piece.payload, known).refused] == [piece.error.reason]
+        check_changed(data, decoder, valid)

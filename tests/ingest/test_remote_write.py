@@ -18,6 +18,7 @@ from pipeline.ingest.stage import IngestStage
 from pipeline.series import STALE, parse_canonical
 from pipeline.settings import IngestSettings
 from tests.builders import START, message
+from tests.ingest.promises import check_changed
 from tests.ingest.test_ingest_stage import dead
 
 if TYPE_CHECKING:
@@ -362,24 +363,8 @@ def test_mutated_requests_raise_only_decode_errors(data: st.DataObject) -> None:
         (remote_write, first(one(samples=[sample()]), one({"__name__": "m"}, histograms=[NATIVE]))),
         (remote_write_2, second(samples=[sample()], histograms=[NATIVE], created_timestamp=START - 5)),
     ):
-        changed = bytearray(cramjam.snappy.decompress_raw(valid))
-        places = st.tuples(st.integers(0, len(changed) - 1), st.integers(0, 255))
-        for at, byte in data.draw(st.lists(places, max_size=4)):
-            changed[at] = byte
-        payload = bytes(
-            cramjam.snappy.compress_raw(bytes(changed[: data.draw(st.integers(0, len(changed)))] or changed))
-        )
-        known = context()
-        try:
-            points = decoder.decode(payload, known)
-        except DecodeError:
-            continue
-        assert len(points.series) == len(points.ts) == len(points.value)
-        assert all(0 <= index < len(known.catalog) for index in points.series)
-        for piece in points.refused:
-            assert [again.error.reason for again in decoder.decode(piece.payload, known).refused] == [
-                piece.error.reason
-            ]
+        request = bytes(cramjam.snappy.decompress_raw(valid))
+        check_changed(data, decoder, request, lambda changed: bytes(cramjam.snappy.compress_raw(changed)))
 
 
 def test_a_series_of_invalid_utf8_is_refused_alone() -> None:

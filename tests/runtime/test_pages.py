@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
-from aiokafka.errors import ProducerFenced, SaslAuthenticationFailed
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
+    KafkaError,
+    ProducerFenced,
+    SaslAuthenticationFailed,
+)
 from pydantic import SecretStr
 
 from pipeline.errors import SettingsError
@@ -180,6 +186,21 @@ def test_what_is_told_by_us_is_not_told_by_the_client(why: Exception, told: bool
     """That nobody answers ends in our own error; why TLS or the password failed is known to the client alone."""
     text = 'Unable connect to "%s:%s": %s'
     assert NoiseFilter().filter(logging.LogRecord("aiokafka", logging.ERROR, "", 0, text, ("a", 1, why), None)) is told
+
+
+def test_that_a_new_broker_has_no_coordinators_yet_is_no_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It makes their topics at the first question; one that has none for longer is told, and so is another error."""
+    text, clock, noise = "Group Coordinator Request failed: %s", [100.0], NoiseFilter()
+    monkeypatch.setattr("pipeline.runtime.logs.time.monotonic", lambda: clock[0])
+
+    def is_told(why: KafkaError, after_s: float) -> bool:
+        clock[0] += after_s
+        return noise.filter(logging.LogRecord("aiokafka.consumer", logging.ERROR, "", 0, text, (why,), None))
+
+    assert not any(is_told(GroupCoordinatorNotAvailableError(), 1.0) for _ in range(15))
+    assert is_told(GroupCoordinatorNotAvailableError(), 1.0)
+    assert not is_told(GroupCoordinatorNotAvailableError(), 60.0)  # another broker's start
+    assert is_told(GroupAuthorizationFailedError(), 20.0)
 
 
 def test_a_dead_producers_futures_are_not_news() -> None:

@@ -30,7 +30,7 @@ from pipeline.settings import load_settings
 from pipeline.stage import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 PASSWORD: Final = "correct horse"  # noqa: S105  a test's
@@ -43,6 +43,7 @@ class Secured(NamedTuple):
 
     by_password: str
     by_certificate: str
+    by_password_in_the_clear: str
     folder: Path
 
     def settings(self, name: str, prefix: str, **kafka: Any) -> Path:
@@ -73,21 +74,26 @@ class Secured(NamedTuple):
         )
 
 
-def kafka_settings(folder: Path, ports: tuple[int, int, int, int]) -> dict[str, str]:
-    """What Kafka is told: a listener for ourselves that asks nothing, one for passwords, one for certificates."""
-    ours, passwords, certificates, controller = ports
-    listeners = f"PLAINTEXT://{HOST}:{ours},PASSWORDS://{HOST}:{passwords},CERTIFICATES://{HOST}:{certificates}"
+def kafka_settings(folder: Path, ports: Sequence[int]) -> dict[str, str]:
+    """What Kafka is told: a listener for ourselves that asks nothing, and those of `Secured`."""
+    ours, passwords, certificates, clear, controller = ports
+    listeners = (
+        f"PLAINTEXT://{HOST}:{ours},PASSWORDS://{HOST}:{passwords},CERTIFICATES://{HOST}:{certificates},"
+        f"CLEAR://{HOST}:{clear}"
+    )
     users = f'{_PLAIN} user_duri="{PASSWORD}" user_guest="{PASSWORD}";'
     return {
         "listeners": f"{listeners},CONTROLLER://{HOST}:{controller}",
         "advertised.listeners": listeners,
         "controller.quorum.voters": f"1@{HOST}:{controller}",
         "listener.security.protocol.map": (
-            "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PASSWORDS:SASL_SSL,CERTIFICATES:SSL"
+            "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PASSWORDS:SASL_SSL,CERTIFICATES:SSL,CLEAR:SASL_PLAINTEXT"
         ),
         "listener.name.passwords.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
         "listener.name.passwords.plain.sasl.jaas.config": users,
         "listener.name.passwords.scram-sha-512.sasl.jaas.config": _SCRAM,
+        "listener.name.clear.sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.clear.plain.sasl.jaas.config": users,
         "listener.name.certificates.ssl.client.auth": "required",
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(folder / "server.pem"),
@@ -113,9 +119,9 @@ def write_certificates(folder: Path) -> None:
         (folder / f"{name}.pem").write_bytes(chain if name == "client" else text + chain)
 
 
-def format_with_user(folder: Path, ports: tuple[int, int, int, int]) -> None:
+def format_with_user(folder: Path, ports: Sequence[int]) -> None:
     """Make Kafka's data folder with a SCRAM user in it, which the embedded broker then finds formatted."""
-    write_settings(folder, (ports[0], ports[3]), kafka_settings(folder, ports))
+    write_settings(folder, (ports[0], ports[-1]), kafka_settings(folder, ports))
     command = java_command(ensure_jars(None), heap_mb=64, options=["-XX:TieredStopAtLevel=1"])
     tool = ["kafka.tools.StorageTool", "format", "-t", new_cluster_id(), "-c", SETTINGS_FILE]
     user = ["--add-scram", f"SCRAM-SHA-512=[name=duri,password={PASSWORD}]"]
@@ -128,7 +134,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """The broker, for all tests of this file."""
     folder = tmp_path_factory.mktemp("secured")
     write_certificates(folder)
-    ports = (free_port(), free_port(), free_port(), free_port())
+    ports = [free_port() for _ in range(5)]
     try:
         format_with_user(folder, ports)
         broker = EmbeddedBroker(folder, port=ports[0], settings=kafka_settings(folder, ports)).start()
@@ -137,7 +143,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
             raise
         pytest.skip(f"NO KAFKA, SO NOTHING IS TRIED AGAINST A SECURED ONE: {error}")
     with broker:
-        yield Secured(f"{HOST}:{ports[1]}", f"{HOST}:{ports[2]}", folder)
+        yield Secured(*(f"{HOST}:{port}" for port in ports[1:4]), folder)
 
 
 def duri(*words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -219,6 +225,27 @@ def test_plain_text_to_a_listener_of_tls_is_told_as_such(secured: Secured, topic
     said = " ".join(done.stderr.split())
     assert "speaks TLS, and kafka.security_protocol is PLAINTEXT; set it to SSL (or SASL_SSL" in said
     assert "no Kafka broker answers" not in said
+
+
+def test_no_login_where_one_is_wanted_is_told_as_such(secured: Secured, topic_prefix: str) -> None:
+    """In the clear and by TLS: what the listener takes, and what to set."""
+    for address, protocol in ((secured.by_password_in_the_clear, "PLAINTEXT"), (secured.by_password, "SSL")):
+        config = secured.settings(f"no-login-{protocol}", topic_prefix, bootstrap=address, security_protocol=protocol)
+        done = duri("topics", "describe", "--config", config)
+        assert done.returncode == 1
+        said = " ".join(done.stderr.split())
+        assert f"{address} asks for a login (PLAIN" in said
+        assert f"security_protocol is {protocol}; set it to SASL_{protocol}, and kafka.sasl_mechanism" in said
+
+
+def test_a_wrong_password_in_the_clear_is_told_as_such(secured: Secured, topic_prefix: str) -> None:
+    """As it is by TLS."""
+    login = {"sasl_mechanism": "PLAIN", "sasl_username": "duri", "sasl_password": "wrong"}
+    address = secured.by_password_in_the_clear
+    config = secured.settings(
+        "wrong-clear", topic_prefix, bootstrap=address, security_protocol="SASL_PLAINTEXT", **login
+    )
+    assert "check kafka.sasl_mechanism, sasl_username and its password" in checks(config)["broker"]["detail"]
 
 
 def test_who_may_not_create_topics_is_told_what_to_grant(secured: Secured, topic_prefix: str) -> None:
