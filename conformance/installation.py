@@ -12,6 +12,7 @@ from aiokafka.admin import NewTopic
 
 from conformance.checks import samples_of
 from pipeline.batch import ARROW_CONTENT_TYPE, SOURCE_HEADER
+from pipeline.errors import BrokerUnavailableError
 from pipeline.runtime.admin import ClusterAdmin
 from pipeline.runtime.drained import drained
 from pipeline.runtime.stages import build_specs
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 SECONDS = float(os.environ.get("CONFORMANCE_S", "60"))
 """How long each producer publishes."""
 _LIMIT_S = 180.0
+_LOOK_S = 1.0
 
 
 class Conformance:
@@ -60,8 +62,7 @@ class Conformance:
 
     async def _arrived(self) -> dict[str, list[Sample]]:
         settings = self._settings()
-        async with asyncio.timeout(_LIMIT_S):
-            await drained(settings, build_specs(settings, ["ingest"]))
+        await self._until_read(settings)
         dead = await committed(settings, Topic.DEADLETTER)
         assert [dict(record.headers).get("duri.error.message") for record in dead] == []
         found: dict[str, list[Sample]] = {}
@@ -71,6 +72,15 @@ class Conformance:
                 source = headers[SOURCE_HEADER].decode().rpartition("/")[0].removeprefix(self.prefix)
                 found.setdefault(source, []).extend(samples_of(record.value))
         return found
+
+    async def _until_read(self, settings: Settings) -> None:
+        specs = build_specs(settings, ["ingest"])
+        async with asyncio.timeout(_LIMIT_S):
+            while True:
+                try:
+                    return await drained(settings, specs)
+                except BrokerUnavailableError:  # a new broker has no coordinators before the first group is there
+                    await asyncio.sleep(_LOOK_S)
 
     def _settings(self) -> Settings:
         return load_settings(
