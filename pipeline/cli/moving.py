@@ -60,8 +60,8 @@ class Mover:
         return self._settings.models.margin
 
     def shadow_report(self, version: str) -> ShadowReport | None:
-        """What the version has done in the shadow; None where nothing is known of it."""
-        tallies = self._said.of(version)
+        """What the version has done in the shadow beside the live one; None where nothing is known of it."""
+        tallies = self._said.of(version, self.log.pointers().live)
         return ShadowReport(tallies) if tallies else None
 
     def shadow_metrics(self, version: str) -> Mapping[str, float]:

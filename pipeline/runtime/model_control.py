@@ -52,11 +52,11 @@ class Said:
             self.live = record.live
             self.ids.add(record.id)
 
-    def of(self, version: str) -> list[ShadowTally]:
-        """The tallies of a version beside the one that is live now, one a partition."""
+    def of(self, version: str, live: str | None) -> list[ShadowTally]:
+        """The tallies of a version beside this live one, one a partition."""
         # A partition tells of the pair before once more when it takes the move.
         told = sorted(self.tallies.get(version, {}).items())
-        return [tally for _, tally in told if tally.live == self.live]
+        return [tally for _, tally in told if tally.live == live]
 
 
 async def said_of(settings: Settings, model: str) -> Said:

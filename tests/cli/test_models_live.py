@@ -177,6 +177,18 @@ def test_a_version_beside_another_live_one_begins_anew(config: Path) -> None:
     assert json.loads(models(config, "shadow", NAME, "--json").stdout)["report"]["hours"] == 2.0
 
 
+def test_a_promotion_that_workers_learned_of_when_they_started_counts(config: Path) -> None:
+    """Made without a broker, it is in no record: what the shadow did beside that version is known all the same."""
+    settings = load_settings(config)
+    store = Store(settings.models.registry)
+    live, version = (store.add(*detector(seed)) for seed in (1, 2))
+    done = models(config, "promote", NAME, live, "--registry-only", "--force", "--why", "test")
+    assert done.returncode == 0, done.stderr
+    assert models(config, "shadow", NAME, version, "--registry-only").returncode == 0
+    asyncio.run(publish(settings, [tally(version, 0, 25.0, live=live)]))
+    assert json.loads(models(config, "shadow", NAME, "--json").stdout)["report"]["hours"] == 25.0
+
+
 def test_silence_in_the_shadow_is_no_agreement(config: Path) -> None:
     """A day without a word where others spoke, or without a score where the live one scored: refused, and why."""
     settings = load_settings(config)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pipeline.offline.dataset.check import problems
 from pipeline.offline.dataset.reading import Dataset
 from pipeline.records import RetrainingDue, from_ms
 from pipeline.registry.pointers import PointerLog
@@ -22,7 +26,6 @@ from tests.registry.test_pointers import ADA
 from tests.registry.trained import GOOD, band, detector
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
     from tests.offline.dataset.flowed import Flowed
@@ -191,6 +194,27 @@ def test_only_where_it_is_due(cron: Cron) -> None:
     )
     asyncio.run(publish(cron.settings, [due]))
     assert cron.run("--if-due")["outcome"] == "refused"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["fitting on", "registered"])
+def test_a_run_that_was_killed_is_gone_on_with(cron: Cron, past: Flowed, tmp_path: Path, step: str) -> None:
+    """kill -9 while it trains, or when the version is registered and nobody was told: the next run ends as any other.
+
+    One version, the same as on a machine where nothing was killed, and a whole dataset.
+    """
+    words = ("retrain", cron.recipe, "--data", cron.data, "--config", cron.config, "--wait", "0")
+    command = [sys.executable, "-m", "pipeline", *map(str, words)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert any(step in line for line in process.stderr or ())
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    done = cron.run()
+    assert done["outcome"] in ("shadowed", "waiting")
+    assert cron.store.versions(NAME) == [done["version"]]
+    assert not list(problems(cron.data, Dataset(cron.data).manifest))
+    (tmp_path / "other").mkdir()
+    assert Cron(past, tmp_path / "other").run()["version"] == done["version"]
 
 
 def test_a_range_too_short_to_train_on(cron: Cron) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import json
 import signal
 from itertools import groupby
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from aiokafka import TopicPartition
@@ -23,24 +23,49 @@ from pipeline.stage import Topic
 from tests.installation import duri
 from tests.offline.flows import metrics
 from tests.registry.test_pointers import ADA
-from tests.registry.trained import detector
+from tests.registry.trained import band, detector
 from tests.runtime.test_real_stages import publish, start
 from tests.runtime.toys import make_topics, until
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Callable
     from pathlib import Path
 
+    from pipeline.registry.manifest import ModelManifest
     from pipeline.runtime.broker import EmbeddedBroker
     from pipeline.stage import InputRecord, Output
 
+
+class Course(NamedTuple):
+    """How a kind of model is tried: its versions, length of a frame, and after how many frames it scores."""
+
+    make: Callable[[int], tuple[ModelManifest, bytes]]
+    frame_s: int
+    warm: int
+
+    def messages(self) -> list[Output]:
+        """One a frame, enough to be warm and for twelve hours of whatever happens then."""
+        frames = self.warm + 12 * 60
+        system = DuriSystem(Plan(days=frames * self.frame_s // 86_400 + 1, step_s=min(self.frame_s, 60)))
+        return metrics(system, hours=frames * self.frame_s / 3600, slice_s=self.frame_s)
+
+
+COURSES = {"detector": Course(detector, 60, 60), "band": Course(band, 600, 150)}
+"""A band needs a day of frames before it judges."""
 PARTITIONS = 3
 """The demo's services share two of them; the third has models and no data."""
 NAME = "services"
 
 
+@pytest.fixture(params=COURSES)
+def course(request: pytest.FixtureRequest) -> Course:
+    """One for each kind of model that judges services."""
+    return COURSES[request.param]
+
+
 @pytest.fixture
-def config(mortal_broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path) -> Path:
+def config(mortal_broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path, course: Course) -> Path:
     """A settings file for commands and workers."""
     path = tmp_path / "duri.yaml"
     sections = {
@@ -48,6 +73,7 @@ def config(mortal_broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path) -> 
         "topics": {"prefix": topic_prefix, "metrics_partitions": 1, "samples_partitions": PARTITIONS},
         # Idle partitions would move event time on by the wall clock.
         "runtime": {"group": topic_prefix, "http_port": 0, "snapshot_interval_s": 1.0, "tick_after_s": 3600.0},
+        "detect": {"frame_s": course.frame_s},
         "models": {"registry": str(tmp_path / "registry")},
     }
     path.write_text(json.dumps(sections), encoding="utf-8")
@@ -91,18 +117,20 @@ def _offset(frame: dict[str, Any]) -> int:
     return frame["source"]["offset"]
 
 
-async def moved_and_killed(settings: Settings, config: Path, log: IO[bytes], first: str, second: str) -> None:
+async def moved_and_killed(
+    settings: Settings, config: Path, log: IO[bytes], course: Course, first: str, second: str
+) -> None:
     """A promotion and a revert with kill -9 right behind each, and a promotion whose author dies before telling."""
     await make_topics(settings)
-    messages = metrics(DuriSystem(Plan(days=1)), hours=12, slice_s=60)
+    messages, warm = course.messages(), course.warm + 10
     worker = start(settings, log)
     done = await models(config, "promote", NAME, first, "--force", "--why", "test", "--wait", "180")
     assert done.returncode == 0, done.stderr
     assert f"{PARTITIONS} partitions of duri.samples switched" in done.stdout
-    await publish(settings, messages[:70], 0)
+    await publish(settings, messages[:warm], 0)
     await scoring(settings, first)
     enough = asyncio.Event()
-    feeding = asyncio.create_task(feed(settings, messages[70:], enough))
+    feeding = asyncio.create_task(feed(settings, messages[warm:], enough))
     for words, version in (("promote", second), ("revert", first)):
         named = [version, "--force", "--why", "test"] if words == "promote" else []
         done = await models(config, words, NAME, *named, "--wait", "0")
@@ -137,19 +165,19 @@ def replayed(settings: Settings, records: list[InputRecord], number: int) -> lis
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_versions_switch_exactly_though_workers_are_killed(config: Path, tmp_path: Path) -> None:
+def test_versions_switch_exactly_though_workers_are_killed(config: Path, tmp_path: Path, course: Course) -> None:
     """Every frame once and scored once, each partition switches at one offset, and a replay switches there again."""
     settings = load_settings(config)
     store = Store(settings.models.registry)
-    first, second = (store.add(*detector(seed)) for seed in (1, 2))
+    first, second = (store.add(*course.make(seed)) for seed in (1, 2))
     with (tmp_path / "workers.log").open("wb") as log:
-        asyncio.run(moved_and_killed(settings, config, log, first, second))
+        asyncio.run(moved_and_killed(settings, config, log, course, first, second))
     found = asyncio.run(frames(settings))
     places = [(one["service"], one["start"]) for one in found]
     assert len(set(places)) == len(places)
     for service in {one["service"] for one in found}:
         mine = sorted((one for one in found if one["service"] == service), key=lambda one: one["start"])
-        warm = [scored_with(one) for one in mine][60:]
+        warm = [scored_with(one) for one in mine][course.warm :]
         assert len(warm) > 100
         assert None not in warm
     for number in sorted({one["source"]["partition"] for one in found}):
