@@ -134,12 +134,16 @@ def _anomaly_line(record: Anomaly, clock: Clock) -> Text:
 
 
 def _recommendation_line(record: Recommendation, clock: Clock) -> Text:
+    """What is over has one line. Else why and how until somebody has made the change, and the undo until it is judged."""
     text = _start(clock(record.updated), "advice", SEVERITY_STYLE[record.severity])
     text.append(f"{record.state.value} ").append(f"{record.target.service} {record.target.component}: ", "bold")
-    text.append(change(record)).append(f"  {fmt.percent(record.confidence)} sure, {record.risk} risk\n")
-    restart = " (takes a restart)" if record.how.restart_required else ""
-    text.append(f"{UNDER}why:  {record.why.reason}\n").append(f"{UNDER}how:  {_first(record.how.commands)}{restart}\n")
-    return text.append(f"{UNDER}undo: {undo(record)}", "dim")
+    text.append(change(record)).append(f"  {fmt.percent(record.confidence)} sure, {record.risk} risk")
+    if record.state not in MOVES:
+        return text
+    if record.state is not RecommendationState.APPLIED:
+        restart = " (takes a restart)" if record.how.restart_required else ""
+        text.append(f"\n{UNDER}why:  {record.why.reason}\n{UNDER}how:  {_first(record.how.commands)}{restart}")
+    return text.append(f"\n{UNDER}undo: {undo(record)}", "dim")
 
 
 def _incident_line(record: Incident, clock: Clock) -> Text:

@@ -81,6 +81,15 @@ def test_applied_advice_says_when_the_verdict_comes() -> None:
     assert "duri feedback" not in text
 
 
+def test_how_is_said_until_it_is_done_and_the_undo_until_it_is_judged() -> None:
+    """What is over has one line."""
+    shares = {
+        state: [part in shown(recommendation(state=state)) for part in ("how:", "undo:")]
+        for state in (RecommendationState.ACKNOWLEDGED, RecommendationState.APPLIED, RecommendationState.VERIFIED)
+    }
+    assert list(shares.values()) == [[True, True], [False, True], [False, False]]
+
+
 def test_incident_says_why_there_is_no_advice_and_what_runs_out() -> None:
     """As long as it is open."""
     memory = RunsOut(what="memory", expected_at=at(60), earliest_at=at(50), latest_at=at(80))
