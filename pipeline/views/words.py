@@ -134,7 +134,7 @@ def _anomaly_line(record: Anomaly, clock: Clock) -> Text:
 
 
 def _recommendation_line(record: Recommendation, clock: Clock) -> Text:
-    """What is over has one line. Else why and how until somebody has made the change, and the undo until it is judged."""
+    """What is over has one line; else why and how until somebody has made the change, the undo until it is judged."""
     text = _start(clock(record.updated), "advice", SEVERITY_STYLE[record.severity])
     text.append(f"{record.state.value} ").append(f"{record.target.service} {record.target.component}: ", "bold")
     text.append(change(record)).append(f"  {fmt.percent(record.confidence)} sure, {record.risk} risk")
