@@ -18,6 +18,7 @@ from models.online import (
     novelty,
     pace,
     policy,
+    prefetch,
     routine,
     season,
     settling,
@@ -86,6 +87,10 @@ class Output(NamedTuple):
 
 
 _LARGEST: Final = 1e150  # values beyond are learned as this, so that no square overflows
+_ROW_BYTES: Final = ROW.itemsize
+_BITS_BYTES: Final = novelty.CHANNELS * 2 * novelty.WORDS * np.dtype(np.uint64).itemsize
+_WAIT_BYTES: Final = novelty.DELAY * novelty.CHANNELS * 2
+_BUCKET_BYTES: Final = np.dtype(np.float32).itemsize
 _LONGEST: Final = 5.0  # a gap counts as so many steps at most
 
 
@@ -96,7 +101,7 @@ def run(tuning: Tuning, offsets: Offsets, state: State, samples: Input, out: Out
 
 def _fingerprint() -> str:
     """Hash the sources that are compiled into the kernel."""
-    parts = [clock, compiling, magnitude, novelty, pace, policy, routine, season, settling, shape, stillness]
+    parts = [clock, compiling, magnitude, novelty, pace, policy, prefetch, routine, season, settling, shape, stillness]
     sources = b"".join(Path(str(part.__file__)).read_bytes() for part in parts)
     return hashlib.sha256(sources).hexdigest()
 
@@ -127,6 +132,7 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
         if not np.isfinite(samples.values[i]):
             out.expected[i] = out.lower[i] = out.upper[i] = np.nan
             continue
+        _prefetch(state, samples, i + prefetch.AHEAD, at)
         slot = samples.slots[i]
         row = state.row[slot]
         value = min(max(samples.values[i], -_LARGEST), _LARGEST)
@@ -147,8 +153,7 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
         expected, other = season.believed(row, day, week)
         guess = magnitude.judge(row, tuning, value, expected, other)
         bar = routine.spike_bar(row, tuning)
-        reach = bar * guess.scale if known else np.nan
-        _tell_band(out, i, guess, reach)
+        _tell_band(out, i, guess, bar * guess.scale if known else np.nan)
         elapsed, least = lasted / unit, 1.0 / (row.n + 1.0)
         paced = pace.follow(paced, tuning, elapsed)
         nearest = _nearest(day, week, value)
@@ -177,6 +182,22 @@ def _judge_and_learn(tuning: Tuning, offsets: Offsets, state: State, samples: In
         magnitude.learn(row, tuning, value, expected, paced, least)
         season.learn(state.profile[slot], at, value - row.anchor, lasted, age, tuning.season_rate)
         _count(row, now)
+
+
+@compiled
+def _prefetch(state: State, samples: Input, i: int, at: season.Place) -> None:
+    """Have the state of sample i's series on its way into the cache; of its profiles what this time needs."""
+    if i >= len(samples.slots):
+        return
+    slot = samples.slots[i]
+    for byte in range(0, _ROW_BYTES, prefetch.LINE):
+        prefetch.fetch(state.row, slot, byte)
+    for byte in range(0, _BITS_BYTES, prefetch.LINE):
+        prefetch.fetch(state.bits, slot, byte)
+    for byte in range(0, _WAIT_BYTES, prefetch.LINE):
+        prefetch.fetch(state.wait, slot, byte)
+    prefetch.fetch(state.profile, slot, _BUCKET_BYTES * int(at.day))
+    prefetch.fetch(state.profile, slot, _BUCKET_BYTES * (season.DAY + int(at.week)))
 
 
 @compiled
