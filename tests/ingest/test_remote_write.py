@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import cramjam
 import pytest
+from google.protobuf.message import DecodeError as ProtobufError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,10 +15,12 @@ from pipeline.ingest.catalog import SeriesCatalog
 from pipeline.ingest.formats import remote_write, remote_write_2
 from pipeline.ingest.points import Context
 from pipeline.ingest.protobuf import remote_write_pb2 as wire
+from pipeline.ingest.scan.scanner import Form
 from pipeline.ingest.stage import IngestStage
 from pipeline.series import STALE, parse_canonical
 from pipeline.settings import IngestSettings
 from tests.builders import START, message
+from tests.ingest.any_messages import MESSAGES
 from tests.ingest.promises import check_changed
 from tests.ingest.test_ingest_stage import dead
 
@@ -365,6 +368,40 @@ def test_mutated_requests_raise_only_decode_errors(data: st.DataObject) -> None:
     ):
         request = bytes(cramjam.snappy.decompress_raw(valid))
         check_changed(data, decoder, request, lambda changed: bytes(cramjam.snappy.compress_raw(changed)))
+
+
+def in_pieces(payload: bytes) -> wire.Request:
+    """The request, put together of what the decoder reads: its symbols, and series parsed by themselves."""
+    pieces = wire.RequestInPieces.FromString(payload)
+    series = [wire.TimeSeries2.FromString(one) for one in pieces.timeseries]
+    return wire.Request(symbols=pieces.symbols, timeseries=series)
+
+
+@given(st.one_of(MESSAGES[Form.REMOTE_WRITE_2], st.binary(max_size=40)), st.data())
+def test_a_request_in_pieces_is_the_whole_one(payload: bytes, data: st.DataObject) -> None:
+    """Of arbitrary messages, a byte changed: both ways give the same series, and refuse the same messages."""
+    changed = bytearray(payload)
+    if changed and data.draw(st.booleans()):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        whole = wire.Request.FromString(bytes(changed))
+    except ProtobufError:
+        with pytest.raises(ProtobufError):
+            in_pieces(bytes(changed))
+        return
+    whole.DiscardUnknownFields()
+    found = in_pieces(bytes(changed))
+    found.DiscardUnknownFields()
+    assert found.SerializeToString(deterministic=True) == whole.SerializeToString(deterministic=True)
+
+
+def test_a_request_with_a_broken_series_is_refused_whole() -> None:
+    """Which symbols that series would need nobody can say, so none passes without it."""
+    good = wire.TimeSeries2(labels_refs=[1, 2], samples=[sample()]).SerializeToString()
+    pieces = wire.RequestInPieces(symbols=["", "__name__", "m"], timeseries=[good, b"\x12\x7f"])
+    with pytest.raises(DecodeError) as caught:
+        remote_write_2.decode(packed(pieces), context())
+    assert caught.value.reason == "syntax"
 
 
 def test_a_series_of_invalid_utf8_is_refused_alone() -> None:

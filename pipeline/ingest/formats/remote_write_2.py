@@ -5,10 +5,11 @@ As 1.0 (see `pipeline.ingest.formats.remote_write`), and each series says its ki
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import cramjam
 from google.protobuf.message import DecodeError as ProtobufError
+from google.protobuf.message import Message
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.formats.write_requests import Identity, SeriesReader, labels_of, opening, unpack
@@ -31,6 +32,8 @@ _START = b"\x22\x00"
 _COUNTED = ("_count", "_sum")
 _NO_SYMBOL = 2**32 - 1
 
+_M = TypeVar("_M", bound=Message)
+
 
 def sniff(payload: bytes) -> bool:
     """A snappy block that opens with the empty symbol, or such a request unfolded already."""
@@ -49,15 +52,11 @@ def unfolded(payload: bytes, encoding: str, limits: Limits) -> bytes:
 
 def decode(payload: bytes, context: Context) -> Points:
     """Samples of a request. Raises DecodeError."""
-    try:
-        request = wire.Request.FromString(unfolded(payload, context.encoding, context.catalog.limits))
-    except (ProtobufError, UnicodeDecodeError) as error:
-        raise DecodeError(f"not a remote-write 2.0 request: {error}", reason="syntax") from error
-    symbols = list(request.symbols)
-    context.catalog.limits.check_series(len(request.timeseries))
+    symbols, pieces = _in_pieces(payload, context)
     reader = SeriesReader(context)
-    for number, series in enumerate(request.timeseries):
+    for number, piece in enumerate(pieces):
         reader.rows.check_series()
+        series = _parsed(wire.TimeSeries2, piece)
         position = f"timeseries[{number}]"
         alone = _Alone(series, symbols)
         try:
@@ -69,6 +68,22 @@ def decode(payload: bytes, context: Context) -> Points:
         if index >= 0 and context.catalog.is_told(identity.labels, context.key):
             _learn(context, series, symbols, index * 2 + (identity.kind_or_told in CUMULATIVE))
     return reader.rows.points()
+
+
+def _in_pieces(payload: bytes, context: Context) -> tuple[list[str], list[bytes]]:
+    """Symbols, and the bytes of each series: all series parsed at once would take many times the request's memory."""
+    limits = context.catalog.limits
+    request = _parsed(wire.RequestInPieces, unfolded(payload, context.encoding, limits))
+    limits.check_series(len(request.timeseries))
+    return list(request.symbols), list(request.timeseries)
+
+
+def _parsed(message: type[_M], payload: bytes) -> _M:
+    """Raises DecodeError (reason `syntax`) where these bytes are no such message."""
+    try:
+        return message.FromString(payload)
+    except (ProtobufError, UnicodeDecodeError) as error:
+        raise DecodeError(f"not a remote-write 2.0 request: {error}", reason="syntax") from error
 
 
 def _learn(context: Context, series: TimeSeries2, symbols: Sequence[str], value: int) -> None:

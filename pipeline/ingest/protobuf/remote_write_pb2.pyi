@@ -150,6 +150,14 @@ class Request(_message.Message):
     timeseries: _containers.RepeatedCompositeFieldContainer[TimeSeries2]
     def __init__(self, symbols: _Optional[_Iterable[str]] = ..., timeseries: _Optional[_Iterable[_Union[TimeSeries2, _Mapping]]] = ...) -> None: ...
 
+class RequestInPieces(_message.Message):
+    __slots__ = ("symbols", "timeseries")
+    SYMBOLS_FIELD_NUMBER: _ClassVar[int]
+    TIMESERIES_FIELD_NUMBER: _ClassVar[int]
+    symbols: _containers.RepeatedScalarFieldContainer[str]
+    timeseries: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, symbols: _Optional[_Iterable[str]] = ..., timeseries: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
 class TimeSeries2(_message.Message):
     __slots__ = ("labels_refs", "samples", "histograms", "exemplars", "metadata", "created_timestamp")
     LABELS_REFS_FIELD_NUMBER: _ClassVar[int]
