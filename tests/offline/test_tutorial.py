@@ -1,7 +1,10 @@
-"""The tutorial notebook."""
+"""The tutorials: the notebook, and `make tutorial`."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -19,3 +22,19 @@ def test_the_notebook_runs() -> None:
     assert cells
     assert all(cell.execution_count for cell in cells)
     NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(ROOT)}}).execute()
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_whole_path_runs(tmp_path: Path) -> None:
+    """`make tutorial` on a broker of its own: trained, evaluated on what came since, shadowed, live, and reverted."""
+    command = [sys.executable, "-m", "benchmarks.tutorial"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "is live, move 2" in done.stdout
+    assert "no model is live again, move 3" in done.stdout
+    [card] = (tmp_path / "build/tutorial").glob("models/models/services-forest/*/card.md")
+    assert "| evaluate |" in card.read_text()
+    assert "| evaluate |" in (tmp_path / "build/tutorial/evaluation/card.md").read_text()

@@ -44,6 +44,8 @@ MAX_WINDOWS: Final = 8
 OWN_SHARE: Final = 0.8
 """Share of the unexplained harm from which a service's trouble is its own, whatever its callees complain of."""
 DOWN_CERTAINTY: Final = 0.9
+_NEAR: Final = 0.02
+"""A signal so near to what is expected, as a share of it, is back."""
 _RENEWED: Final = 2.0
 """So many times the harm that was there must come from elsewhere before the cause is looked for again."""
 """Certainty that a service that is down causes what its callers suffer."""
@@ -289,9 +291,19 @@ def _loudest(services: list[str], active: Anomalies) -> str:
     )
 
 
+def _returned(anomaly: OpenAnomaly) -> bool:
+    """Whether its signal is where it is expected again: it stays open a while, and says nothing of what is wrong."""
+    if anomaly.observed is None or anomaly.expected is None or anomaly.contributions:
+        return False
+    return abs(anomaly.observed - anomaly.expected) <= _NEAR * abs(anomaly.expected)
+
+
 def _headline(anomalies: list[OpenAnomaly], units: Mapping[str, str]) -> str:
     """The worst anomaly in words; `units` are those of signals, raw series have none that is known."""
-    worst = min(anomalies, key=lambda anomaly: (-anomaly.severity.rank, -anomaly.score, anomaly.signal, anomaly.id))
+    worst = min(
+        anomalies,
+        key=lambda anomaly: (_returned(anomaly), -anomaly.severity.rank, -anomaly.score, anomaly.signal, anomaly.id),
+    )
     if worst.contributions:
         names = ", ".join(worst.contributions)
         return f"{names} unusual together" if len(worst.contributions) > 1 else f"{names} unusual beside the others"

@@ -39,6 +39,13 @@ def test_a_summary_has_units(signal: str, fault: float, words: str) -> None:
     assert words in incident["summary"]
 
 
+def test_a_summary_speaks_of_what_is_still_off() -> None:
+    """An anomaly stays open for a while after its signal is back, and says nothing then."""
+    back = Fault({"http.latency.p95": 0.9}, rising=["container.memory.bytes", "http.latency.p95"])
+    [*_, incident] = of(make_stage().step(Story().healthy(40).troubled(5, {"duri_core": back}).take()), Topic.INCIDENTS)
+    assert "http.latency.p95 900 ms" in incident["summary"]
+
+
 def test_incidents_that_meet_are_merged() -> None:
     """Two incidents become one when the service between them is hit; advice moves along."""
     services = ("duri_control", "duri_core", "duri_brain")
