@@ -67,7 +67,7 @@ fuzz: setup  ## Throw bytes at every decoder, 10 minutes each (FUZZ_SECONDS=60, 
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ)
 
 conformance: setup  ## Build real producers (needs Go) and check that all they send arrives (CONFORMANCE_S=60 each)
-	$(BIN)/python -m pytest conformance $(PYTEST)
+	$(BIN)/python -m pytest conformance -o timeout=1200 $(PYTEST)  # the first time the programs are built
 
 # A million series take a quarter of an hour: by itself.
 BENCHMARKS := $(filter-out %/bench_million.py,$(sort $(wildcard benchmarks/bench_*.py)))
