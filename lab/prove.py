@@ -83,7 +83,7 @@ class Run:
             self._judge(proof)
             await self._mend(proof)
             proof.applied_at = round(time.time() - injected, 1) if proof.ran or proof.by_hand else None
-            await self._watch("after")
+            await self._watch()
             await self._take_back(proof)
             await self._tell_figures(proof)
             proof.trace = self._trace(began, injected)
@@ -91,13 +91,17 @@ class Run:
             await self._session.close()
         return proof
 
-    async def _watch(self, name: str) -> None:
-        """Wait for what comes of the advice that is applied; the second half of that is the window of this name."""
+    async def _watch(self) -> None:
+        """Wait for what comes of the advice that is applied."""
         applied = time.time()
         if (first := self._first) is not None:
-            await self._outcome_of(first, name)
+            await self._outcome_of(first, "after")
+        self._look("after", applied)
+
+    def _look(self, name: str, since: float) -> None:
+        """Let the second half of the time since then be the window of this name; in the first things settle."""
         now = time.time()
-        self._windows[name] = (applied + (now - applied) / 2, now)
+        self._windows[name] = (since + (now - since) / 2, now)
 
     async def _outcome_of(self, recommendation: dict[str, Any], name: str) -> dict[str, Any] | None:
         identity = str(recommendation["id"])
@@ -125,7 +129,7 @@ class Run:
         if proof.undo_ran:
             undone = time.time()
             await self._phase("undone", _UNDONE_S)
-            self._windows["undone"] = (undone + (time.time() - undone) / 2, time.time())
+            self._look("undone", undone)
 
     async def _follow_undo(self, proof: Proof) -> None:
         """Do the undo that was advised, with which the harm goes, and wait for what comes of it."""
@@ -139,7 +143,7 @@ class Run:
         undone, at = time.time(), self._session.clock.now_ms()
         self._seen = await self._desk.tell(applied(advised["id"], at), at)
         outcome = await self._outcome_of(advised, "undone")
-        self._windows["undone"] = (undone + (time.time() - undone) / 2, time.time())
+        self._look("undone", undone)
         proof.undo_outcome = None if outcome is None else outcome["result"]
 
     async def _tell_figures(self, proof: Proof) -> None:

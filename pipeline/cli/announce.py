@@ -114,6 +114,10 @@ def maintenance(  # noqa: PLR0913  a command's options are its parameters
     settings = load_settings(config, overrides={"kafka.bootstrap": bootstrap})
     begins = _moment(start, "--start")
     ends = _after(begins, lasts)
+    if ends == begins and identity is None:
+        raise typer.BadParameter(
+            "a window of no length ends one that was announced: name it by --id", param_hint="--for"
+        )
     window = MaintenanceWindow(
         id=identity or content_id("maintenance", *(services or ()), begins, ends),
         at=datetime.now(tz=UTC),
@@ -123,7 +127,8 @@ def maintenance(  # noqa: PLR0913  a command's options are its parameters
         reason=reason,
     )
     about = ", ".join(services or ()) or "all services"
-    over = f"; to end it at once: duri announce maintenance {' '.join(services or ())} --for 0s --id {window.id}"
+    named = "".join(f" {service}" for service in services or ())
+    over = f"; to end it at once: duri announce maintenance{named} --for 0s --id {window.id}"
     words = f"{about}: maintenance from {_time(begins)} to {_time(ends)}"
     _tell(settings, window, words + (over if ends > begins else ""), as_json=as_json)
 

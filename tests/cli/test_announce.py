@@ -109,6 +109,7 @@ def test_mute(config: Path) -> None:
         (("change", "shop", "party"), "party"),
         (("maintenance", "--for", "soon"), "'soon' is no duration"),
         (("maintenance", "--for", "1h", "--start", "later"), "'later' is no time"),
+        (("maintenance", "--for", "0s"), "--id"),
         (("maintenance", "--for", "9999999w"), "beyond the year 9999"),
         (("mute", "--for", "1h"), "signals"),
     ],
