@@ -41,7 +41,7 @@ def seeds() -> dict[str, list[bytes]]:
         found[name].append(_encoded(body))
     found["json"] += [_encoded(case[1]) for case in (*ACCEPTED, *REFUSED)]
     found["columnar"] += [payload for payload in found["json"] if b'"series"' in payload]
-    for otlp in _otlp():
+    for otlp in (*_otlp(), _many_metrics()):
         found["otlp_json"].append(_encoded(otlp))
         found["otlp_protobuf"].append(json_format.ParseDict(otlp, ExportMetricsServiceRequest()).SerializeToString())
     samples = [test_remote_write.sample(1.0), test_remote_write.sample(2.5, START + 15_000)]
@@ -93,6 +93,12 @@ def _otlp() -> list[dict[str, Any]]:
             {"name": "s", "summary": {"dataPoints": [point(**quantiles)]}},
         )
     ]
+
+
+def _many_metrics() -> dict[str, Any]:
+    """A request as an instrumented service sends it: metrics of one scope, a point each."""
+    point = test_otlp.point(asInt="1")
+    return test_otlp.request(*(test_otlp.gauge(point, name=f"m{number}") for number in range(_MANY)))
 
 
 def golden() -> list[bytes]:

@@ -68,10 +68,12 @@ class RawRequest:
 
     def _fields(self, parent: Field) -> dict[int, list[Field]]:
         around = self._around
-        while around and not (around[-1][0].begin <= parent.begin and parent.end <= around[-1][0].end):
+        # What lies inside the parent stays: each metric asks from the outermost message on.
+        while around and (around[-1][0].end <= parent.begin or parent.end <= around[-1][0].begin):
             around.pop()
-        if around and around[-1][0].begin == parent.begin:
-            return around[-1][1]
+        for held, fields in around:
+            if held.begin == parent.begin:
+                return fields
         found: dict[int, list[Field]] = {}
         for field in self._inside(parent):
             found.setdefault(field.number, []).append(field)
