@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline import records
-from pipeline.advise.ruletests import judge, recommend, records_of
+from pipeline.advise.ruletests import judge, judge_stop, recommend, records_of
 from tests.advise.helpers import GIB, SLOW, Fault, Story, advice, advise_on, make_stage, rules, shipped
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def test_rule_passes_its_own_test(rule: Rule, test: RuleTest) -> None:
     """The test next to the rule, and everything that a person needs in the recommendation."""
     found = recommend(shipped()[0], records_of(test, shipped()[0]))
     assert judge(rule, test, found) == ""
+    assert judge_stop(shipped()[0].by_id[rule.id], test, shipped()[0]) == ""
     mine = [record for record in found if record.provenance.rule == rule.id]
     if test.expect == "absent":
         return
@@ -51,8 +52,9 @@ def test_rule_passes_its_own_test(rule: Rule, test: RuleTest) -> None:
 
 
 def test_every_rule_has_a_test_of_its_own() -> None:
-    """No rule is shipped without."""
-    assert [entry.rule.id for entry in shipped()[0].rules if not entry.rule.tests] == []
+    """No rule is shipped without; one of them says what the change may do so that it is taken back."""
+    shipped_rules = [entry.rule for entry in shipped()[0].rules]
+    assert [rule.id for rule in shipped_rules if not any(test.stopped_by for test in rule.tests)] == []
 
 
 @pytest.mark.parametrize(("change", "rule"), [("deploy", "deploy-rollback"), ("config", "config-revert")])
