@@ -151,6 +151,8 @@ def _incident_line(record: Incident, clock: Clock) -> Text:
     text.append(f"{record.state.value:<8}").append(record.summary)
     if record.state is IncidentState.CLOSED:
         return text
+    if record.worth_knowing:
+        text.append(f"\n{UNDER}beside it: {fmt.count(len(record.worth_knowing), 'anomaly')} only worth knowing", "dim")
     for reason in record.known_reasons:
         text.append(f"\n{UNDER}no advice: {reason}", "yellow")
     for one in record.runs_out:

@@ -97,6 +97,7 @@ def test_incident_says_why_there_is_no_advice_and_what_runs_out() -> None:
     text = shown(incident(**about))
     assert "no advice: maintenance of duri_core: a load test" in text
     assert "runs out: memory at 2025-01-07 13:00 UTC, between 2025-01-07 12:50 and 2025-01-07 13:20" in text
+    assert "beside it: 2 anomalies only worth knowing" in shown(incident(worth_knowing=["a", "b"]))
     assert "runs out" not in shown(incident(**about, state=IncidentState.CLOSED))
 
 
