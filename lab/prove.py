@@ -271,7 +271,8 @@ async def prove(fault: Fault, folder: Path | None, pace: Pace, say: Callable[[st
         run = Run(session, desk, pace, say)
         proof = await run.go()
     if folder is not None:
-        story = Story(fault.name, session.injected_at, run.applied_at, pace.answer, pace.scenario.name)
+        answered = proof.service or ""
+        story = Story(fault.name, session.injected_at, run.applied_at, pace.answer, pace.scenario.name, answered)
         record(folder / f"{_file_name(fault, pace)}.parquet", story, run.rows)
     return proof
 
