@@ -20,6 +20,8 @@ from pipeline.runtime.children import ending_with_us
 
 _WAIT_S = 20.0
 _USER = "postgres"
+STATEMENTS = "pg_stat_statements"
+"""PostgreSQL's extension that counts statements; Debian has it, PostgreSQL from a wheel does not."""
 
 
 class LabError(DuriError):
@@ -103,6 +105,9 @@ class Postgres:
             "shared_buffers": "128MB",
         }
         command = [str(programs / "postgres"), "-D", str(data)]
+        self.counts_statements = (programs.parent / "lib" / f"{STATEMENTS}.so").exists()
+        if self.counts_statements:
+            settings["shared_preload_libraries"] = STATEMENTS
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"] if name not in _TUNABLE else []
         with (data / "postgresql.conf").open("a", encoding="utf-8") as file:

@@ -79,9 +79,9 @@ async def _cores(lab: Lab, found: re.Match[str]) -> bool:
 
 
 async def _memory(lab: Lab, found: re.Match[str]) -> bool:
-    limited = [one.limits for one in lab.services[found[2]] if one.limits is not None]
+    limited = [one.limits for one in lab.services[found[3]] if one.limits is not None]
     for limits in limited:
-        limits.set_memory(int(found[1]) << 20)
+        limits.set_memory(int(found[1]) << (20 if found[2] == "m" else 0))
     return bool(limited)
 
 
@@ -116,7 +116,7 @@ async def _balance(lab: Lab, found: re.Match[str]) -> bool:
 
 _TOOLS: Sequence[tuple[str, re.Pattern[str], Callable[[Lab, re.Match[str]], Awaitable[bool]]]] = (
     ("docker", re.compile(r"docker update --cpus (\S+) (\S+)$"), _cores),
-    ("docker", re.compile(r"docker update --memory (\d+)m .* (\S+)$"), _memory),
+    ("docker", re.compile(r"docker update --memory (\d+)([bm]) .* (\S+)$"), _memory),
     ("kubernetes", re.compile(r"kubectl rollout undo deployment/(\S+)"), _roll_back),
     ("kubernetes", re.compile(r"kubectl scale deployment/(\S+) --replicas=(\d+)$"), _scale),
     (

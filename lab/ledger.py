@@ -63,9 +63,13 @@ class Ledger:
         """What was recommended so far were false alarms."""
         self.early = frozenset(self.recommendations)
 
-    def first(self) -> dict[str, Any] | None:
-        """The first choice, once there is one: the first recommendation of rank 1 since the healthy phase."""
-        return next((one for one in self.since_healthy() if one["rank"] == 1), None)
+    def first(self, service: str = "") -> dict[str, Any] | None:
+        """The first choice, once there is one: the first recommendation of rank 1 since the healthy phase.
+
+        With a service the first that is for it, by itself or among those that share what would be changed.
+        """
+        found = (one for one in self.since_healthy() if one["rank"] == 1)
+        return next((one for one in found if not service or service in _whose(one)), None)
 
     def since_healthy(self) -> list[dict[str, Any]]:
         """Recommendations that came after the healthy phase; those of the phase itself are false alarms."""
@@ -83,6 +87,11 @@ class Ledger:
         """All of it, as it is now."""
         early = [_in_words(self.recommendations[key]) for key in sorted(self.early)]
         return Seen(self.first(), self.since_healthy(), early, self.standing(), list(self.outcomes))
+
+
+def _whose(recommendation: dict[str, Any]) -> list[str]:
+    target = recommendation["target"]
+    return [target["service"], *target["shared_by"]]
 
 
 def _in_words(recommendation: dict[str, Any]) -> str:

@@ -53,6 +53,8 @@ class Proof:
     note: str = ""
     undo_ran: list[str] = field(default_factory=list)
     """Commands of the undo: of what was verified, or of the advice that followed what had `regressed`."""
+    knobs_differ: dict[str, list[str | None]] | None = None
+    """Knobs that differ once the undo was run, with their values before the change and then; None: not looked at."""
     undo_outcome: str | None = None
     """What came of the undo that was advised."""
     skipped: str | None = None

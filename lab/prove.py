@@ -10,12 +10,17 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
+import httpx
+from redis.exceptions import RedisError
+
 from lab import limits
 from lab.announcements import applied
 from lab.clock import SCRAPE_S
 from lab.desk import Desk
 from lab.executor import execute
 from lab.kafka_desk import KafkaDesk
+from lab.knobs import knobs_of, turned
 from lab.ledger import names
 from lab.proof import Answer, Proof
 from lab.recordings import Story, record
@@ -61,6 +66,8 @@ class Run:
         self._session, self._lab, self._fault = session, session.lab, session.fault
         self._desk, self._pace, self._say = desk, pace, say
         self._seen: Seen | None = None
+        self._knobs: dict[str, str] | None = None
+        """As they stood before the advice was applied."""
         self._windows: dict[str, tuple[float, float]] = {}
         """From when to when (s of the wall's time) users and signals are looked at."""
 
@@ -127,6 +134,7 @@ class Run:
     async def _undo(self, proof: Proof, commands: Sequence[Mapping[str, Any]], service: str) -> None:
         proof.undo_ran = await execute(self._lab, service, commands, self._session.clock.speed)
         if proof.undo_ran:
+            await self._compare_knobs(proof)
             undone = time.time()
             await self._phase("undone", _UNDONE_S)
             self._look("undone", undone)
@@ -140,11 +148,24 @@ class Run:
         service = advised["target"]["service"]
         proof.undo_ran = await execute(self._lab, service, advised["how"]["commands"], self._session.clock.speed)
         await self._lab.turn(service, VERSION_DELAY_S="0")
+        await self._compare_knobs(proof)
         undone, at = time.time(), self._session.clock.now_ms()
         self._seen = await self._desk.tell(applied(advised["id"], at), at)
         outcome = await self._outcome_of(advised, "undone")
         self._look("undone", undone)
         proof.undo_outcome = None if outcome is None else outcome["result"]
+
+    async def _compare_knobs(self, proof: Proof) -> None:
+        """Say of an undo that was run which knobs it has not put back."""
+        if self._knobs is not None and (now := await self._read_knobs()) is not None:
+            proof.knobs_differ = turned(self._knobs, now)
+
+    async def _read_knobs(self) -> dict[str, str] | None:
+        """How they stand; None where a part of the lab that is in trouble does not say."""
+        try:
+            return await knobs_of(self._lab)
+        except (OSError, httpx.HTTPError, RedisError, asyncpg.PostgresError):
+            return None
 
     async def _tell_figures(self, proof: Proof) -> None:
         """What users saw in each window, and the signal by which the advice is verified."""
@@ -215,6 +236,7 @@ class Run:
         first = self._first
         if first is None:
             return
+        self._knobs = await self._read_knobs()
         if self._pace.answer is not Answer.OWN:
             proof.ran = [self._pace.answer]
             if self._pace.answer is Answer.HARM:
@@ -249,7 +271,8 @@ async def prove(fault: Fault, folder: Path | None, pace: Pace, say: Callable[[st
         run = Run(session, desk, pace, say)
         proof = await run.go()
     if folder is not None:
-        story = Story(fault.name, session.injected_at, run.applied_at, pace.answer, pace.scenario.name)
+        answered = proof.service or ""
+        story = Story(fault.name, session.injected_at, run.applied_at, pace.answer, pace.scenario.name, answered)
         record(folder / f"{_file_name(fault, pace)}.parquet", story, run.rows)
     return proof
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,13 +30,21 @@ _KEY = b"duri-lab"
 
 @dataclass(frozen=True)
 class Story:
-    """Which fault under which load, when it was injected (ms), and when the advice got which answer, if any."""
+    """Which fault under which load, when it was injected (ms), and when the advice got which answer, if any.
+
+    `service` is the one that the advice was for, which the answer was given to; empty where nobody has noted it.
+    """
 
     fault: str
     injected_at: int
     applied_at: int | None = None
     answer: str = "own"
     scenario: str = USUAL.name
+    service: str = ""
+
+    def answered(self, advice: Advice) -> dict[str, Any] | None:
+        """The first choice that the answer is for: that service's, where a fault shows in several of them."""
+        return advice.first(self.service)
 
 
 def record(path: Path, story: Story, rows: Sequence[Row]) -> None:
@@ -53,7 +61,10 @@ def story_of(path: Path) -> Story:
 
 
 def replay(path: Path) -> Advice:
-    """The run again, scrape by scrape, until there is advice, or an outcome where it was applied, or the end."""
+    """The run again, scrape by scrape, until there is advice, or an outcome where it was applied, or the end.
+
+    What was applied is answered for the service that it was done to.
+    """
     story, rows = story_of(path), read(path)
     fault = FAULTS[story.fault]
     advice = Advice(SCENARIOS[story.scenario], [one for one in rows if one.ts < story.injected_at])
@@ -61,7 +72,7 @@ def replay(path: Path) -> Advice:
         advice.tell(announcement, story.injected_at)
     answered: str | None = None
     for ts, scrape in groupby((one for one in rows if one.ts >= story.injected_at), key=lambda one: one.ts):
-        first = advice.first()
+        first = story.answered(advice)
         if answered is None and first is not None:
             if story.applied_at is None:
                 break

@@ -36,7 +36,7 @@ def judged(path: Path) -> Replayed:
     """Send a recorded run through the stages. Raises FileError for what is no recording."""
     story = story_of(path)
     fault, advice = FAULTS[story.fault], replay(path)
-    first = advice.first()
+    first = story.answered(advice) or advice.first()
     if first is None:
         return Replayed(path.stem, "none", fault.control, None, "", as_true=True)
     finding, kind = names(first)

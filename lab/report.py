@@ -10,6 +10,7 @@ from rich.table import Table
 
 from lab.back import measured
 from lab.faults import FAULTS
+from lab.knobs import as_before
 from lab.proof import Answer
 from lab.scenarios import SCENARIOS, USUAL
 from pipeline import quantities as fmt
@@ -83,12 +84,14 @@ def _in_turn(figures: Iterable[str]) -> str:
 
 
 def _undo(proof: Proof, signals: Mapping[str, Signal]) -> str:
-    """What came of the undo: the verdict of one that was advised, else whether the trouble was there again."""
+    """What came of the undo: its verdict where it was advised, else whether the trouble was back; and the knobs."""
+    knobs = [] if proof.knobs_differ is None else [as_before(proof.knobs_differ)]
     if proof.undo_outcome is not None:
-        return f"(its undo: {proof.undo_outcome})"
+        return f"({', '.join([f'its undo: {proof.undo_outcome}', *knobs])})"
     if not proof.undo_ran or (found := measured(proof, signals)) is None:
         return ""
-    return f"(undone: {'trouble again' if found.off(found.undone) else 'no trouble'})"
+    trouble = "trouble again" if found.off(found.undone) else "no trouble"
+    return f"({', '.join([f'undone: {trouble}', *knobs])})"
 
 
 def summary(proofs: Sequence[Proof]) -> str:
@@ -106,6 +109,7 @@ def summary(proofs: Sequence[Proof]) -> str:
         *_returns(faults),
         f"verdict equals the truth: {_share(sum(one.outcome == TRUTH[one.answer] for one in judged), len(judged))}",
         f"undo advised for what regressed, done, and verified: {_undos(judged)}",
+        f"every knob as before the change once its undo was run: {_knobs(judged)}",
         f"controls with advice: {_share(len(said), len(controls))}",
         f"runs with advice in the healthy phase: {_share(sum(one.early > 0 for one in ran), len(ran))}",
         f"healthy phases within the guide's response time: {_share(sum(map(_in_time, ran)), len(ran))}",
@@ -139,6 +143,12 @@ def _undos(judged: Sequence[Proof]) -> str:
     """Of what regressed: whether the undo was advised, and verified once it was done."""
     regressed = [one for one in judged if one.outcome == "regressed"]
     return _share(sum(one.undo_outcome == "verified" for one in regressed), len(regressed))
+
+
+def _knobs(judged: Sequence[Proof]) -> str:
+    """Of undos that were run: whether they have put back every knob."""
+    left = [one.knobs_differ for one in judged if one.knobs_differ is not None]
+    return _share(sum(not each for each in left), len(left))
 
 
 def _in_time(proof: Proof) -> bool:

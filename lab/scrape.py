@@ -48,6 +48,12 @@ _BY_STATE = """
 SELECT state, count(*), coalesce(max(extract(epoch FROM now() - xact_start)), 0)
 FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND state IS NOT NULL GROUP BY 1
 """
+# What `--collector.stat_statements` asks for, of the services' role alone: the scrapes are no statements of theirs.
+_STATEMENTS = """
+SELECT rolname, queryid::text, calls, total_exec_time / 1000
+FROM pg_stat_statements JOIN pg_roles ON pg_roles.oid = userid WHERE rolname = 'app'
+ORDER BY total_exec_time DESC LIMIT 100
+"""
 _STATES = ("active", "idle", "idle in transaction", "idle in transaction (aborted)")
 
 
@@ -136,6 +142,17 @@ class Scraper:
             name, value = str(setting["name"]), float(setting["setting"])
             suffix = "_bytes" if name in _BYTES else ""
             found.append((f"pg_settings_{name}{suffix}", {}, value * _BYTES.get(name, 1)))
+        return found + await self._of_statements(self._postgres)
+
+    async def _of_statements(self, postgres: asyncpg.Connection[Any]) -> Found:
+        """Calls and time of each statement, where this PostgreSQL counts them."""
+        if not self._lab.postgres.counts_statements:
+            return []
+        found: Found = []
+        for role, query, calls, seconds in await postgres.fetch(_STATEMENTS):
+            labels = {"user": str(role), "datname": "postgres", "queryid": str(query)}
+            found.append(("pg_stat_statements_calls_total", labels, float(calls)))
+            found.append(("pg_stat_statements_seconds_total", labels, float(seconds)))
         return found
 
     async def _of_redis(self) -> Found:
@@ -154,6 +171,11 @@ class Scraper:
             ("redis_config_timeout", {}, float(config["timeout"])),
             ("redis_aof_delayed_fsync_total", {}, float(info.get("aof_delayed_fsync", 0))),
             ("redis_config_tcp_keepalive", {}, float(config["tcp-keepalive"])),
+            ("redis_cpu_user_seconds_total", {}, float(info["used_cpu_user"])),
+            ("redis_cpu_sys_seconds_total", {}, float(info["used_cpu_sys"])),
+            ("redis_rdb_bgsave_in_progress", {}, float(info["rdb_bgsave_in_progress"])),
+            ("redis_rdb_last_bgsave_status", {}, float(info["rdb_last_bgsave_status"] == "ok")),
+            ("redis_aof_enabled", {}, float(info["aof_enabled"])),
         ]
         known = ("noeviction", "allkeys-lru")
         found += [("redis_config_maxmemory_policy", {"policy": one}, float(one == policy)) for one in known]

@@ -20,7 +20,7 @@ from redis import asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -40,7 +40,7 @@ SELECT max(place) FROM (
 """
 _BLOCKS = 0.2  # share of requests that meet the blocking call
 
-SETTINGS = {"DB_POOL_SIZE": "10", "DB_MAX_OVERFLOW": "0", "CACHE_ENABLED": "1"}
+SETTINGS = {"DB_POOL_SIZE": "10", "DB_MAX_OVERFLOW": "0", "DB_POOL_RECYCLE": "3600", "CACHE_ENABLED": "1"}
 """What its owners set, and what it is where nobody did."""
 PLAYED = {
     "QUERY_S": "0.05",
@@ -62,6 +62,9 @@ TIMEOUTS = Counter("db_pool_timeouts", "Waits for a connection that were given u
 IN_USE = Gauge("db_pool_connections_in_use", "Connections that requests hold")
 POOL_SIZE = Gauge("db_pool_size", "Connections that the pool keeps")
 OVERFLOW = Gauge("db_pool_max_overflow", "Connections beyond them for bursts")
+PRE_PING = Gauge("db_pool_pre_ping", "1 where a connection is tried before it is used")
+RECYCLE = Gauge("db_pool_recycle_seconds", "Age at which a connection is made anew")
+INVALIDATED = Counter("db_pool_invalidated", "Connections of the pool that were dead when they were wanted")
 CACHE = Gauge("cache_enabled", "1 where the cache is asked")
 HITS = Counter("cache_hits", "Found in the cache")
 MISSES = Counter("cache_misses", "Not found in the cache")
@@ -89,23 +92,28 @@ class Service:
         return float(pool.checkedout())
 
     def _engine(self) -> AsyncEngine:
-        return create_async_engine(
+        engine = create_async_engine(
             self.knobs["DATABASE_URL"],
             pool_size=int(self.knobs["DB_POOL_SIZE"]),
             max_overflow=int(self.knobs["DB_MAX_OVERFLOW"]),
             pool_timeout=5.0,
             pool_pre_ping=True,
+            pool_recycle=int(self.knobs["DB_POOL_RECYCLE"]),
         )
+        event.listen(engine.sync_engine.pool, "invalidate", lambda *_: INVALIDATED.inc())
+        return engine
 
     def _publish(self) -> None:
         POOL_SIZE.set(float(self.knobs["DB_POOL_SIZE"]))
         OVERFLOW.set(float(self.knobs["DB_MAX_OVERFLOW"]))
+        PRE_PING.set(1.0)
+        RECYCLE.set(float(self.knobs["DB_POOL_RECYCLE"]))
         CACHE.set(float(self.knobs["CACHE_ENABLED"]))
 
     async def turn(self, knobs: dict[str, str]) -> None:
         """Take new values; a new pool replaces the old one, whose connections end as they are given back."""
         self.knobs.update(knobs)
-        if knobs.keys() & {"DB_POOL_SIZE", "DB_MAX_OVERFLOW"}:
+        if any(name.startswith("DB_") for name in knobs):
             old, self.engine = self.engine, self._engine()
             await old.dispose()
         self._publish()

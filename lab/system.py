@@ -15,7 +15,7 @@ import asyncpg
 import httpx
 
 from lab import limits
-from lab.backends import Postgres, Redis, free_port, spawn, stop, wait_for
+from lab.backends import STATEMENTS, Postgres, Redis, free_port, spawn, stop, wait_for
 from lab.disk import Disk
 from lab.load import Balancer
 
@@ -92,6 +92,8 @@ class Lab:
                 self.scope.take(self.postgres.pid)
                 self.scope.take(self.redis.pid)
             await self.sql(_SCHEMA)
+            if self.postgres.counts_statements:
+                await self.sql(f"CREATE EXTENSION {STATEMENTS}")
             self._http = httpx.AsyncClient(timeout=10.0)
             for name in CALLS:
                 self.services[name], self.balancers[name] = [], Balancer()

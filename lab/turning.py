@@ -10,7 +10,7 @@ import asyncio
 import json
 import socket
 import tempfile
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,12 +84,14 @@ async def listening(folder: Path, grant: Callable[[Wish], Awaitable[Turned]]) ->
     """Grant what comes by the socket in this folder, for as long as it is open; yields its path."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            told = asdict(await grant(Wish(**json.loads(await reader.readline()))))
-        except _REFUSED as error:
-            told = {"error": str(error) or type(error).__name__}
-        writer.write(json.dumps(told).encode() + b"\n")
-        await writer.drain()
+        if line := await reader.readline():  # empty: somebody only looked whether there is a lab
+            try:
+                told = asdict(await grant(Wish(**json.loads(line))))
+            except _REFUSED as error:
+                told = {"error": str(error) or type(error).__name__}
+            with suppress(ConnectionError):  # who asked has gone; what was done stays done
+                writer.write(json.dumps(told).encode() + b"\n")
+                await writer.drain()
         writer.close()
 
     path = folder / _SOCKET

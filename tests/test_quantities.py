@@ -76,6 +76,14 @@ def test_counts(number, noun, text):
     assert fmt.count(number, noun) == text
 
 
+@pytest.mark.parametrize(
+    ("names", "text"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
+)
+def test_names_are_listed(names, text):
+    """The last one after an and."""
+    assert fmt.listed(names) == text
+
+
 def test_clock():
     """Day of the week and time."""
     assert fmt.clock(datetime(2025, 1, 7, 13, 5, tzinfo=UTC)) == "Tue 13:05"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pipeline.advise.outcomes.standing import Standing
 from pipeline.advise.rules.drafting import Moment, draft, raise_severity, redraft
 from pipeline.advise.rules.rule import Tier
+from pipeline.advise.sharing import merged
 from pipeline.records import RecommendationState
 
 if TYPE_CHECKING:
@@ -54,13 +55,13 @@ class Advisor:
         self._patience_ms = _PATIENCE * settings.decide_after_frames * frame_ms
 
     def steady(self, incident: OpenIncident, matches: Iterable[Match]) -> list[Match]:
-        """Count how long each rule has matched; give those that have long enough, the surest of each key."""
+        """Count how long each rule has matched; give those that have long enough, the surest of each thing."""
         found = {_streak(match): match for match in matches}
         incident.streaks = {name: incident.streaks.get(name, 0) + 1 for name in found}
         held = [match for name, match in found.items() if incident.streaks[name] >= self._needed(match)]
         held.sort(key=_surest_first)
         best: dict[str, Match] = {}
-        for match in held:
+        for match in merged(held, lambda match: self.board.about(match.key) is not None):
             best.setdefault(match.key, match)
         return list(best.values())
 
@@ -103,6 +104,8 @@ class Advisor:
     def _is_new(self, match: Match, incident: OpenIncident, now: int) -> bool:
         if match.entry.rule.tier is Tier.GENERIC and match.facts.service in incident.explained:
             return False  # what lingers is the aftermath of what was found
+        if any(standing.covers(match) for standing in self.board.of(incident.id)):
+            return False
         known = self.board.about(match.key)
         if known is not None:
             if known.waiting and known.incident != incident.id:
@@ -194,7 +197,9 @@ class Advisor:
     ) -> None:
         record, rank = standing.record, place.rank
         match = match if standing.waiting else None  # what was applied stays as it was when it was
-        moved = rank != record.rank or (match is not None and incident.severity.rank > record.severity.rank)
+        graver = match is not None and incident.severity.rank > record.severity.rank
+        spread = match is not None and not set(match.services) <= {*record.target.shared_by, record.target.service}
+        moved = rank != record.rank or graver or spread
         told_s = (now - standing.emitted) / 1000.0
         turned = standing.turned > standing.emitted
         due = match is not None and (turned or told_s >= self._settings.update_every_s)
@@ -210,7 +215,12 @@ class Advisor:
         if not _alike(record.change, fresh.change):
             return fresh
         return record.model_copy(
-            update={"why": fresh.why, "confidence": fresh.confidence, "provenance": fresh.provenance}
+            update={
+                "target": fresh.target if fresh.target.shared_by else record.target,
+                "why": fresh.why,
+                "confidence": fresh.confidence,
+                "provenance": fresh.provenance,
+            }
         )
 
 

@@ -86,6 +86,7 @@ class Reporter:
             last_at=from_ms(incident.last),
             closed_at=from_ms(now) if state is IncidentState.CLOSED else None,
             anomalies=incident.anomalies,
+            worth_knowing=incident.worth_knowing,
             changes=list(around.changes),
             runs_out=list(around.runs_out),
             recommendations=incident.recommendations,

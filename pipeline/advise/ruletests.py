@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from pipeline.advise.incidents.topology import Topology
+from pipeline.advise.rules.expressions import Evaluator
 from pipeline.advise.stage import AdviseStage
 from pipeline.records import ChangeEvent, Direction, Frame, Recommendation, Severity, Watermark, content_id, to_ms
 from pipeline.settings import AdviseSettings
@@ -22,7 +23,7 @@ from pipeline.stage import LogRecord, Topic
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pipeline.advise.rules.catalogue import Catalogue
+    from pipeline.advise.rules.catalogue import Catalogue, CompiledRule
     from pipeline.advise.rules.rule import Rule, RuleTest
     from pipeline.records import Record
     from pipeline.stage import InputRecord
@@ -53,6 +54,7 @@ def run_tests(catalogue: Catalogue, only: Iterable[str] | None = None) -> tuple[
         for index, test in enumerate(entry.rule.tests):
             count += 1
             text = judge(entry.rule, test, recommend(catalogue, records_of(test, catalogue)))
+            text = text or judge_stop(entry, test, catalogue)
             if text:
                 failures.append(Failure(entry.rule.id, index, f"test {test.name!r}: {text}"))
     return count, failures
@@ -73,6 +75,25 @@ def judge(rule: Rule, test: RuleTest, found: list[Recommendation]) -> str:
         return f"it recommends {record.change.recommended!r}, and should {test.recommended!r}"
     if test.verified_by is not None and record.verification.signal != test.verified_by:
         return f"it is verified by {record.verification.signal}, and should be by {test.verified_by}"
+    return ""
+
+
+def judge_stop(entry: CompiledRule, test: RuleTest, catalogue: Catalogue) -> str:
+    """What is wrong with the rule's reason to abort: it holds once the change has done what the test says, not before.
+
+    Nothing where it is right, or where the test does not ask.
+    """
+    if not test.stopped_by:
+        return ""
+    if entry.abort_if is None:
+        return "it has no abort_if"
+    last = dict(catalogue.healthy) | {name: ramp.at(test.minutes - 1) for name, ramp in test.ramps()}
+    trouble = {name: value for name, value in last.items() if name not in test.without}
+    evaluator = Evaluator()
+    for told, signals, stops in (("in the trouble", trouble, False), ("then", {**trouble, **test.stopped_by}, True)):
+        evaluator.load({"signals": signals, "usual": catalogue.healthy, "before": trouble})
+        if evaluator.holds(entry.abort_if) is not stops:
+            return f"its abort_if {'does not hold' if stops else 'holds'} {told}, and should{'' if stops else ' not'}"
     return ""
 
 

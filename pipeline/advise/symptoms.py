@@ -22,6 +22,11 @@ def qualifying(anomalies: Iterable[OpenAnomaly]) -> list[OpenAnomaly]:
     return [anomaly for anomaly in anomalies if anomaly.severity is not Severity.INFO and not anomaly.quiet]
 
 
+def worth_knowing(anomalies: Iterable[OpenAnomaly]) -> list[OpenAnomaly]:
+    """Those that an incident names beside its own: what makes none by itself, and that no ranker has called noise."""
+    return [anomaly for anomaly in anomalies if anomaly.severity is Severity.INFO and not anomaly.quiet]
+
+
 def symptoms(anomalies: Iterable[OpenAnomaly]) -> tuple[bool, bool]:
     """Whether requests are slower, and whether more of them fail, than they should."""
     slow = failing = False

@@ -173,7 +173,8 @@ def try_rules(
         table = Table("service", "rank", Column("rule", overflow="fold"), "change", "sure", "state", "why")
         for record in tried.recommendations:
             sure = f"{record.confidence:.0%}"
-            row = (record.target.service, str(record.rank), record.provenance.rule, change(record), sure)
+            sharing = record.target.shared_by or [record.target.service]
+            row = (", ".join(sharing), str(record.rank), record.provenance.rule, change(record), sure)
             table.add_row(*row, record.state.value, record.why.reason)
         Console().print(table)
     summary = f"{tried.frames} frames of {tried.services} services: {len(tried.recommendations)} recommendations"

@@ -59,6 +59,10 @@ class Incident(Record):
     last_at: AwareDatetime
     closed_at: AwareDatetime | None = None
     anomalies: list[str]
+    worth_knowing: list[str] = Field(
+        default_factory=list,
+        description="Ids of anomalies of its services that are only worth knowing: they do not keep it open",
+    )
     changes: list[str] = Field(default_factory=list, description="Ids of change events shortly before it")
     recommendations: list[str] = Field(default_factory=list)
     runs_out: list[RunsOut] = Field(

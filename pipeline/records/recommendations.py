@@ -58,6 +58,9 @@ class Target(Record):
     service: str
     component: str = Field(description="application, postgresql, redis, container, deployment, …")
     resource: str = Field(default="", description="Which one, where there are several")
+    shared_by: list[str] = Field(
+        default_factory=list, description="Services that it is for, `service` among them, where several use it"
+    )
 
 
 class Evidence(Record):

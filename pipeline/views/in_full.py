@@ -30,7 +30,7 @@ def in_full(
 
 
 def _head(record: Recommendation) -> Text:
-    text = Text(f"{record.target.service} {record.target.component}: ", "bold").append(words.change(record))
+    text = Text(f"{words.subject(record)}: ", "bold").append(words.change(record))
     place = "first choice" if record.rank == 1 else f"choice {record.rank}"
     text.append(f"\n{record.state.value}, {place}, ").append(
         record.severity.value, words.SEVERITY_STYLE[record.severity]
@@ -46,6 +46,7 @@ def _sections(
         ("id", [record.id, Text(_dates(record), "dim")]),
         ("incident", _incident(record, incident)),
         ("why", [record.why.reason, Text(", ".join(record.why.findings), "dim")]),
+        ("shared by", [fmt.listed(record.target.shared_by)]),
         ("evidence", [_evidence(one) for one in record.why.evidence]),
         ("runs out", [words.runs_out(one) for one in record.why.runs_out]),
         ("before", record.how.prerequisites),

@@ -241,7 +241,7 @@ def _anomaly_table(anomalies: list[Anomaly], *, wide: bool) -> Table:
 
 def _advice(one: Recommendation) -> RenderableType:
     head = Text(no_wrap=True, overflow="ellipsis").append(f"{fmt.clock(one.created)}  ")
-    head.append(f"{one.target.service} ", "bold").append(f"{one.target.component}: ").append(words.change(one))
+    head.append(f"{words.subject(one)}: ", "bold").append(words.change(one))
     head.append(f"  {fmt.percent(one.confidence)} sure", "dim")
     why = Text(f"           why   {one.why.reason}", no_wrap=True, overflow="ellipsis")
     undo = Text(f"           undo  {words.undo(one)}", "dim", no_wrap=True, overflow="ellipsis")

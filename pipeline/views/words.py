@@ -63,6 +63,14 @@ def change(recommendation: Recommendation) -> Text:
     return text.append(fmt.value(what.recommended, what.unit), "bold green")
 
 
+def subject(recommendation: Recommendation) -> str:
+    """What is changed: `duri_core application`, or `postgresql of 4 services` where they share it."""
+    target = recommendation.target
+    if target.shared_by:
+        return f"{target.component} of {fmt.count(len(target.shared_by), 'service')}"
+    return f"{target.service} {target.component}"
+
+
 def undo(recommendation: Recommendation) -> str:
     """How to take it back, in one line."""
     return _first(recommendation.undo) or "nothing to undo"
@@ -136,7 +144,7 @@ def _anomaly_line(record: Anomaly, clock: Clock) -> Text:
 def _recommendation_line(record: Recommendation, clock: Clock) -> Text:
     """What is over has one line; else why and how until somebody has made the change, the undo until it is judged."""
     text = _start(clock(record.updated), "advice", SEVERITY_STYLE[record.severity])
-    text.append(f"{record.state.value} ").append(f"{record.target.service} {record.target.component}: ", "bold")
+    text.append(f"{record.state.value} ").append(f"{subject(record)}: ", "bold")
     text.append(change(record)).append(f"  {fmt.percent(record.confidence)} sure, {record.risk} risk")
     if record.state not in MOVES:
         return text
@@ -151,6 +159,8 @@ def _incident_line(record: Incident, clock: Clock) -> Text:
     text.append(f"{record.state.value:<8}").append(record.summary)
     if record.state is IncidentState.CLOSED:
         return text
+    if record.worth_knowing:
+        text.append(f"\n{UNDER}beside it: {fmt.count(len(record.worth_knowing), 'anomaly')} only worth knowing", "dim")
     for reason in record.known_reasons:
         text.append(f"\n{UNDER}no advice: {reason}", "yellow")
     for one in record.runs_out:

@@ -188,15 +188,16 @@ class Story:
 
     def _anomaly(self, service: str, name: str, fault: Fault, signals: Mapping[str, float]) -> records.OpenAnomaly:
         identity = records.content_id(service, name)
-        if identity not in self.opened or fault.severity is records.Severity.INFO:
+        severity = records.Severity.INFO if name in fault.aside else fault.severity
+        if identity not in self.opened or severity is records.Severity.INFO:
             self.serious.pop(identity, None)
         opened = self.opened.setdefault(identity, self._at(self.minute + 0.5))
-        if fault.severity is not records.Severity.INFO:
+        if severity is not records.Severity.INFO:
             self.serious.setdefault(identity, self._at(self.minute + 0.5))
         return records.OpenAnomaly(
             id=identity,
             signal=name,
-            severity=fault.severity,
+            severity=severity,
             direction=records.Direction.DOWN if name in fault.falling else records.Direction.UP,
             score=0.9,
             detectors=[records.Detector.LEARNED],
@@ -216,6 +217,8 @@ class Fault:
     rising: Sequence[str] = ()
     falling: Sequence[str] = ()
     without: Sequence[str] = ()
+    aside: Sequence[str] = ()
+    """Signals whose anomaly is only worth knowing, in the direction in which they rise."""
     severity: records.Severity = records.Severity.WARNING
 
     def values(self, minute: int) -> dict[str, float]:
@@ -224,7 +227,7 @@ class Fault:
 
     def anomalies(self) -> list[str]:
         """Signals with an open anomaly."""
-        return [*self.rising, *self.falling]
+        return [*self.rising, *self.falling, *self.aside]
 
 
 SLOW = {"http.latency.mean": 0.4, "http.latency.p50": 0.3, "http.latency.p95": 0.9, "http.latency.p99": 1.5}

@@ -7,6 +7,7 @@ from typing import Any
 
 from lab.executor import execute, sped_up
 from lab.system import Replica
+from pipeline.advise.rules.rule import fill
 from tests.advise.helpers import shipped
 
 
@@ -41,6 +42,9 @@ class Used:
         self._seconds = seconds
         self._looks = 0
 
+    def set_memory(self, memory: int) -> None:
+        self.memory = memory
+
     def cpu_used(self) -> float:
         self._looks += 1
         return self._looks * self._seconds
@@ -69,6 +73,19 @@ def test_redis_commands_are_run_one_after_the_other() -> None:
 def test_statements_with_places_to_fill_in_are_left_to_people() -> None:
     terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state_change < now() - interval '5 s'"
     assert run(("sql", "VACUUM (ANALYZE) <table>"), ("sql", terminate)) == [("sql", terminate)]
+
+
+def test_a_memory_limit_is_set_in_mebibytes_and_taken_back_to_the_byte() -> None:
+    """The rule's own commands: what was there before need be no whole number of them."""
+    rule = shipped()[0].by_id["container-memory-limit"].rule
+    limits = Used(0.0)
+    lab = Knobs()
+    lab.services = {"duri_core": [Replica(0, "", None, limits)]}
+    values = {"service": "duri_core", "recommended_mib": "1024", "current": "100000000"}
+    for commands, expected in ((rule.commands, 1 << 30), (rule.undo, 100_000_000)):
+        told = [{"via": one.via, "run": fill(one.run, values)} for one in commands]
+        assert len(asyncio.run(execute(lab, "duri_core", told))) == 1
+        assert limits.memory == expected
 
 
 def test_the_busiest_replica_is_replaced() -> None:

@@ -88,15 +88,33 @@ def test_undo_is_told_apart_by_whether_it_brought_the_trouble_back() -> None:
     assert "undo advised for what regressed, done, and verified: 1 of 2" in told
 
 
+def test_knobs_that_an_undo_has_not_put_back_are_named() -> None:
+    """In the table; the figures count the undos that left none."""
+    whole = replace(GOOD, undo_ran=["DB_POOL_SIZE=2"], p95_undone=0.3, knobs_differ={})
+    left = replace(whole, knobs_differ={"redis save": ["900 1", None], "postgres work_mem": ["64", "65"]})
+    harm = replace(GOOD, answer="harm", outcome="regressed", undo_outcome="verified", knobs_differ={})
+    assert "every knob as before the change once its undo was run: 2 of 3" in summary([whole, left, harm, GOOD])
+    assert shown(whole).endswith("verified (undone: trouble again, every knob as before)")
+    differing = "not as before: redis save 900 1 → none, postgres work_mem 64 → 65"
+    assert shown(left).endswith(f"verified (undone: trouble again, {differing})")
+    assert shown(harm).endswith("regressed (its undo: verified, every knob as before)")
+    assert shown(replace(GOOD)).endswith("verified")
+
+
+def shown(proof: Proof, width: int = 79) -> str:
+    """The table of one run, in one line."""
+    out = StringIO()
+    Console(file=out, width=width).print(table([proof], width))
+    return " ".join(out.getvalue().split())
+
+
 @pytest.mark.parametrize("width", [80, 200])
 def test_table_says_it_all_on_any_terminal(width: int) -> None:
     """Beside or below one another."""
-    out = StringIO()
     undone = replace(GOOD, undo_ran=["DB_POOL_SIZE=2"], p95_undone=0.3)
-    Console(file=out, width=width).print(table([undone, Proof("cpu-limit", skipped="no cgroup")], width))
-    text = " ".join(out.getvalue().split())
-    for part in ("pool-too-small", "right after 15 s", "70 / 300 / 80 / 300 ms", "trouble again", "no cgroup"):
-        assert part in text
+    for part in ("pool-too-small", "right after 15 s", "70 / 300 / 80 / 300 ms", "trouble again"):
+        assert part in shown(undone, width)
+    assert "no cgroup" in shown(Proof("cpu-limit", skipped="no cgroup"), width)
 
 
 def test_results_are_json_although_nobody_came() -> None:

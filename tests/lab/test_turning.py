@@ -68,6 +68,32 @@ def test_only_its_owner_may_open_the_socket(tmp_path: Path) -> None:
     assert asyncio.run(mode()) == 0o600
 
 
+@pytest.mark.parametrize("said", [b"", b'{"service": "duri_core"}\n'])
+def test_who_leaves_without_an_answer_leaves_no_error_behind(tmp_path: Path, said: bytes) -> None:
+    """Looking for labs that run knocks at each; an asker may be stopped by Ctrl-C."""
+    errors: list[dict[str, object]] = []
+    left = asyncio.Event()
+
+    async def grant(_: Wish) -> Turned:
+        await left.wait()
+        return DONE
+
+    async def knock() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+        async with listening(tmp_path, grant) as path:
+            _, writer = await asyncio.open_unix_connection(path)
+            writer.write(said)
+            await writer.drain()
+            await asyncio.sleep(0.05)
+            writer.transport.abort()
+            await asyncio.sleep(0.05)
+            left.set()
+            await asyncio.sleep(0.05)
+
+    asyncio.run(knock())
+    assert errors == []
+
+
 def test_a_lab_that_is_gone_does_not_answer(tmp_path: Path) -> None:
     asked(tmp_path, WISH, DONE)
     with pytest.raises(LabError, match="no lab answers"):

@@ -14,10 +14,12 @@ from pipeline.records import (
     Record,
     RunsOut,
     Severity,
+    Target,
     Tick,
     Verification,
 )
 from pipeline.views import words
+from pipeline.views.in_full import in_full
 from pipeline.views.stream import JsonStream, WordStream
 from pipeline.views.worker_page import parse
 from tests.views.fakes import anomaly, at, incident, recommendation
@@ -97,6 +99,7 @@ def test_incident_says_why_there_is_no_advice_and_what_runs_out() -> None:
     text = shown(incident(**about))
     assert "no advice: maintenance of duri_core: a load test" in text
     assert "runs out: memory at 2025-01-07 13:00 UTC, between 2025-01-07 12:50 and 2025-01-07 13:20" in text
+    assert "beside it: 2 anomalies only worth knowing" in shown(incident(worth_knowing=["a", "b"]))
     assert "runs out" not in shown(incident(**about, state=IncidentState.CLOSED))
 
 
@@ -146,3 +149,15 @@ def test_worker_page_gives_what_detect_and_advise_have_taken():
         'duri_intervals_total{stage="advise"} 3.0\n'
     )
     assert parse(page) == (105, 3)
+
+
+def test_what_services_share_is_named_in_place_of_one_of_them() -> None:
+    """In the line and in full, where all of them are listed."""
+    target = Target(service="duri_brain", component="postgresql", shared_by=["duri_brain", "duri_core"])
+    shared = recommendation(target=target)
+    assert "postgresql of 2 services: pool_size" in shown(shared)
+    out = StringIO()
+    Console(file=out, width=200).print(in_full(shared, [], None, None))
+    text = " ".join(out.getvalue().split())
+    assert text.startswith("postgresql of 2 services: pool_size")
+    assert "shared by duri_brain and duri_core" in text

@@ -8,7 +8,8 @@
    changes each minute helps nobody. Without a complaint it is the service with the most severe anomalies.
 4. Incidents whose complaints begin within those windows of each other, in services that hang together over others,
    are one: a call between them is missing from the graph, and certainty is capped.
-5. An incident only grows while it is open (services, severity), and closes after `incident_gap_s` without an anomaly.
+5. What is only worth knowing of its services meanwhile is named apart, and dates nothing.
+6. An incident only grows while it is open (services, severity), and closes after `incident_gap_s` without an anomaly.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline import quantities as fmt
 from pipeline.advise.incidents.cause import HARM_SIGNALS, Harm, measure, rank_causes, unexplained
 from pipeline.advise.incidents.incident import GUESS, IncidentLog, OpenIncident
-from pipeline.advise.symptoms import qualifying, symptoms
+from pipeline.advise.symptoms import qualifying, symptoms, worth_knowing
 from pipeline.records import Severity, content_id
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Incidents:
                 self._extend(incident, group, end_ms, active)
         self._join_in_time(end_ms)
         for incident in self.log.open.values():
+            _note_aside(incident, frames)
             if any(service in frames for service in incident.services):
                 incident.heard = end_ms
                 incident.windows += 1
@@ -197,6 +199,7 @@ class Incidents:
         self._remove(younger)
         older.services = sorted({*older.services, *younger.services})
         older.anomalies = list(dict.fromkeys([*older.anomalies, *younger.anomalies]))[:MAX_ANOMALIES]
+        older.worth_knowing = _beside(older.anomalies, [*older.worth_knowing, *younger.worth_knowing])
         older.explained = sorted({*older.explained, *younger.explained})
         older.recommendations += younger.recommendations
         older.complaining = sorted({*older.complaining, *younger.complaining})
@@ -277,6 +280,18 @@ def count_anomalies(frames: Mapping[str, Frame]) -> dict[str, list[OpenAnomaly]]
         for service, frame in frames.items()
         if frame.anomalies and (anomalies := qualifying(frame.anomalies))
     }
+
+
+def _note_aside(incident: OpenIncident, frames: Mapping[str, Frame]) -> None:
+    """Name what is only worth knowing of its services in this interval; what has become more is its own by now."""
+    here = (frames[service] for service in incident.services if service in frames)
+    found = [anomaly.id for frame in here for anomaly in worth_knowing(frame.anomalies)]
+    incident.worth_knowing = _beside(incident.anomalies, [*incident.worth_knowing, *found])
+
+
+def _beside(own: list[str], others: list[str]) -> list[str]:
+    mine = set(own)
+    return [each for each in dict.fromkeys(others) if each not in mine][:MAX_ANOMALIES]
 
 
 def _worst(anomalies: list[OpenAnomaly]) -> Severity:

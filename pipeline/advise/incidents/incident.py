@@ -32,6 +32,8 @@ class OpenIncident(msgspec.Struct):
     cause: str
     services: list[str] = []
     anomalies: list[str] = []
+    worth_knowing: list[str] = []
+    """Anomalies of its services that are no more than that: they date nothing, and keep nothing open."""
     headline: str = ""
     certainty: float = GUESS
     complaining: list[str] = []

@@ -88,6 +88,23 @@ class Standing(msgspec.Struct):
         return f"undo\x1f{key}" if self.undoes else key
 
     @property
+    def keys(self) -> list[str]:
+        """Its key, and those of the other services that share it."""
+        if self.undoes:
+            return [self.key]
+        target, parameter = self.record.target, self.record.change.parameter
+        sharing = dict.fromkeys([target.service, *target.shared_by])
+        return [standing_key(service, target.component, target.resource, parameter) for service in sharing]
+
+    def covers(self, match: Match) -> bool:
+        """Whether it is about the same thing, which the match's service shares."""
+        target, rule = self.record.target, match.entry.rule.target
+        mine = (target.component, target.resource, self.record.change.parameter)
+        theirs = (rule.component, rule.resource, match.change.parameter)
+        others = {*target.shared_by} - {target.service}
+        return mine == theirs and match.facts.service in others and not self.undoes
+
+    @property
     def waiting(self) -> bool:
         """Whether it is open and nobody has applied it."""
         return self.record.state in WAITING
@@ -206,7 +223,8 @@ class Board:
         del self.state.standing[record.id]
         self._unindex(standing)
         rejected = state is RecommendationState.REJECTED
-        self.state.cooling[standing.key] = now + (self._rejected_ms if rejected else self._cooldown_ms)
+        until = now + (self._rejected_ms if rejected else self._cooldown_ms)
+        self.state.cooling.update(dict.fromkeys(standing.keys, until))
         if state in RESULTS:
             found = found or Found()
             if not standing.undoes:  # an undo is no rule's idea

@@ -116,12 +116,16 @@ class Windows:
         )
 
     def separated(self, signal: str, first: Iterable[float], second: Iterable[float], usual: float | None) -> bool:
-        """Whether nearly every value of the second window is better than nearly every one of the first."""
+        """Whether nearly every value of the second window is better than nearly every one of the first.
+
+        A gauge is read at one moment, so trouble may seem to pause: of a first window of some length one value may.
+        """
         before, after = np.array([*first]), np.array([*second])
         if not len(before) or not len(after):
             return False
-        shift = compare(self._badness(signal, before, usual), self._badness(signal, after, usual))
-        return shift.delta < -0.8
+        bad_before = np.sort(self._badness(signal, before, usual))
+        kept = bad_before[1:] if len(bad_before) >= MIN_INTERVALS else bad_before
+        return compare(kept, self._badness(signal, after, usual)).delta < -0.8
 
     def _after(self, trial: Trial, signal: str, since: int) -> tuple[Float64s, Int64s]:
         """Those values and the ends of their intervals."""

@@ -52,7 +52,7 @@ def draft(match: Match, incident: OpenIncident, catalogue: Catalogue, moment: Mo
         created=from_ms(moment.now),
         updated=from_ms(moment.now),
         expires=from_ms(moment.expires),
-        target=Target(service=match.facts.service, component=rule.target.component, resource=rule.target.resource),
+        target=target_of(match),
         state=RecommendationState.PROPOSED,
         severity=incident.severity,
         rank=rank,
@@ -81,12 +81,23 @@ def redraft(record: Recommendation, match: Match, incident: OpenIncident, catalo
     return fresh.model_copy(update={name: getattr(record, name) for name in kept})
 
 
+def target_of(match: Match) -> Target:
+    """What would be changed, and whose it is."""
+    target = match.entry.rule.target
+    return Target(
+        service=match.facts.service,
+        component=target.component,
+        resource=target.resource,
+        shared_by=list(match.services),
+    )
+
+
 def explain(match: Match, incident: OpenIncident, catalogue: Catalogue) -> Why:
     """Finding, reason and evidence of a match."""
     rule = match.entry.rule
     return Why(
         findings=[rule.finding],
-        reason=fill(rule.reason, match.values) + _assumptions(match, catalogue) + _hindrance(match),
+        reason="".join((_reason(match), _assumptions(match, catalogue), _hindrance(match))),
         evidence=[_evidence(match, incident, catalogue, name, weight) for name, weight in match.weights.items()],
         anomalies=sorted(anomaly.id for anomaly in match.facts.frame.anomalies),
         changes=sorted(str(change["id"]) for change in match.facts.latest.values()),
@@ -140,6 +151,12 @@ def _evidence(match: Match, incident: OpenIncident, catalogue: Catalogue, name: 
         note="expected is what was usual before the incident",
         **window,
     )
+
+
+def _reason(match: Match) -> str:
+    """The rule's sentence; about what services share it names them all."""
+    whose = {"service": fmt.listed(match.services)} if match.services else {}
+    return fill(match.entry.rule.reason, {**match.values, **whose})
 
 
 def _assumptions(match: Match, catalogue: Catalogue) -> str:

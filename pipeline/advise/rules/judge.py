@@ -70,6 +70,8 @@ class Match:
     """The signal that showed the trouble, and so tells whether the change mends it."""
     hindered: str = ""
     """What its own `abort_if` asks for, in words, where that holds already."""
+    services: tuple[str, ...] = ()
+    """All that use what would be changed, where several do; its own among them."""
 
     @property
     def key(self) -> str:

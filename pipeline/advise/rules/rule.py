@@ -182,6 +182,9 @@ class RuleTest(Part):
     )
     recommended: float | str | None = Field(default=None, description="The value that it recommends")
     verified_by: Text | None = Field(default=None, description="The signal by which it is verified")
+    stopped_by: dict[str, float] = Field(
+        default_factory=dict, description="Signals after a change for which `abort_if` holds; in trouble it does not"
+    )
 
     def ramps(self) -> Iterator[tuple[str, Ramp]]:
         """The signals, each as a value by the minute."""

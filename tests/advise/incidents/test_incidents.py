@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.records import Severity
+from pipeline.records import Severity, content_id
 from pipeline.stage import Topic
 from tests.advise.helpers import GIB, SLOW, Fault, Story, advice, at, make_stage, of
 
@@ -128,3 +128,22 @@ def test_what_is_worth_knowing_alone_keeps_no_incident_open() -> None:
     fallen = Fault({**SLOW, "http.rps": 5.0}, rising=["http.latency.p95"], falling=["http.rps"])
     outputs = stage.step(story.troubled(5, {"duri_core": fallen}).troubled(30, {"duri_core": BELOW}).take())
     assert of(outputs, Topic.INCIDENTS)[-1]["state"] == "closed"
+
+
+def test_what_is_worth_knowing_beside_an_incident_is_named_apart() -> None:
+    """With those of its services alone; what becomes a warning later is the incident's own."""
+    story, stage = Story(("duri_core", "mail")).healthy(40), make_stage()
+    heap, disk = content_id("duri_core", "container.memory.bytes"), content_id("duri_core", "node.disk.utilisation")
+    info = ["container.memory.bytes", "node.disk.utilisation"]
+    beside = {"duri_core": Fault(SLOW, rising=["http.latency.p95"], aside=info), "mail": Fault(aside=["http.rps"])}
+    [*_, incident] = of(stage.step(story.troubled(3, beside).take()), Topic.INCIDENTS)
+    assert incident["worth_knowing"] == [heap, disk]
+    assert incident["anomalies"] == [content_id("duri_core", "http.latency.p95")]
+    graver = Fault(SLOW, rising=["http.latency.p95", "node.disk.utilisation"], aside=["container.memory.bytes"])
+    over = Fault(aside=["container.memory.bytes"])
+    story.troubled(3, {"duri_core": graver}).troubled(30, {"duri_core": over})
+    [*_, incident] = of(stage.step(story.take()), Topic.INCIDENTS)
+    assert incident["state"] == "closed"
+    assert incident["last_at"] == at(46).isoformat().replace("+00:00", "Z")
+    assert incident["worth_knowing"] == [heap]
+    assert disk in incident["anomalies"]

@@ -94,6 +94,18 @@ def test_what_is_told_an_interval_late_is_verified() -> None:
     assert [each["result"] for each in outcomes(story, stage)] == ["verified"]
 
 
+@pytest.mark.parametrize(("pauses", "result"), [(1, "verified"), (3, "no_effect")])
+def test_trouble_that_paused_once_before_the_change_was_trouble(pauses: int, result: str) -> None:
+    """A gauge is read at one moment: a full pool has a free connection now and then. Where it often had, who knows."""
+    free = Fault({**POOL.signals, "app.pool.utilisation": 0.0}, rising=[P95])
+    story, stage = Story(frame_s=5.0).healthy(240), make_stage(frame_s=5.0)
+    found = advice(stage.step(story.troubled(4, {"duri_core": POOL}).take()))
+    first = min(found, key=lambda record: record["rank"])
+    story.troubled(pauses, {"duri_core": free}).troubled(2, {"duri_core": POOL})
+    story.healthy(1).feedback(first["id"], "applied").healthy(70)
+    assert [each["result"] for each in outcomes(story, stage)] == [result]
+
+
 def test_better_but_not_mended_is_no_effect_and_says_so() -> None:
     """The pool is still too full: that is not what was promised."""
     story, stage, _ = applied(Fault({**POOL.signals, "app.pool.utilisation": 1.6}, rising=[P95]))

@@ -306,12 +306,31 @@ def test_check_runs_the_tests_of_ones_own_rules(tmp_path: Path) -> None:
         ({"expect": "absent"}, "it is proposed, and should not be (proposed: one)"),
         ({"recommended": 30}, "it recommends 40.0, and should 30.0"),
         ({"recommended": 40}, ""),
+        ({"stopped_by": {"http.rps": 5}}, "it has no abort_if"),
     ],
 )
 def test_what_a_rules_test_may_expect(tmp_path: Path, test: dict[str, Any], told: str) -> None:
     """Absent, or a value: and what is said where it comes out otherwise."""
     own = {"signals": {"http.rps": 20}, "rising": ["http.rps"], **test}
     catalogue = load_catalogue(written(tmp_path, f"{RULE}    tests: [{json.dumps(own)}]\n"), DEFINITIONS)
+    _, failures = run_tests(catalogue)
+    assert [failure.text for failure in failures] == ([f"test 'finds its fault': {told}"] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("abort_if", "told"),
+    [
+        ('signals["http.rps"] < 10.0', ""),
+        ('signals["http.rps"] < 1.0', "its abort_if does not hold then, and should"),
+        ('signals["http.rps"] < 25.0', "its abort_if holds in the trouble, and should not"),
+    ],
+)
+def test_a_rules_test_may_say_what_stops_the_change(tmp_path: Path, abort_if: str, told: str) -> None:
+    """What the change brings about, and the trouble that it is to mend does not."""
+    own = {"signals": {"http.rps": 20}, "rising": ["http.rps"], "stopped_by": {"http.rps": 5}}
+    text = RULE.replace("after_s:", f"abort_if: '{abort_if}'\n      after_s:")
+    assert text != RULE
+    catalogue = load_catalogue(written(tmp_path, f"{text}    tests: [{json.dumps(own)}]\n"), DEFINITIONS)
     _, failures = run_tests(catalogue)
     assert [failure.text for failure in failures] == ([f"test 'finds its fault': {told}"] if told else [])
 

@@ -45,7 +45,7 @@ def test_a_new_version_of_a_rule_is_learned_anew(monkeypatch: pytest.MonkeyPatch
     round_of(story, stage, "applied")
     catalogue, topology = shipped()
     entries = [
-        replace(entry, rule=entry.rule.model_copy(update={"version": "2"}))
+        replace(entry, rule=entry.rule.model_copy(update={"version": "3"}))
         if entry.rule.id == "app-blocking-handler"
         else entry
         for entry in catalogue.rules
@@ -56,7 +56,7 @@ def test_a_new_version_of_a_rule_is_learned_anew(monkeypatch: pytest.MonkeyPatch
     restarted.restore(dict(stage.snapshot()))
     found = round_of(story, restarted, "applied")
     assert rules(found)[0] == "app-blocking-handler"
-    assert found[0]["provenance"]["rule_version"] == "2"
+    assert found[0]["provenance"]["rule_version"] == "3"
     assert restarted.statistics()['rule_applied_total{rule="app-blocking-handler"}'] == 2
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline import records
-from pipeline.advise.ruletests import judge, recommend, records_of
+from pipeline.advise.ruletests import judge, judge_stop, recommend, records_of
 from tests.advise.helpers import GIB, SLOW, Fault, Story, advice, advise_on, make_stage, rules, shipped
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def test_rule_passes_its_own_test(rule: Rule, test: RuleTest) -> None:
     """The test next to the rule, and everything that a person needs in the recommendation."""
     found = recommend(shipped()[0], records_of(test, shipped()[0]))
     assert judge(rule, test, found) == ""
+    assert judge_stop(shipped()[0].by_id[rule.id], test, shipped()[0]) == ""
     mine = [record for record in found if record.provenance.rule == rule.id]
     if test.expect == "absent":
         return
@@ -51,8 +52,9 @@ def test_rule_passes_its_own_test(rule: Rule, test: RuleTest) -> None:
 
 
 def test_every_rule_has_a_test_of_its_own() -> None:
-    """No rule is shipped without."""
-    assert [entry.rule.id for entry in shipped()[0].rules if not entry.rule.tests] == []
+    """No rule is shipped without; one of them says what the change may do so that it is taken back."""
+    shipped_rules = [entry.rule for entry in shipped()[0].rules]
+    assert [rule.id for rule in shipped_rules if not any(test.stopped_by for test in rule.tests)] == []
 
 
 @pytest.mark.parametrize(("change", "rule"), [("deploy", "deploy-rollback"), ("config", "config-revert")])
@@ -102,7 +104,7 @@ def test_a_full_redis_gets_room_as_well_as_a_policy() -> None:
     )
     first = advise_on(full)[0]
     assert "maxmemory 512mb" in first["how"]["commands"][0]["run"]
-    assert "maxmemory 2mb" in first["undo"][0]["run"]
+    assert "maxmemory 2097152 " in first["undo"][0]["run"]
 
 
 def test_pool_or_downstream() -> None:
@@ -281,3 +283,22 @@ def test_a_loop_that_is_as_late_as_ever_is_no_cause() -> None:
     slow = Fault({**SLOW, "app.event_loop.lag": 0.07}, rising=["http.latency.p95"])
     found = advice(stage.step(story.troubled(5, {"duri_core": slow}).take()))
     assert "app-blocking-handler" not in rules(found)
+
+
+CACHE_MISSES = {**SLOW, "redis.evictions.rate": 50.0, "redis.hit_ratio": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("signals", "setting", "undo"),
+    [
+        ({**SLOW, "pg.cache_hit_ratio": 0.5}, {"pg.shared_buffers": 131072.0}, "shared_buffers = '128kB'"),
+        (CACHE_MISSES, {"redis.maxmemory": 1500000.0}, "CONFIG SET maxmemory 1500000 "),
+        ({"container.memory.utilisation": 0.95}, {"container.memory_limit": 1e9}, "--memory 1000000000b "),
+    ],
+)
+def test_an_undo_sets_what_was_there_to_the_byte(
+    signals: dict[str, float], setting: dict[str, float], undo: str
+) -> None:
+    """A rounded one would leave another knob behind than it found."""
+    [first, *_] = advise_on(Fault(signals, setting, rising=[P95, "container.memory.utilisation"]))
+    assert any(undo in command["run"] for command in first["undo"]), first["undo"]

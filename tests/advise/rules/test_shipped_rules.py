@@ -120,3 +120,11 @@ def test_a_servers_setting_is_said_for_compose_and_for_kubernetes(rule: str) -> 
         replacing = [one.run for one in commands if ".command:" in one.run]
         assert replacing
         assert all("keep the options that are there" in run for run in replacing)
+
+
+def test_the_documentation_says_what_is_different_about_newer_versions() -> None:
+    """What was learned of an earlier version is forgotten then: each rule beyond its first one has a line."""
+    text = DOCS.read_text(encoding="utf-8")
+    _, _, table = text.partition("what is different since version 1")
+    told = re.findall(r"`([a-z0-9-]+)`", re.split(r"\n\n", table, maxsplit=1)[0])
+    assert sorted(told) == sorted(rule.id for rule in RULES.values() if rule.version != "1")

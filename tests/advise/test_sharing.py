@@ -1,0 +1,65 @@
+"""One PostgreSQL, one Redis, one host of several services: one recommendation, which names the resource and them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.records import Recommendation
+from pipeline.views import words
+from tests.advise.helpers import SLOW, Fault, Story, advice, make_stage, rules
+
+SERVICES = ("duri_brain", "duri_control", "duri_core")
+SPILLS = Fault({"pg.temp_bytes.rate": 5e6}, rising=["pg.temp_bytes.rate"])
+SLOW_SPILLS = Fault({**SLOW, "pg.temp_bytes.rate": 5e6}, rising=["pg.temp_bytes.rate", "http.latency.p95"])
+
+
+def told(story: Story, stage: Any) -> list[dict[str, Any]]:
+    """What is recommended of it."""
+    return advice(stage.step(story.take()))
+
+
+def test_what_several_services_use_is_one_recommendation() -> None:
+    """Of the resource, with the services that it is for; commands are those of one server anyway."""
+    story = Story(SERVICES).healthy(40).troubled(5, dict.fromkeys(SERVICES, SPILLS))
+    found = told(story, make_stage())
+    assert len({record["id"] for record in found}) == 1
+    record = Recommendation.model_validate(found[-1])
+    assert record.target.shared_by == list(SERVICES)
+    assert record.why.reason.startswith("Queries of duri_brain, duri_control and duri_core write 4883 KiB")
+    assert words.subject(record) == "postgresql of 3 services"
+
+
+def test_servers_of_their_own_are_advised_on_one_by_one() -> None:
+    """Their signals are not the same."""
+    other = Fault({"pg.temp_bytes.rate": 6e6}, rising=["pg.temp_bytes.rate"])
+    story = Story(SERVICES).healthy(40).troubled(5, {"duri_brain": SPILLS, "duri_core": other})
+    found = told(story, make_stage())
+    assert {record["target"]["service"] for record in found} == {"duri_brain", "duri_core"}
+    assert all(record["target"]["shared_by"] == [] for record in found)
+    assert all("duri_brain and" not in record["why"]["reason"] for record in found)
+
+
+def test_it_stays_one_where_services_join_and_is_of_the_one_that_stands() -> None:
+    """Who joins later is named in it; who suffers most does not take it over."""
+    story, stage = Story(SERVICES), make_stage()
+    first = told(story.healthy(40).troubled(5, {"duri_control": SPILLS}), stage)
+    assert first[-1]["target"]["shared_by"] == []
+    joined = told(story.troubled(4, {"duri_control": SPILLS, "duri_core": SLOW_SPILLS}), stage)
+    assert [record["id"] for record in joined if record["provenance"]["rule"] == "pg-work-mem"] == [first[-1]["id"]]
+    assert joined[-1]["target"]["service"] == "duri_control"
+    assert joined[-1]["target"]["shared_by"] == ["duri_control", "duri_core"]
+
+
+def test_what_was_tried_is_not_proposed_again_for_another_of_them() -> None:
+    """It cools down for all who share it."""
+    story, stage = Story(SERVICES), make_stage()
+    [*_, record] = told(story.healthy(40).troubled(5, dict.fromkeys(SERVICES, SPILLS)), stage)
+    story.feedback(record["id"], "rejected").troubled(5, dict.fromkeys(SERVICES, SPILLS))
+    assert rules(each for each in told(story, stage) if each["id"] != record["id"]) == []
+
+
+def test_a_services_own_is_never_shared() -> None:
+    """The pools of two services are two, however alike they are."""
+    pool = Fault({**SLOW, "app.pool.utilisation": 1.0, "app.pool.acquire.p95": 0.2}, rising=["http.latency.p95"])
+    found = told(Story(SERVICES).healthy(40).troubled(5, {"duri_brain": pool, "duri_core": pool}), make_stage())
+    assert all(record["target"]["shared_by"] == [] for record in found)
