@@ -24,7 +24,8 @@ which is nearest to so far away.
 """
 AFTERMATH_MS: Final = 70 * 60_000
 """The longest look back at an anomaly that is not of another day: a band's value an hour ago, in its slot of ten
-minutes (`models.offline.band_features`)."""
+minutes (`models.offline.band_features`).
+"""
 _TRIES: Final = 20
 _FRAMES: Final = {"spike": (1, 4), "apart": (15, 60), "shift": (15, 60), "trend": (30, 90)}
 _SHARE_OF_SIGNALS: Final = 0.25
