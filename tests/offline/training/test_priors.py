@@ -15,7 +15,7 @@ from pipeline.errors import FileError
 from pipeline.offline import train
 from pipeline.offline.dataset.times import Span
 from pipeline.offline.training.blocks import Blocks, Learners
-from pipeline.offline.training.newcomers import Fleet, known
+from pipeline.offline.training.newcomers import Fleet, known, of_their_own
 from pipeline.offline.training.recipe import load_recipe
 from pipeline.registry import gate
 from pipeline.registry.admission import Terms, admit
@@ -71,6 +71,14 @@ def test_what_is_known_does_not_depend_on_the_hour_at_which_it_ends(tmp_path: Pa
         alike = [one.statistics[warmth.STATISTICS.index("spread")] / one.level for one in found["rps"]]
         spreads.append(float(np.median(alike)))
     assert max(spreads) < 1.25 * min(spreads)
+
+
+def test_an_alarm_that_is_there_anyway_finds_nothing() -> None:
+    """At an anomaly it does not count; away from anomalies it is a false alarm as ever."""
+    labels, dirty, clean = (
+        np.array([mark == "x" for mark in marks]) for marks in ("--xx------", "-xxx---x-x", "-xx----x--")
+    )
+    assert np.flatnonzero(of_their_own(labels, dirty, clean)).tolist() == [3, 7, 9]
 
 
 def test_parameters_are_searched_where_there_are_several(tmp_path: Path) -> None:
