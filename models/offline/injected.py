@@ -65,7 +65,8 @@ def inject(values: npt.NDArray[np.float64], per_service: int, rng: np.random.Gen
         scale = _deviations(values[:, service])
         live = np.flatnonzero(scale > 0)
         for number in range(per_service if len(live) else 0):
-            kind, size = KINDS[number % len(KINDS)], SIZES[number // len(KINDS) % len(SIZES)]
+            # Their numbers have no common divisor: a few in a row are of all kinds and of all sizes.
+            kind, size = KINDS[number % len(KINDS)], SIZES[number % len(SIZES)]
             low, high = _FRAMES[kind]
             length = min(int(rng.integers(low, high)), max(part // 2, 1))
             begin = number * part + part // 2 + int(rng.integers(0, max(part // 2 - length, 1)))

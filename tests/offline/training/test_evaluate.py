@@ -87,6 +87,15 @@ def test_anomalies_begin_when_the_one_before_is_forgotten() -> None:
     assert 70 * 13 < after[:, 0].sum() <= 70 * 14  # the last one ends near the end
 
 
+def test_any_few_in_a_row_are_of_all_kinds_and_sizes() -> None:
+    """The part of the time that evaluates has them all, wherever it lies: else chance would choose how hard it is."""
+    found = inject(np.random.default_rng(0).normal(size=(6000, 1, 4)), 30, np.random.default_rng(1))
+    for first in range(0, 26, 4):
+        some = found.anomalies[first : first + 4]
+        assert len({one.kind for one in some}) == 4
+        assert len({one.size for one in some}) == 3
+
+
 class At:
     """Alarms in these frames of every service."""
 
