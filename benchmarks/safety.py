@@ -62,7 +62,13 @@ RECIPES = ("isolation_forest", "pca")
 BUDGET = 0.5
 NAMES = names_of(SIGNALS)
 FROM_THE_START = "wrong feature order from the start"
-SHADOW = {gate.SHADOW: 48.0, gate.SHADOW_FALSE_ALARMS: 0.0}
+SHADOW = {
+    gate.SHADOW: 48.0,
+    gate.SHADOW_FALSE_ALARMS: 0.0,
+    gate.SHADOW_UNSCORED: 0.0,
+    gate.SHADOW_ALARMS: 1.0,
+    gate.SHADOW_OTHERS_ALARMS: 1.0,
+}
 
 
 class World(NamedTuple):

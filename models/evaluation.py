@@ -163,6 +163,7 @@ class EventCounts:
 
     delays: samples from an event's start to the first alarm of each found event, at least 0.
     days: how long the series were judged, 0 where no times were given.
+    excused: episodes that are neither right nor wrong, and not among `episodes`.
     """
 
     found: int = 0
@@ -171,6 +172,7 @@ class EventCounts:
     episodes: int = 0
     delays: tuple[int, ...] = ()
     days: float = 0.0
+    excused: int = 0
 
     def __add__(self, other: EventCounts) -> EventCounts:
         return EventCounts(
@@ -180,6 +182,7 @@ class EventCounts:
             self.episodes + other.episodes,
             self.delays + other.delays,
             self.days + other.days,
+            self.excused + other.excused,
         )
 
     @property
@@ -210,19 +213,26 @@ class EventCounts:
 
 
 def score_events(
-    labels: Bools, alarm: Bools, *, slack: int = 2, start: int | None = None, ts: Int64s | None = None
+    labels: Bools,
+    alarm: Bools,
+    *,
+    slack: int = 2,
+    gap: int | None = None,
+    start: int | None = None,
+    ts: Int64s | None = None,
+    excused: Bools | None = None,
 ) -> EventCounts:
     """Compare alarms bool[n] with labels bool[n] as events.
 
-    An event is a run of labelled samples, found if an alarm lies within `slack` samples of it. An episode is
-    a run of alarms at most `slack` apart, right if it lies within `slack` samples of an event. Rows before
-    `start`, 15 % of the series where it is left out, do not count. With times `ts` int64[n] ms, the judged days
-    are counted too.
+    An event is a run of labelled samples, found if an alarm lies within `slack` samples of it. An episode is a run of
+    alarms at most `gap` apart (`slack`, where it is left out), right if it lies within `slack` samples of an event; one
+    that is not, and all of whose alarms are `excused` bool[n], is not counted. Rows before `start`, 15 % of the series
+    where it is left out, do not count. With times `ts` int64[n] ms, the judged days are counted too.
     """
     start = int(PROBATION * len(labels)) if start is None else start
     events = np.array(list(runs(np.asarray(labels, np.bool_)[start:])), np.int64).reshape(-1, 2)
     raised = np.asarray(alarm, np.bool_)[start:]
-    episodes = np.array(list(runs(raised, slack)), np.int64).reshape(-1, 2)
+    episodes = np.array(list(runs(raised, slack if gap is None else gap)), np.int64).reshape(-1, 2)
     where = np.append(np.flatnonzero(raised), len(labels) + 2 * slack + 1)
     first = where[np.searchsorted(where, events[:, 0] - slack)]
     found = first <= events[:, 1] + slack
@@ -231,8 +241,18 @@ def score_events(
     ends = np.append(events[:, 1] + slack, len(labels) + 2 * slack + 1)
     begins = np.append(events[:, 0] - slack, len(labels) + 2 * slack + 1)
     right = begins[np.searchsorted(ends, episodes[:, 0])] <= episodes[:, 1]
+    let_off = int((~right & _all_within(episodes, raised, excused, start)).sum())
     days = float(ts[-1] - ts[start]) / DAY_MS if ts is not None and start < len(ts) else 0.0
-    return EventCounts(int(found.sum()), len(events), int(right.sum()), len(episodes), tuple(delays.tolist()), days)
+    told = tuple(delays.tolist())
+    return EventCounts(int(found.sum()), len(events), int(right.sum()), len(episodes) - let_off, told, days, let_off)
+
+
+def _all_within(episodes: Int64s, raised: Bools, excused: Bools | None, start: int) -> Bools:
+    """Whether all alarms of each episode are excused, bool[episodes]; rows of the episodes begin at `start`."""
+    if excused is None:
+        return np.zeros(len(episodes), dtype=np.bool_)
+    others = np.append(0, np.cumsum(raised & ~np.asarray(excused, np.bool_)[start:]))
+    return np.asarray(others[episodes[:, 1] + 1] == others[episodes[:, 0]])
 
 
 def runs(flags: Bools, gap: int = 1) -> Iterator[tuple[int, int]]:

@@ -56,13 +56,17 @@ class Bands:
         """Services are gone: their rows have no bands any more."""
         self._in_units = None
 
-    def judge(self, features: BandFeatures, away: Floats) -> Judged:
+    def judge(self, features: BandFeatures, away: Floats, meant: npt.NDArray[np.bool_] | None = None) -> Judged:
         """The frame that these features have just taken in; `away` is what they said of it.
 
-        The array of bands is the same one, until any of them changes.
+        meant bool[services]: whom there are bands for at all, from the next slot on; None: for everybody. The array of
+        bands is the same one, until any of them changes.
         """
         if features.slot != self._slot:
-            self._ends, self._slot, self._in_units = ends(self._estimator, features.table()), features.slot, None
+            table = features.table()
+            if meant is not None:
+                table[~meant] = np.nan  # else it would be predicted for others too, which costs as much
+            self._ends, self._slot, self._in_units = ends(self._estimator, table), features.slot, None
         if len(self._ends) < len(away):
             # Services that came since have no band before the next slot.
             new = np.full((len(away) - len(self._ends), *self._ends.shape[1:]), np.nan)

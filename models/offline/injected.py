@@ -3,6 +3,9 @@
 A spike, a shift and a trend leave the usual range of a signal. What is `apart` stays in it: for so long the signals
 take the values that they had at another time, while the rest of their service stays as it is. That shows in several
 signals together only.
+
+What looks back sees an anomaly after it is over: for so long, the aftermath, an alarm says nothing about a model, and
+the next anomaly does not begin. Real trouble ends when people say so, and has no aftermath.
 """
 
 from __future__ import annotations
@@ -18,6 +21,10 @@ KINDS: Final = ("spike", "apart", "shift", "trend")
 SIZES: Final = (2.0, 4.0, 8.0)
 """In mean absolute deviations of the signal over the period; of what is apart, the other time is that of some tries
 which is nearest to so far away.
+"""
+AFTERMATH_MS: Final = 70 * 60_000
+"""The longest look back at an anomaly that is not of another day: a band's value an hour ago, in its slot of ten
+minutes (`models.offline.band_features`).
 """
 _TRIES: Final = 20
 _FRAMES: Final = {"spike": (1, 4), "apart": (15, 60), "shift": (15, 60), "trend": (30, 90)}
@@ -43,20 +50,23 @@ class Injected(NamedTuple):
     anomalies: tuple[Anomaly, ...]
 
 
-def inject(values: npt.NDArray[np.float64], per_service: int, rng: np.random.Generator) -> Injected:
+def inject(values: npt.NDArray[np.float64], per_service: int, rng: np.random.Generator, spacing: int = 0) -> Injected:
     """Put so many anomalies into each service, of all kinds and sizes in turn, in a quarter of its signals at once.
 
     values float64[t, services, signals], NaN where there is none. The period is divided evenly among the anomalies of a
-    service; each lies somewhere in the second half of its part, so that they stay apart.
+    service; each lies somewhere in the second half of its part, so that they stay apart. Where so many would have
+    fewer than `spacing` frames between them, there are fewer, at least one.
     """
     changed, labels = values.copy(), np.zeros(values.shape[:2], dtype=bool)
+    per_service = min(per_service, max(len(values) // max(2 * spacing, 1), 1))
     part = len(values) // max(per_service, 1)
     anomalies = []
     for service in range(values.shape[1]):
         scale = _deviations(values[:, service])
         live = np.flatnonzero(scale > 0)
         for number in range(per_service if len(live) else 0):
-            kind, size = KINDS[number % len(KINDS)], SIZES[number // len(KINDS) % len(SIZES)]
+            # Their numbers have no common divisor: a few in a row are of all kinds and of all sizes.
+            kind, size = KINDS[number % len(KINDS)], SIZES[number % len(SIZES)]
             low, high = _FRAMES[kind]
             length = min(int(rng.integers(low, high)), max(part // 2, 1))
             begin = number * part + part // 2 + int(rng.integers(0, max(part // 2 - length, 1)))
@@ -72,6 +82,14 @@ def inject(values: npt.NDArray[np.float64], per_service: int, rng: np.random.Gen
             labels[begin : begin + length, service] = True
             anomalies.append(Anomaly(service, begin, begin + length, tuple(sorted(signals.tolist())), kind, size))
     return Injected(changed, labels, tuple(anomalies))
+
+
+def aftermath(labels: npt.NDArray[np.bool_], frames: int) -> npt.NDArray[np.bool_]:
+    """Frames within so many after labelled ones, themselves not labelled, bool[t, …] as the labels."""
+    found = np.zeros_like(labels)
+    for later in range(1, min(frames + 1, len(labels))):
+        found[later:] |= labels[:-later]
+    return found & ~labels
 
 
 def _another_time(

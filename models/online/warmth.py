@@ -28,6 +28,10 @@ OWN_SAMPLES: Final = 10
 """Samples after which a series starts warm: enough for a level of its own."""
 PRIOR_SAMPLES: Final = 30.0
 """What the population counts as beside them."""
+USUAL_SAMPLES: Final = 240
+"""What its usual level counts as beside the samples that follow: with less the slow level goes to where the first hours
+lie, and a series that began in the trough of its day is off when it climbs out of it.
+"""
 
 _SPREADS: Final = ("spread", "slow_spread", "rest_spread", "season_spread", "season_most")
 _ROUTINE: Final = (
@@ -125,7 +129,7 @@ def start(state: Known, slots: Int32s, at_s: float, day: float, prior: Float64s,
         rows[low] = np.minimum(rows[low], usual - unit * prior[:, _AT["below"]])
         rows[high] = np.maximum(rows[high], usual + unit * prior[:, _AT["above"]])
     novelty.begin_as(rows, _SEEN_UNITS)
-    rows["n"] = np.maximum(rows["n"], tuning.warmup_samples)
+    rows["n"] = np.maximum(rows["n"], max(USUAL_SAMPLES, tuning.warmup_samples))
     # Old enough to be judged, and where the day is known for it to be read.
     rows["first"] = np.minimum(rows["first"], at_s - np.where(seasonal, _DAY_S, tuning.warmup_s))
     for name in ("season_spread", "season_most"):

@@ -54,11 +54,12 @@ def nab_left_out(groups: Mapping[str, Sequence[NabSeries]], profile: NabProfile)
 
 
 class ScoredEvents(NamedTuple):
-    """One series: labels bool[n], scores float64[n], times int64[n] ms."""
+    """One series: labels bool[n], scores float64[n], times int64[n] ms; excused bool[n] as in `score_events`."""
 
     labels: Bools
     scores: Float64s
     ts: Int64s
+    excused: Bools | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +88,14 @@ class EventSweep:
 
 
 def event_sweep(
-    groups: Mapping[str, Sequence[ScoredEvents]], start: int | None = None, also: Sequence[float] = ()
+    groups: Mapping[str, Sequence[ScoredEvents]],
+    start: int | None = None,
+    also: Sequence[float] = (),
+    gap: int | None = None,
 ) -> EventSweep:
     """Count events at sixty quantiles of all scores, the same for every detector, and `also` at these thresholds.
 
-    Rows before `start` do not count: 15 % of each series where it is left out.
+    Rows before `start` do not count: 15 % of each series where it is left out. `gap` is that of `score_events`.
     """
     pooled = np.concatenate([one.scores for many in groups.values() for one in many])
     levels = np.unique(np.quantile(pooled, _TAIL))
@@ -101,12 +105,15 @@ def event_sweep(
         levels = np.union1d(levels[levels > pooled.min()], above.min())
     levels = np.union1d(levels, np.asarray(also, np.float64))
     return EventSweep(
-        levels, {name: [_counts(many, level, start) for level in levels] for name, many in groups.items()}
+        levels, {name: [_counts(many, level, start, gap) for level in levels] for name, many in groups.items()}
     )
 
 
-def _counts(series: Iterable[ScoredEvents], level: float, start: int | None) -> EventCounts:
-    found = (score_events(one.labels, one.scores >= level, start=start, ts=one.ts) for one in series)
+def _counts(series: Iterable[ScoredEvents], level: float, start: int | None, gap: int | None) -> EventCounts:
+    found = (
+        score_events(one.labels, one.scores >= level, gap=gap, start=start, ts=one.ts, excused=one.excused)
+        for one in series
+    )
     return sum(found, EventCounts())
 
 

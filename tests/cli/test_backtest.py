@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 
+from pipeline.offline.compare import Comparison, compare
 from pipeline.records import PUBLIC_RECORDS, Anomaly, Incident, Outcome, Recommendation, from_ms
 from tests.builders import START
 from tests.installation import duri, full_disk
@@ -144,3 +147,21 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     assert f"{tmp_path / 'out'}: cannot be written" in " ".join(done.stderr.split())
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     assert {path.name for path in tmp_path.iterdir()} == {"in", "out"}
+
+
+def test_a_full_disk_leaves_no_half_comparison(tmp_path: Path) -> None:
+    """What both runs gave is whole and stays; one message names the comparison, of which nothing lies there."""
+    record_memory(tmp_path / "in")
+    with ExitStack() as stack:
+
+        def full_from_here(*folders: Path) -> Comparison:
+            found = compare(*folders)
+            stack.enter_context(full_disk(room=20))
+            return found
+
+        with patch("pipeline.cli.backtest.compare", full_from_here):
+            done = backtest(tmp_path / "in", tmp_path / "out", "--against", "none")
+    assert done.returncode == 2
+    assert f"{tmp_path / 'out' / 'comparison.json'}: cannot be written" in " ".join(done.stderr.split())
+    assert json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))["samples"]
+    assert not list((tmp_path / "out").glob("comparison*"))

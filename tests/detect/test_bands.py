@@ -6,6 +6,7 @@ import json
 import math
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from models.offline.bands import of_cube
+from models.offline.scoring import predicted
 from pipeline.records import Anomaly, Frame
 from pipeline.registry.artefact import load
 from pipeline.stage import Topic
@@ -122,6 +124,27 @@ def test_the_shadow_is_told_of() -> None:
     first, second = ([one for one in tallies if one["shadow"] == version(band(seed))] for seed in (1, 2))
     assert first[-1]["hours"] == pytest.approx(2.0, abs=0.1)
     assert second[-1]["live"] == version(model())
+
+
+def test_a_band_predicts_for_its_kind_of_service_alone() -> None:
+    """A prediction costs by the row: those of other kinds are not asked for, and their frames tell of no band."""
+    one = band(1, services="cart.*")
+    asked: list[int] = []
+
+    def counted(estimator: object, rows: np.ndarray) -> np.ndarray:
+        asked.append(len(rows))
+        return predicted(estimator, rows)
+
+    services = [Service("cart"), Service("shop")]
+    scraped = [minutely(service, 24.5) for service in services]
+    together = [record for minute in zip(*scraped, strict=True) for record in minute]
+    history = numbered([[*pieces(one), told(move(1, live=one))], together])
+    with patch("models.offline.bands.predicted", counted):
+        outputs, _ = run(history)
+    judged = {found["service"] for found in frames(outputs) if found.get("trained")}
+    assert judged == {"cart"}
+    [_, *while_it_ran] = asked  # the first are the reference rows, before it is seated
+    assert max(while_it_ran) == len(SIGNALS)
 
 
 @settings(max_examples=2, deadline=None)

@@ -126,6 +126,31 @@ def test_events_by_hand(labels, alarms, counts):
     assert score_events(labels, alarms, start=0) == counts
 
 
+def test_alarms_at_most_a_gap_apart_are_one_episode():
+    """The gap joins alarms; how far an alarm may miss an event stays the slack's."""
+    labels, alarm = np.zeros(100, bool), np.zeros(100, bool)
+    labels[10], alarm[[12, 27, 43]] = True, True
+    assert score_events(labels, alarm, start=0) == EventCounts(1, 1, 1, 3, (2,))
+    assert score_events(labels, alarm, start=0, gap=15) == EventCounts(1, 1, 1, 2, (2,))
+    assert score_events(labels, alarm[::-1], start=0, gap=15) == EventCounts(0, 1, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("alarms", "right", "episodes", "excused"),
+    [
+        ("0001100000", 1, 1, 0),  # an event is found wherever its alarm lies
+        ("0001000110", 1, 1, 1),
+        ("0001000111", 1, 2, 0),  # what goes on after what is excused is not
+        ("1000000110", 0, 1, 1),
+    ],
+)
+def test_an_excused_episode_is_neither_right_nor_wrong(alarms, right, episodes, excused):
+    """An event at row 3, with what follows it up to row 8 excused."""
+    labels, let_off = (np.array(list(text)) == "1" for text in ("0001000000", "0000111110"))
+    found = score_events(labels, np.array(list(alarms)) == "1", start=0, slack=1, excused=let_off)
+    assert (found.right, found.episodes, found.excused) == (right, episodes, excused)
+
+
 def test_probation_hides_events_and_alarms():
     """What lies in the first 15 % counts neither way."""
     labels = np.arange(100) == 10

@@ -68,6 +68,13 @@ def test_a_warm_series_raises_few_of_the_false_alarms_of_its_first_day(prior):
     assert warm < cold / 10
 
 
+@pytest.mark.parametrize("hour", [10, 14, 18])
+def test_the_usual_level_outlasts_the_hours_in_which_a_series_begins(prior, hour):
+    """One that begins on its way into the trough of its day knows that this is not its level when it comes out."""
+    values = series(2, 24, seed=7)[hour * 60 :][:DAY]
+    assert onsets_of(judged(values, prior, start=START + hour * 60 * MINUTE)[0]) <= 6
+
+
 def onsets_of(alarm):
     return sum(int(onsets(column).sum()) for column in alarm.T)
 

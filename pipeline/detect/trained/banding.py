@@ -72,9 +72,12 @@ class LiveBands:
         """The frame's values in the scale of this version's features, which must be kept, float64[rows, signals]."""
         return self._away[scorer.signals]
 
-    def judge(self, scorer: Scorer, away: Floats) -> Judged:
-        """What this version, which must be kept, makes of these values of the frame; columns are its signals."""
-        return self._bands[scorer.version].judge(self._features[scorer.signals], away)
+    def judge(self, scorer: Scorer, away: Floats, meant: npt.NDArray[np.bool_] | None) -> Judged:
+        """What this version, which must be kept, makes of these values of the frame; columns are its signals.
+
+        meant bool[rows]: the services that it is for; None: all of them.
+        """
+        return self._bands[scorer.version].judge(self._features[scorer.signals], away, meant)
 
     def columns(self, signals: Signals) -> npt.NDArray[np.int64]:
         """The signals' columns in a frame."""

@@ -166,22 +166,23 @@ class TrainedModels:
         self._scored[f'model="{name}",version="{scorer.version}"'] += int(np.isfinite(opinion.score).sum())
         return opinion
 
-    def _only_its_own(self, scorer: Scorer, values: Floats) -> Floats:
-        """The same float64[rows, columns], NaN in rows of services that this version is not for."""
+    def _meant_for(self, scorer: Scorer) -> npt.NDArray[np.bool_] | None:
+        """The services that this version is for, bool[rows]; None: all of them."""
         if scorer.services.pattern == EVERY_SERVICE:
-            return values
+            return None
         if scorer.version not in self._meant:
             self._meant[scorer.version] = scorer.judges(self._services)
-        return np.where(self._meant[scorer.version][:, None], values, np.nan)
+        return self._meant[scorer.version]
 
     def _featured(self, scorer: Scorer) -> Opinion:
-        features = self._only_its_own(scorer, self._features[scorer.signals])
+        features = _only(self._meant_for(scorer), self._features[scorer.signals])
         score = scorer.share(features)
         self._note_missing(score, np.asarray(np.isfinite(features).all(axis=1)))
         return Opinion(score, features)
 
     def _banded(self, scorer: Scorer) -> Opinion:
-        judged = self._bands.judge(scorer, self._only_its_own(scorer, self._bands.away(scorer)))
+        meant = self._meant_for(scorer)
+        judged = self._bands.judge(scorer, _only(meant, self._bands.away(scorer)), meant)
         score = scorer.share_of(judged.services())
         self._note_missing(score, judged.wanted)
         return Opinion(score, judged.cells, judged.band)
@@ -300,3 +301,8 @@ def _grouped(state: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, dict[str
         group, _, name = key.rpartition("|")
         found.setdefault(group, {})[name] = part
     return found
+
+
+def _only(meant: npt.NDArray[np.bool_] | None, values: Floats) -> Floats:
+    """The same float64[rows, columns], NaN in rows that are not meant."""
+    return values if meant is None else np.where(meant[:, None], values, np.nan)

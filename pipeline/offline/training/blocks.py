@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from models.offline.features import of_cube
-from models.offline.injected import inject
+from models.offline.injected import AFTERMATH_MS, aftermath, inject
 from models.online.bank import Bank, BankSettings
 from pipeline.detect.detectors.static import StaticRules
 from pipeline.detect.frame import ClosedFrame
@@ -64,6 +64,7 @@ class Block:
 
     clean, dirty   float64[t, s, features]  as they were; with anomalies put in
     injected       bool[t, s]               where these are
+    aftermath      bool[t, s]               what may still remember them in `judged`; never where real trouble is sought
     trouble        bool[t, s]               labelled as mattering to people
     abnormal       bool[t, s]               labelled so or within a maintenance window, or half an hour after:
                                             not to learn from
@@ -80,6 +81,7 @@ class Block:
     abnormal: Bools
     judged: npt.NDArray[np.float64]
     sought: tuple[Event, ...]
+    aftermath: Bools
     bank: Bools | None = None
     static: Bools | None = None
 
@@ -162,7 +164,8 @@ class Blocks:
             return self._kept
         services = self.services[at : at + together]
         cube = self.dataset.cube(services, self.signals)
-        changed = inject(cube.value, self._injected, np.random.default_rng([self._seed, at]))
+        spacing = aftermath_frames(cube)
+        changed = inject(cube.value, self._injected, np.random.default_rng([self._seed, at]), spacing)
         # Side by side: a step through time costs the same for twice as many services.
         both = self._features(np.concatenate([cube.value, changed.values], axis=1), cube.start, cube.step_ms)
         found = _Seen(cube, changed, both[:, : len(services)], both[:, len(services) :])
@@ -184,6 +187,7 @@ class Blocks:
             abnormal=self.abnormal(cube),
             judged=seen.dirty if put_in else seen.clean,
             sought=self._seek.events(cube, changed.anomalies),
+            aftermath=aftermath(changed.labels & put_in, aftermath_frames(cube)),
             bank=None if learners is None else _bank_alarms(cube, values, learners),
             static=None if learners is None else _static_alarms(cube, values, learners),
         )
@@ -192,6 +196,11 @@ class Blocks:
         """How many services make a block."""
         values_of_one = self.dataset.manifest.rows(Table.FRAMES) // len(self.services)
         return max(1, min(_SERVICES, _VALUES // max(values_of_one, 1)))
+
+
+def aftermath_frames(cube: Cube) -> int:
+    """Frames of an aftermath, begun ones too."""
+    return -(-AFTERMATH_MS // cube.step_ms)
 
 
 def _maintenance(dataset: Dataset) -> list[tuple[int, int, set[str]]]:
@@ -220,10 +229,7 @@ def _silenced(cube: Cube, windows: Sequence[tuple[int, int, set[str]]]) -> Bools
 
 def _and_after(marked: Bools, step_ms: int) -> Bools:
     """bool[t, s]: these frames, and those that begin within `_AFTER_MS` after them."""
-    found = marked.copy()
-    for frames in range(1, min(_AFTER_MS // step_ms + 1, len(marked))):
-        found[frames:] |= marked[:-frames]
-    return found
+    return marked | aftermath(marked, _AFTER_MS // step_ms)
 
 
 def _bank_alarms(cube: Cube, values: npt.NDArray[np.float64], learners: Learners) -> Bools:

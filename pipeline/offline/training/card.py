@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from models.offline.injected import KINDS, SIZES
+from models.offline.injected import AFTERMATH_MS, KINDS, SIZES
 from pipeline.offline.training.card_plots import LABELS, card_plots
 from pipeline.offline.training.evaluating import NEW, NONE, STATIC, found_by, lead, median_delay_s
 from pipeline.offline.training.sought import CHANGE_MS, Source
@@ -87,6 +87,7 @@ def _numbers(counts: EventCounts) -> dict[str, float | int | None]:
         "events": counts.events,
         "found": counts.found,
         "alarms": counts.episodes,
+        "excused": counts.excused,
         "median_delay_frames": _number(counts.delay),
     }
 
@@ -124,6 +125,8 @@ def _markdown(
     for who in LABELS:
         if who in evaluation.counts:
             yield _row(LABELS[who], evaluation.total(who), evaluation, evaluation.service_days)
+    if evaluation.source is Source.INJECTED:
+        yield from ("", _left_out(evaluation))
     yield from (
         "",
         "| F1 against | difference | 95 % interval (paired bootstrap over services' days) |",
@@ -140,6 +143,15 @@ def _markdown(
     if subject.tried:
         yield from ("", "## Search", "", "| parameters | average precision |", "|---|---|")
         yield from (f"| {parameters} | {score:.3f} |" for parameters, score in subject.tried)
+
+
+def _left_out(evaluation: Evaluation) -> str:
+    excused = ", ".join(f"{LABELS[who]} {evaluation.total(who).excused}" for who in LABELS if who in evaluation.counts)
+    return (
+        f"Left out: alarms that lie wholly within {AFTERMATH_MS // 60_000} minutes after an anomaly that was put in "
+        f"({excused}). What looks back an hour still sees it then, so they are neither right nor wrong. After real "
+        "trouble none is left out."
+    )
 
 
 def _origin(manifest: ModelManifest) -> str:

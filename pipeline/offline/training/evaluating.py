@@ -1,6 +1,8 @@
 """Evaluation: what a trained model adds to what runs without one, on a period that neither fit nor threshold saw.
 
-Counted as events: one found counts once, however long its alarm. Who raises alarms:
+Counted as events: one found counts once, however long its alarm, and alarms that the calibration of the threshold takes
+for one are one (`EPISODE_GAP`). After an anomaly that was put in, an alarm of what still remembers it is neither right
+nor wrong (`models.offline.injected.AFTERMATH_MS`), whoever raises it. Who raises alarms:
 
     static  the static rules alone
     none    static rules and online learners: no trained model at all
@@ -167,7 +169,7 @@ def evaluate(blocks: Iterable[Block], span: Span, scorers: Mapping[str, Scorer],
             raised = _without_model(block, service, part)
             for who, scorer in scorers.items():
                 scores = scorer.scores(block.judged[part, service])
-                scored[who].append(ScoredEvents(labels, scores, block.start[part]))
+                scored[who].append(ScoredEvents(labels, scores, block.start[part], seen.aftermath()))
                 raised[who] = raised[NONE] | (scores >= scorer.threshold)
             _count(result, seen, labels, raised)
             _count_false_alarms(result, seen, scorers[NEW])
@@ -200,6 +202,10 @@ class _Seen(NamedTuple):
             found[event.first : event.after] = True
         return found
 
+    def aftermath(self) -> Bools:
+        """bool[t] of the part: where an alarm may be of what was put in before."""
+        return self.block.aftermath[self.part, self.service]
+
 
 def _without_model(block: Block, service: int, part: slice) -> dict[str, Bools]:
     if block.bank is None or block.static is None:
@@ -209,12 +215,14 @@ def _without_model(block: Block, service: int, part: slice) -> dict[str, Bools]:
 
 
 def _count(result: Evaluation, seen: _Seen, labels: Bools, raised: Mapping[str, Bools]) -> None:
-    days = seen.block.start[seen.part] // _DAY_MS
+    days, excused = seen.block.start[seen.part] // _DAY_MS, seen.aftermath()
     mine = result.by_service.setdefault(seen.name, {})
     for day in np.unique(days):
         of_day = days == day
         for who, alarm in raised.items():
-            counts = score_events(labels[of_day], alarm[of_day], start=0, slack=_SLACK)
+            counts = score_events(
+                labels[of_day], alarm[of_day], start=0, slack=_SLACK, gap=EPISODE_GAP, excused=excused[of_day]
+            )
             result.counts.setdefault(who, []).append(counts)
             mine[who] = mine.get(who, EventCounts()) + counts
     for event in seen.events():
@@ -243,7 +251,7 @@ def _curve(series: list[ScoredEvents], threshold: float) -> list[Point]:
         return []
     least = float(ready.min())
     whole = [one._replace(scores=np.maximum(one.scores, least)) for one in series]
-    sweep = event_sweep({"all": whole}, start=0, also=[threshold])
+    sweep = event_sweep({"all": whole}, start=0, also=[threshold], gap=EPISODE_GAP)
     return [
         Point(float(level), one.precision, one.recall)
         for level, one in zip(sweep.levels, sweep.counts["all"], strict=True)

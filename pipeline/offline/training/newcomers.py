@@ -1,8 +1,9 @@
 """New series of known services: what the learners know of the old ones, and how new ones would have done with priors.
 
 A series is new at the beginning of each day of a period: the learners have never seen it, and judge it for that day,
-with anomalies put in, from nothing (cold) or from priors (warm). The priors are those of the other services' past: of
-the services in turn one group is new, and what its own past looks like is not in its priors.
+with anomalies put in, from nothing (cold) or from priors (warm). An alarm that is there without an anomaly does not
+find it: else who raises one all the time would find them all. The priors are those of the other services' past: of the
+services in turn one group is new, and what its own past looks like is not in its priors.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from sklearn.base import clone
 
 from models.evaluation import EventCounts, runs, score_events
 from models.offline import priors
-from models.offline.injected import inject
+from models.offline.injected import aftermath, inject
 from models.online import warmth
 from models.online.bank import Bank
 from pipeline.errors import FileError
@@ -168,8 +169,9 @@ def judge(fleet: Fleet, span: Span, tables: Mapping[str, Mapping[int, Floats] | 
             for who, by_group in tables.items():
                 prior = None if by_group is None else by_group[number % GROUPS]
                 dirty = _alarms(cube, changed.values[part, 0], part, prior, learners)
-                quiet = _alarms(cube, cube.value[part, 0], part, prior, learners) & ~abnormal[part]
-                result.starts[who].append(_start(changed.labels[part, 0], dirty, quiet, cube.step_ms))
+                clean = _alarms(cube, cube.value[part, 0], part, prior, learners)
+                labels, quiet = changed.labels[part, 0], clean & ~abnormal[part]
+                result.starts[who].append(_start(labels, of_their_own(labels, dirty, clean), quiet, cube.step_ms))
     return result
 
 
@@ -182,10 +184,17 @@ def _days(cube: Cube) -> Iterator[slice]:
             yield part
 
 
+def of_their_own(labels: Bools, dirty: Bools, clean: Bools) -> Bools:
+    """Alarms bool[t] but for those at anomalies, bool[t], that are there without the anomalies too: `clean`."""
+    near = labels | aftermath(labels, _SLACK) | aftermath(labels[::-1], _SLACK)[::-1]
+    return dirty & ~(near & clean)
+
+
 def _start(labels: Bools, dirty: Bools, quiet: Bools, step_ms: int) -> Start:
     alarms = [first for first, _ in runs(quiet, EPISODE_GAP)]
     return Start(
-        events=score_events(labels, dirty, start=0, slack=_SLACK),
+        # All the day counts: with many anomalies in one day their aftermaths would hide most of its false alarms.
+        events=score_events(labels, dirty, start=0, slack=_SLACK, gap=EPISODE_GAP),
         false_hour=sum(first < _HOUR_MS // step_ms for first in alarms),
         false_day=len(alarms),
         days=len(labels) * step_ms / DAY_MS,

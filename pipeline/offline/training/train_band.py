@@ -80,7 +80,7 @@ def train_band(  # noqa: PLR0913  as `train`
     """
     blocks = Blocks(dataset, recipe.signals, 0, seed, windows=windows)
     spans = split_of(dataset.span, recipe)
-    parts = _rows(blocks, spans, recipe.max_rows)
+    parts = rows_of(blocks, spans, recipe.max_rows)
     report(f"fitting on {spans['fit']}")
     candidates = list(recipe.candidates(seed))
     fits = workers.map(_fit, [(one, parts["fit"], parts["calibrate"]) for _, one in candidates])
@@ -100,7 +100,7 @@ def train_band(  # noqa: PLR0913  as `train`
     judged, scorers = banded(material, bands, spans["evaluate"])
     terms = Terms(seek.source, recipe.false_alarm_budget, seed)
     found = worth(judged.read(learners), spans["evaluate"], scorers, terms)
-    cells = {name: _cells(estimator, parts[name], len(blocks.signals)) for name in ("fit", "evaluate")}
+    cells = {name: cells_of(estimator, parts[name], len(blocks.signals)) for name in ("fit", "evaluate")}
     usual = stability.spread(cells["fit"])
     moved = {MOVED: stability.moved_share(stability.counted(cells["evaluate"]), usual)}
     metrics = {**found.metrics, **moved, **_worth(estimator, parts["fit"], parts["evaluate"])}
@@ -123,11 +123,12 @@ def band(estimator: Any, from_what: Floats) -> Floats:
 
 def _fit(regressor: Any, rows: Rows, later: Rows) -> tuple[Any, float]:
     """Fitted on rows, and its loss on later ones."""
-    fitted = _fitted(regressor, rows)
-    return fitted, float(sum(_losses(fitted, later).values()))
+    found = fitted(regressor, rows)
+    return found, float(sum(_losses(found, later).values()))
 
 
-def _fitted(regressor: Any, rows: Rows) -> Any:
+def fitted(regressor: Any, rows: Rows) -> Any:
+    """Lower end, middle and upper end in one estimator, each a copy of the regressor fitted on these rows."""
     # What no row knows, such as a week ago in five days of data, cannot be binned: nothing is learned from it.
     unknown = np.isnan(rows.from_what).all(axis=0)
     from_what = np.where(unknown, 0.0, rows.from_what)
@@ -140,7 +141,7 @@ def _end(regressor: Any, quantile: float) -> Any:
     return clone(regressor).set_params(loss="quantile", quantile=quantile)
 
 
-def _rows(blocks: Blocks, spans: Mapping[str, Span], limit: int) -> dict[str, Rows]:
+def rows_of(blocks: Blocks, spans: Mapping[str, Span], limit: int) -> dict[str, Rows]:
     """Normal values of each span, at most `limit`; each service is read once. Raises FileError where too few are left.
 
     No more than those and a block are in memory.
@@ -179,7 +180,7 @@ def _draw(cube: Cube, normal: npt.NDArray[np.bool_], spans: Mapping[str, Span], 
             drawn[name].add(tuple(map(np.concatenate, zip(*parts, strict=True))))
 
 
-def _cells(estimator: Any, rows: Rows, signals: int) -> Floats:
+def cells_of(estimator: Any, rows: Rows, signals: int) -> Floats:
     """How far values are from the middles of their bands, float64[n, signals] in order of time; NaN for other signals.
 
     That is what a band's world is known by: where it lies otherwise, the band was made for another.
