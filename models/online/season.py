@@ -68,15 +68,22 @@ def weekly(profile: Float32s, at: Place, age_s: float) -> float:
 
 @compiled
 def _read(profile: Float32s, base: int, count: int, at: float) -> float:
-    """Interpolate between the centres of two buckets."""
-    own = profile[base + int(at)]
+    """Go from the centre of a bucket towards its neighbour's, but no steeper than on the bucket's other side.
+
+    So a smooth day is followed, and a step at the edge of two buckets stays a step (as a slope limiter keeps it; van
+    Leer, J. Comput. Phys. 32, 1979): a weekend that ends at midnight is not smeared over half an hour on both sides.
+    """
+    bucket = int(at)
+    own = profile[base + bucket]
     if own == 0.0:
         return np.nan
-    near = math.floor(at - 0.5)
-    part = at - 0.5 - near
-    left, right = profile[base + near % count], profile[base + (near + 1) % count]
-    value = own if left == 0.0 or right == 0.0 else (1.0 - part) * left + part * right
-    return float(value) if abs(value) > 2.0 * _LEARNT_ZERO else 0.0
+    before, after = profile[base + (bucket - 1) % count], profile[base + (bucket + 1) % count]
+    value = float(own)
+    if before != 0.0 and after != 0.0:
+        part = at - bucket - 0.5
+        rise, other = (after - own, own - before) if part >= 0.0 else (own - before, after - own)
+        value += part * min(max(rise, -abs(other)), abs(other))
+    return value if abs(value) > 2.0 * _LEARNT_ZERO else 0.0
 
 
 @compiled
