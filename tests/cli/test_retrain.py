@@ -120,16 +120,11 @@ def test_each_run_goes_on_where_the_last_one_ended(any_cron: Cron) -> None:
     """Train and ask the gate; shadow; wait for a day of it; promote; then nothing, until there is new data."""
     cron = any_cron
     first = cron.run()
-    if cron.kind == "band":  # five rounds of boosting add nothing, and the gate says so
-        assert (first["outcome"], cron.log.pointers().shadow) == ("refused", None)
-        [reason] = first["reasons"]
-        assert "may be no better than no trained model" in reason
-    else:
-        assert (first["outcome"], first["reasons"]) == ("shadowed", [])
-        assert cron.log.pointers().shadow == first["version"]
-        cron.log.withdraw(ADA)
+    # Some hours, or five rounds of boosting, add nothing to what the learners find, and the gate says so.
+    assert (first["outcome"], cron.log.pointers().shadow) == ("refused", None)
+    assert any("may be no better than no trained model" in reason for reason in first["reasons"])
     assert cron.store.manifest(NAME, first["version"]).training.dataset == Dataset(cron.data).fingerprint
-    # What three hours teach is worth little; what is tested is what follows.
+    # What is tested is what follows.
     version = put_back(cron)
     assert cron.run()["outcome"] == "shadowed"
     assert cron.log.pointers().shadow == version
@@ -145,8 +140,7 @@ def test_each_run_goes_on_where_the_last_one_ended(any_cron: Cron) -> None:
 
 def test_what_does_badly_in_the_shadow_is_taken_out(cron: Cron) -> None:
     """After its day: the reason is in the log, and the version does not come again."""
-    assert cron.run()["outcome"] == "shadowed"
-    cron.log.withdraw(ADA)
+    assert cron.run()["outcome"] == "refused"
     version = put_back(cron)
     cron.run()
     asyncio.run(publish(cron.settings, [tally(version, 0, 30.0, shadow_lone=900)]))
@@ -161,8 +155,7 @@ def test_what_does_badly_in_the_shadow_is_taken_out(cron: Cron) -> None:
 
 def test_what_the_gate_is_against_is_not_shadowed(cron: Cron) -> None:
     """Exit status 0, because nothing is broken; the reasons; no second training of the same data."""
-    assert cron.run()["outcome"] == "shadowed"
-    cron.log.withdraw(ADA)
+    assert cron.run()["outcome"] == "refused"
     version = put_back(cron, f1_over_none_low=-0.2)
     moves = len(cron.log.moves())
     refused = cron.run()
@@ -210,7 +203,7 @@ def test_a_run_that_was_killed_is_gone_on_with(cron: Cron, past: Flowed, tmp_pat
         process.kill()
     assert process.returncode == -signal.SIGKILL
     done = cron.run()
-    assert done["outcome"] in ("shadowed", "waiting")
+    assert done["outcome"] == "refused"
     assert cron.store.versions(NAME) == [done["version"]]
     assert not list(problems(cron.data, Dataset(cron.data).manifest))
     (tmp_path / "other").mkdir()
