@@ -54,7 +54,7 @@ def _cells(proof: Proof, signals: Mapping[str, Signal]) -> list[str]:
     return [
         f"{first}, {'right' if proof.right else 'WRONG'}{soon}",
         _figures(proof, signals),
-        f"applied: {applied}" if applied else "",
+        "\n".join(filter(None, (applied and f"applied: {applied}", proof.refused and f"REFUSED: {proof.refused}"))),
         " ".join(filter(None, (proof.outcome, _undo(proof, signals)))),
     ]
 
