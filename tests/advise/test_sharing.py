@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from pipeline.records import Recommendation
+from pipeline.stage import Topic
 from pipeline.views import words
-from tests.advise.helpers import SLOW, Fault, Story, advice, make_stage, rules
+from tests.advise.helpers import SLOW, Fault, Story, advice, make_stage, of, rules
 
 SERVICES = ("duri_brain", "duri_control", "duri_core")
 SPILLS = Fault({"pg.temp_bytes.rate": 5e6}, rising=["pg.temp_bytes.rate"])
@@ -63,3 +66,31 @@ def test_a_services_own_is_never_shared() -> None:
     pool = Fault({**SLOW, "app.pool.utilisation": 1.0, "app.pool.acquire.p95": 0.2}, rising=["http.latency.p95"])
     found = told(Story(SERVICES).healthy(40).troubled(5, {"duri_brain": pool, "duri_core": pool}), make_stage())
     assert all(record["target"]["shared_by"] == [] for record in found)
+
+
+def test_harm_to_any_of_them_is_harm_of_the_change() -> None:
+    """The one it is told of is well; another one that shares the server fails since: the undo is proposed for it."""
+    story, stage = Story(SERVICES), make_stage()
+    [*_, record] = told(story.healthy(40).troubled(8, dict.fromkeys(SERVICES, SPILLS)), stage)
+    assert record["target"]["service"] != "duri_core"
+    failing = Fault({"http.error_ratio": 0.3, "http.availability": 0.7}, rising=["http.error_ratio"])
+    since = stage.step(story.feedback(record["id"], "applied").troubled(6, {"duri_core": failing}).take())
+    [outcome] = [each for each in of(since, Topic.OUTCOMES) if each["recommendation"] == record["id"]]
+    assert (outcome["result"], outcome["service"]) == ("regressed", record["target"]["service"])
+    assert outcome["note"].startswith("in duri_core, 30 % of the requests fail")
+    [undo] = [each for each in advice(since) if each["kind"].endswith(".undo")]
+    assert undo["target"]["service"] == "duri_core"
+    assert undo["target"]["shared_by"] == list(SERVICES)
+    assert undo["why"]["evidence"][0]["observed"] == pytest.approx(0.3)
+
+
+def test_the_undo_for_the_one_that_was_harmed_is_verified_there() -> None:
+    """It fails no longer, whatever the others do."""
+    story, stage = Story(SERVICES), make_stage()
+    [*_, record] = told(story.healthy(40).troubled(8, dict.fromkeys(SERVICES, SPILLS)), stage)
+    failing = Fault({"http.error_ratio": 0.3, "http.availability": 0.7}, rising=["http.error_ratio"])
+    since = advice(stage.step(story.feedback(record["id"], "applied").troubled(6, {"duri_core": failing}).take()))
+    [undo] = [each for each in since if each["kind"].endswith(".undo")]
+    story.feedback(undo["id"], "applied", "f2").healthy(8)
+    ended = [each for each in of(stage.step(story.take()), Topic.OUTCOMES) if each["recommendation"] == undo["id"]]
+    assert [(each["result"], each["service"]) for each in ended] == [("verified", "duri_core")]

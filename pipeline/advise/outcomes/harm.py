@@ -33,8 +33,9 @@ _LEAST: Final = 3
 
 
 class Harmed(NamedTuple):
-    """A signal that must not get worse and did."""
+    """A signal of a service that must not get worse and did."""
 
+    service: str
     signal: str
     text: str
     gone: str
@@ -52,7 +53,7 @@ def harmed_by(windows: Windows, trial: Trial, frame_ms: int) -> Harmed | None:
             not requests or credible(newest * requests, requests, usual)
         ):
             text = f"{fmt.percent(newest)} of the requests fail, up to {fmt.percent(usual)} did before"
-            return Harmed(_ERRORS, text, f'signals["{_ERRORS}"] < usual["{_ERRORS}"] + {_POINT}')
+            return Harmed(trial.service, _ERRORS, text, f'signals["{_ERRORS}"] < usual["{_ERRORS}"] + {_POINT}')
     if rates_before and len(rates) and np.median(rates) > BUSIER * np.median(rates_before):
         return None
     for signal in _LATENCIES:
@@ -61,7 +62,7 @@ def harmed_by(windows: Windows, trial: Trial, frame_ms: int) -> Harmed | None:
         if _enough(earlier, after, frame_ms) and windows.worse(trial, signal, trial.at, None):
             rose = (fmt.seconds(float(np.median(values))) for values in (earlier, after))
             text = f"{signal} rose from {' to '.join(rose)}"
-            return Harmed(signal, text, f'signals["{signal}"] <= 1.3 * usual["{signal}"]')
+            return Harmed(trial.service, signal, text, f'signals["{signal}"] <= 1.3 * usual["{signal}"]')
     return None
 
 

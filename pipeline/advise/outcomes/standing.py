@@ -73,6 +73,8 @@ class Standing(msgspec.Struct):
     """Until when it is snoozed."""
     trial: Trial | None = None
     """What was before it was applied; opened with the first interval that reaches that moment."""
+    others: list[Trial] = []
+    """The same of the other services that share what was changed: none of them may be worse off either."""
     held_back: list[bool] = []
     """Whether the verification's condition held, in the newest undisturbed intervals after the change."""
     aborts: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from pipeline import quantities as fmt
@@ -40,26 +41,32 @@ def propose_undo(
 
     `units` by signal, for the words.
     """
-    record = regressed.record
+    record, before = regressed.record, _before(regressed, harmed.service)
     standing = Standing(
         record=_undo_of(regressed, harmed, observed, units, now),
         incident=regressed.incident,
         onset=regressed.applied or now,
         matched=now,
         emitted=now,
-        usual=dict(regressed.before),
-        before=dict(regressed.before),
+        usual=dict(before),
+        before=dict(before),
         undoes=record.id,
     )
     board.open(standing)
     board.emit(standing, now)
 
 
+def _before(regressed: Standing, service: str) -> dict[str, float]:
+    """Signals of the service as they were before the change; of one that only shares it, medians of its window."""
+    window = next((other.before for other in regressed.others if other.service == service), None)
+    return regressed.before if window is None else {name: median(values) for name, values in window.items() if values}
+
+
 def _undo_of(
     regressed: Standing, harmed: Harmed, observed: float | None, units: Mapping[str, str], now: int
 ) -> Recommendation:
-    record = regressed.record
-    mended = in_words(harmed.gone, units, regressed.before)
+    record, before = regressed.record, _before(regressed, harmed.service)
+    mended = in_words(harmed.gone, units, before)
     lifetime = to_ms(record.expires) - to_ms(record.created)
     change = record.change
     return Recommendation(
@@ -69,7 +76,7 @@ def _undo_of(
         created=from_ms(now),
         updated=from_ms(now),
         expires=from_ms(now + lifetime),
-        target=record.target,
+        target=record.target.model_copy(update={"service": harmed.service}),
         state=RecommendationState.PROPOSED,
         severity=max(record.severity, Severity.WARNING, key=lambda severity: severity.rank),
         rank=1,
@@ -81,7 +88,7 @@ def _undo_of(
                 Evidence(
                     signal=harmed.signal,
                     observed=observed,
-                    expected=regressed.before.get(harmed.signal),
+                    expected=before.get(harmed.signal),
                     window_start=from_ms(regressed.applied or now),
                     window_end=from_ms(now),
                     contribution=1.0,

@@ -98,13 +98,7 @@ class Verifier:
 
     def _look(self, standing: Standing, applied: int, frames: Mapping[str, Frame], now: int) -> None:
         frame = frames.get(standing.record.target.service)
-        if standing.trial is None:
-            signals = dict.fromkeys([standing.record.verification.signal, *GUARDS])
-            known = [name for name in signals if name in self._catalogue.signals]
-            service = standing.record.target.service
-            began = standing.began or standing.onset
-            standing.trial = self._windows.open(service, applied, known, began, standing.onset)
-        trial = standing.trial
+        trial = standing.trial or self._opened(standing, applied)
         if frame is not None and now - self._frame_ms >= applied:
             if self._disturbed(trial, frames, now, by_callees=False):
                 trial.disturb(now)
@@ -114,6 +108,19 @@ class Verifier:
         patience = 1000.0 * (check.settle_s + 2 * check.after_s) + MIN_INTERVALS * self._frame_ms
         if now - applied >= patience:
             self._end_untold(standing, trial, now)
+
+    def _opened(self, standing: Standing, applied: int) -> Trial:
+        """What was before the change, of its service and of those that share what was changed."""
+        target = standing.record.target
+        signals = dict.fromkeys([standing.record.verification.signal, *GUARDS])
+        known = [name for name in signals if name in self._catalogue.signals]
+        began = standing.began or standing.onset
+        trial, *others = [
+            self._windows.open(service, applied, known, began, standing.onset)
+            for service in dict.fromkeys([target.service, *target.shared_by])
+        ]
+        standing.trial, standing.others = trial, others
+        return trial
 
     def _holds(self, standing: Standing, frame: Frame) -> bool:
         """Whether what the change was to bring about is there: then no callee's trouble has undone it."""
@@ -129,7 +136,7 @@ class Verifier:
             if check.signal in FELT:
                 return False
         else:
-            harmed = self._harmed(standing, trial, frame)
+            harmed = self._harmed(standing, trial, frame) or self._harmed_elsewhere(standing, frames, now)
             standing.aborts = standing.aborts + 1 if harmed else 0
         if harmed and standing.aborts >= self._patience:
             self._regress(standing, trial, harmed, now)
@@ -167,8 +174,19 @@ class Verifier:
         if harmed is None and abort_if and self._aborted(standing, frame, self._program(abort_if)):
             named = sorted(key for mapping, key in references(abort_if) if mapping == "signals")
             signal = named[0] if named else standing.record.verification.signal
-            return Harmed(signal, with_value(abort_if, self._units, values_of(frame)), f"!({abort_if})")
+            text = with_value(abort_if, self._units, values_of(frame))
+            return Harmed(trial.service, signal, text, f"!({abort_if})")
         return harmed
+
+    def _harmed_elsewhere(self, standing: Standing, frames: Mapping[str, Frame], now: int) -> Harmed | None:
+        """What is worse than before the change for another service that shares what was changed."""
+        found = None
+        for trial in standing.others:
+            if trial.service not in frames or self._disturbed(trial, frames, now):
+                trial.disturb(now)
+            elif found is None:
+                found = harmed_by(self._windows, trial, self._frame_ms)
+        return found and found._replace(text=f"in {found.service}, {found.text}")
 
     def _aborted(self, standing: Standing, frame: Frame, abort_if: Program) -> bool:
         """Whether it holds now and did not where the change was advised: what held before is no harm of the change."""
@@ -197,7 +215,8 @@ class Verifier:
             self._end(standing, trial, RecommendationState.NO_EFFECT, now, note)
         elif self._worse(trial, check.signal, settled, usual):
             gone = f'{check.condition} || signals["{check.signal}"] == usual["{check.signal}"]'
-            self._regress(standing, trial, Harmed(check.signal, f"{check.signal} is worse than before", gone), now)
+            harmed = Harmed(trial.service, check.signal, f"{check.signal} is worse than before", gone)
+            self._regress(standing, trial, harmed, now)
         elif verdict is Verdict.BETTER and self._healthy(check.signal, healthy, after, usual):
             note = f"{check.signal} is back where it was before the trouble {waited}"
             self._mended(standing, trial, now, f"{note}, though now and then {missed}")
@@ -244,10 +263,11 @@ class Verifier:
             RecommendationState.REGRESSED,
             now,
             f"{harmed.text}; undo it: {undo_text(standing.record)}",
-            harmed.signal,
+            harmed.signal if harmed.service == trial.service else "",
         )
         if not standing.undoes:
-            after = self._windows.after(trial, harmed.signal, trial.at)
+            there = next((other for other in standing.others if other.service == harmed.service), trial)
+            after = self._windows.after(there, harmed.signal, trial.at)
             observed = float(np.median(after)) if len(after) else None
             propose_undo(self._board, standing, harmed, observed, self._units, now)
 
