@@ -27,6 +27,8 @@ MAX_INTERVALS: Final = 30
 MIN_INTERVALS: Final = 5
 """Intervals after a change that a verdict needs."""
 _MAX_DISTURBED: Final = 720
+_PAUSES: Final = 4
+"""One of so many readings before a change may look healthy: in the lab, two of eight of a full pool did."""
 
 
 class Trial(msgspec.Struct):
@@ -118,13 +120,13 @@ class Windows:
     def separated(self, signal: str, first: Iterable[float], second: Iterable[float], usual: float | None) -> bool:
         """Whether nearly every value of the second window is better than nearly every one of the first.
 
-        A gauge is read at one moment, so trouble may seem to pause: of a first window of some length one value may.
+        A gauge is read at one moment, so trouble may seem to pause: of a first window of some length a quarter may.
         """
         before, after = np.array([*first]), np.array([*second])
         if not len(before) or not len(after):
             return False
         bad_before = np.sort(self._badness(signal, before, usual))
-        kept = bad_before[1:] if len(bad_before) >= MIN_INTERVALS else bad_before
+        kept = bad_before[len(bad_before) // _PAUSES :] if len(bad_before) >= MIN_INTERVALS else bad_before
         return compare(kept, self._badness(signal, after, usual)).delta < -0.8
 
     def _after(self, trial: Trial, signal: str, since: int) -> tuple[Float64s, Int64s]:
