@@ -280,10 +280,12 @@ class AdviseStage:
             if incident.decided:
                 self._advisor.advise(incident, steady, end_ms)
 
-    def _disturbs(self, trial: Trial, frames: Mapping[str, Frame], end_ms: int, *, by_callees: bool = True) -> bool:
+    def _disturbs(
+        self, trial: Trial, frames: Mapping[str, Frame], end_ms: int, *, by_callees: bool = True, own: bool = True
+    ) -> bool:
         """A callee's trouble is no excuse for a change whose service does the harm itself."""
         by_callees = by_callees and not self._incidents.own(trial.service)
-        return self._silence.disturbed(trial, frames, end_ms, by_callees=by_callees)
+        return self._silence.disturbed(trial, frames, end_ms, by_callees=by_callees, own=own)
 
     def _onset(self, incident: OpenIncident) -> int:
         """From when on (ms) a change may be the incident's cause."""

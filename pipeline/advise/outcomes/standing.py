@@ -77,8 +77,6 @@ class Standing(msgspec.Struct):
     """The same of the other services that share what was changed: none of them may be worse off either."""
     held_back: list[bool] = []
     """Whether the verification's condition held, in the newest undisturbed intervals after the change."""
-    aborts: int = 0
-    """Intervals in a row in which something that must not get worse was worse."""
     undoes: str = ""
     """Id of the recommendation that this one takes back."""
 
@@ -216,17 +214,25 @@ class Board:
         standing.record = standing.record.model_copy(update={"state": state, "why": why})
         self.emit(standing, now)
 
-    def end(
-        self, standing: Standing, state: RecommendationState, now: int, note: str = "", found: Found | None = None
+    def end(  # noqa: PLR0913  what came of it, in full
+        self,
+        standing: Standing,
+        state: RecommendationState,
+        now: int,
+        note: str = "",
+        found: Found | None = None,
+        *,
+        cool: bool = True,
     ) -> None:
-        """Move it to a final state, write what came of it, and let its subject cool down."""
+        """Move it to a final state, write what came of it, and, where `cool`, let its subject cool down."""
         self.move(standing, state, now)
         record = standing.record
         del self.state.standing[record.id]
         self._unindex(standing)
         rejected = state is RecommendationState.REJECTED
         until = now + (self._rejected_ms if rejected else self._cooldown_ms)
-        self.state.cooling.update(dict.fromkeys(standing.keys, until))
+        if cool:
+            self.state.cooling.update(dict.fromkeys(standing.keys, until))
         if state in RESULTS:
             found = found or Found()
             if not standing.undoes:  # an undo is no rule's idea
@@ -255,7 +261,8 @@ class Board:
         self._by_incident.setdefault(standing.incident, set()).add(standing.record.id)
 
     def _unindex(self, standing: Standing) -> None:
-        del self._by_key[standing.key]
+        if self._by_key.get(standing.key) == standing.record.id:
+            del self._by_key[standing.key]
         mine = self._by_incident[standing.incident]
         mine.discard(standing.record.id)
         if not mine:

@@ -52,8 +52,15 @@ def propose_undo(
         before=dict(before),
         undoes=record.id,
     )
+    if (older := board.about(standing.key)) is not None:
+        board.end(older, RecommendationState.SUPERSEDED, now, cool=False)
     board.open(standing)
     board.emit(standing, now)
+
+
+def _told(change: Change) -> str:
+    """What was recommended, in words."""
+    return fmt.value(change.recommended, change.unit or "")
 
 
 def _before(regressed: Standing, service: str) -> dict[str, float]:
@@ -83,7 +90,7 @@ def _undo_of(
         confidence=_CONFIDENCE,
         why=Why(
             findings=["CHANGE_REGRESSED"],
-            reason=f"Since {change.parameter} was changed to {change.recommended} ({record.id}): {harmed.text}.",
+            reason=f"Since {change.parameter} was changed to {_told(change)} ({record.id}): {harmed.text}.",
             evidence=[
                 Evidence(
                     signal=harmed.signal,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from pipeline.advise.frames import Frame
     from pipeline.advise.history import History
     from pipeline.signals.definitions import Signal
 
@@ -42,6 +43,8 @@ class Trial(msgspec.Struct):
     """Values before the trouble that the change was to end."""
     disturbed: list[int] = []
     """Ends of intervals that are left out."""
+    harmed: int = 0
+    """Intervals in a row in which something that must not get worse was worse."""
     held_up: list[int] = []
     """Ends of intervals in which a callee had trouble: left out of what users feel, which a callee's trouble moves."""
 
@@ -52,6 +55,13 @@ class Trial(msgspec.Struct):
     def hold_up(self, end_ms: int) -> None:
         """Leave this interval out of what users feel."""
         self.held_up = [*self.held_up, end_ms][-_MAX_DISTURBED:]
+
+    def count(self, frame: Frame, *, harmed: bool) -> None:
+        """One more interval in which something was worse, or none; one in which nobody was served says neither."""
+        if harmed:
+            self.harmed += 1
+        elif any((told := frame.signals.get(name)) is not None and told.value is not None for name in FELT):
+            self.harmed = 0
 
     def left_out(self, signal: str) -> list[int]:
         """Ends of the intervals that tell nothing of this signal."""
@@ -79,6 +89,11 @@ class Windows:
     def after(self, trial: Trial, signal: str, since: int) -> Float64s:
         """The newest undisturbed values of intervals that began at or after `since`, as if at the change's hour."""
         return self._after(trial, signal, since)[0]
+
+    def now(self, trial: Trial, signal: str, end_ms: int) -> float | None:
+        """Its value in the interval that ends then; None where that has none: what was read before tells nothing new."""
+        values, ends = self._after(trial, signal, trial.at)
+        return float(values[-1]) if len(ends) and int(ends[-1]) == end_ms else None
 
     def worse(self, trial: Trial, signal: str, since: int, usual: float | None) -> bool:
         """Whether the signal is worse since than before the change, by more than it was getting worse already.
