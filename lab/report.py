@@ -100,7 +100,7 @@ def summary(proofs: Sequence[Proof]) -> str:
     answered = [one for one in ran if not FAULTS[one.fault].control]
     faults = [one for one in answered if one.answer == Answer.OWN]
     controls = [one for one in ran if FAULTS[one.fault].control]
-    judged = [one for one in answered if one.right and one.outcome is not None]
+    judged = [one for one in answered if one.right and (one.ran or one.by_hand)]
     seconds = [one.seconds for one in faults if one.right and one.seconds is not None]
     said = [one for one in controls if one.finding or one.early]
     lines = [

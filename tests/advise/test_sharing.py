@@ -94,3 +94,32 @@ def test_the_undo_for_the_one_that_was_harmed_is_verified_there() -> None:
     story.feedback(undo["id"], "applied", "f2").healthy(8)
     ended = [each for each in of(stage.step(story.take()), Topic.OUTCOMES) if each["recommendation"] == undo["id"]]
     assert [(each["result"], each["service"]) for each in ended] == [("verified", "duri_core")]
+
+
+def test_what_was_changed_elsewhere_is_not_the_shared_changes_doing() -> None:
+    """A bad deploy of another service that shares the server, a minute after the change: it is rolled back, no more."""
+    story, stage = Story(SERVICES), make_stage()
+    [*_, record] = told(story.healthy(40).troubled(8, dict.fromkeys(SERVICES, SPILLS)), stage)
+    failing = Fault({"http.error_ratio": 0.3, "http.availability": 0.7}, rising=["http.error_ratio"])
+    story.feedback(record["id"], "applied").healthy(1).deploy("duri_core", 0.0)
+    since = stage.step(story.troubled(9, {"duri_core": failing}).take())
+    ended = [each for each in of(since, Topic.OUTCOMES) if each["recommendation"] == record["id"]]
+    assert [each["result"] for each in ended] == ["verified"]
+    assert {each["kind"] for each in advice(since) if each["state"] == "proposed"} == {"deployment.rollback"}
+
+
+def test_what_is_mended_ends_only_what_has_no_reason_any_more() -> None:
+    """Another service's own trouble, in the same incident, is advised on as before."""
+    story, stage = Story(SERVICES), make_stage()
+    pool = Fault({**SLOW, "app.pool.utilisation": 1.0, "app.pool.acquire.p95": 0.2}, rising=["http.latency.p95"])
+    full = Fault(
+        {**SLOW, "redis.evictions.rate": 214.0, "redis.hit_ratio": 0.3, "redis.memory.utilisation": 1.0},
+        rising=["http.latency.p95", "redis.evictions.rate"],
+        falling=["redis.hit_ratio"],
+    )
+    found = told(story.healthy(40).troubled(5, {"duri_brain": pool, "duri_core": full}), stage)
+    by_rule = {each["provenance"]["rule"]: each["id"] for each in found}
+    story.feedback(by_rule["app-pool-size"], "applied")
+    outputs = stage.step(story.troubled(12, {"duri_core": full}).take())
+    assert [each["result"] for each in of(outputs, Topic.OUTCOMES)] == ["verified"]
+    assert not [each for each in advice(outputs) if each["state"] == "superseded"]

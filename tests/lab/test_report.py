@@ -55,6 +55,10 @@ def test_a_command_that_was_refused_is_told() -> None:
     assert "REFUSED: sql: VACUUM x: no such table" in " ".join(shown.getvalue().split())
 
 
+def test_a_verdict_that_never_came_is_no_right_one() -> None:
+    assert "verdict equals the truth: 1 of 2" in summary([GOOD, replace(GOOD, outcome=None)])
+
+
 def test_still_slow_is_not_back() -> None:
     assert "by its own commands: 0 of 1" in summary([replace(GOOD, p95_after=0.2)])
 

@@ -46,6 +46,8 @@ class Harmed(NamedTuple):
     text: str
     gone: str
     """CEL: holds where it is mended; `usual` has the signals as they were before the change."""
+    since: int = 0
+    """When it began (ms), where that is known; 0: some time after the change."""
 
 
 class Look(NamedTuple):
@@ -111,17 +113,16 @@ def _slower(windows: Windows, trial: Trial, look: Look) -> Harmed | None:
     return None
 
 
-def silenced(frame: Frame, since: int) -> bool:
-    """Whether the service sends no data, or no requests, since then (ms): the detector of absence knows its gaps."""
-    return any(
-        Detector.ABSENT in each.detectors and each.signal in (WHOLE_SERVICE_SIGNAL, _RATE) and each.began >= since
+def silence(frame: Frame, since: int) -> Harmed | None:
+    """Whether no data of the service or of its requests comes since then (ms), as the detector of absence says."""
+    began = [
+        each.began
         for each in frame.anomalies
-    )
-
-
-def silence_of(service: str) -> Harmed:
-    """That a service says nothing since a change."""
-    return Harmed(service, _RATE, f"{service} sends no data", f'"{_RATE}" in signals')
+        if Detector.ABSENT in each.detectors and each.signal in (WHOLE_SERVICE_SIGNAL, _RATE) and each.began >= since
+    ]
+    if not began:
+        return None
+    return Harmed(frame.service, _RATE, "no data comes", f'"{_RATE}" in signals', min(began))
 
 
 def _most_errors(before: list[float]) -> float:

@@ -214,7 +214,7 @@ class Board:
         standing.record = standing.record.model_copy(update={"state": state, "why": why})
         self.emit(standing, now)
 
-    def end(  # noqa: PLR0913  what came of it, in full
+    def end(
         self,
         standing: Standing,
         state: RecommendationState,

@@ -46,6 +46,7 @@ def propose_undo(
         record=_undo_of(regressed, harmed, observed, units, now),
         incident=regressed.incident,
         onset=regressed.applied or now,
+        began=harmed.since,
         matched=now,
         emitted=now,
         usual=dict(before),

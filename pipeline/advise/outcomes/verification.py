@@ -28,7 +28,7 @@ import numpy as np
 from models.comparison import Verdict
 from pipeline import quantities as fmt
 from pipeline.advise.frames import SignalValue
-from pipeline.advise.outcomes.harm import Harmed, Look, harmed_by, silence_of, silenced
+from pipeline.advise.outcomes.harm import Harmed, Look, harmed_by, silence
 from pipeline.advise.outcomes.standing import Found
 from pipeline.advise.outcomes.undo import propose_undo
 from pipeline.advise.outcomes.windows import MIN_INTERVALS, Trial
@@ -140,7 +140,7 @@ class Verifier:
             if frame is None or self._disturbed(other, frames, now, own=False):
                 other.disturb(now)
                 continue
-            harmed = silence_of(other.service) if silenced(frame, trial.at) else harmed_by(self._windows, other, look)
+            harmed = silence(frame, trial.at) or harmed_by(self._windows, other, look)
             other.count(frame, harmed=harmed is not None)
             if harmed and other.harmed >= self._patience:
                 found.append(harmed)
@@ -156,11 +156,12 @@ class Verifier:
         if self._disturbed(trial, frames, now, by_callees=False):
             trial.disturb(now)
             return False
-        if not silenced(frame, trial.at):
+        harmed = silence(frame, trial.at)
+        if harmed is None:
             return self._judged(standing, trial, frames, now)
         trial.count(frame, harmed=True)
         if trial.harmed >= self._patience:
-            self._regress(standing, trial, silence_of(trial.service), now)
+            self._regress(standing, trial, harmed, now)
         return trial.harmed >= self._patience
 
     def _judged(self, standing: Standing, trial: Trial, frames: Mapping[str, Frame], now: int) -> bool:

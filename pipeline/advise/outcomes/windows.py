@@ -91,7 +91,7 @@ class Windows:
         return self._after(trial, signal, since)[0]
 
     def now(self, trial: Trial, signal: str, end_ms: int) -> float | None:
-        """Its value in the interval that ends then; None where that has none: what was read before tells nothing new."""
+        """Its value in the interval that ends then; None where that has none: what was read before is not new."""
         values, ends = self._after(trial, signal, trial.at)
         return float(values[-1]) if len(ends) and int(ends[-1]) == end_ms else None
 
