@@ -61,9 +61,14 @@ class Advisor:
         held = [match for name, match in found.items() if incident.streaks[name] >= self._needed(match)]
         held.sort(key=_surest_first)
         best: dict[str, Match] = {}
-        for match in merged(held, lambda match: self.board.about(match.key) is not None):
+        for match in merged(held, self._told_of):
             best.setdefault(match.key, match)
         return list(best.values())
+
+    def _told_of(self, match: Match) -> bool:
+        """Whether a recommendation stands that is told of the match's service, not only shared by it."""
+        standing = self.board.about(match.key)
+        return standing is not None and standing.record.target.service == match.facts.service
 
     def _needed(self, match: Match) -> int:
         windows = self._settings.decide_after_frames
@@ -71,14 +76,11 @@ class Advisor:
 
     def advise(self, incident: OpenIncident, matches: list[Match], now: int) -> None:
         """Bring the incident's recommendations up to date with the steady matches, surest first."""
-        by_key = {match.key: match for match in matches}
-        for standing in self.board.of(incident.id):
-            if standing.waiting and standing.key in by_key:
-                standing.see(by_key[standing.key], now)
+        seen = self._see(matches, now)
         chosen = [
             match for match in matches if self._is_new(match, incident, now) and self._make_room(incident, match, now)
         ]
-        self._rank(incident, by_key, chosen, now)
+        self._rank(incident, seen, chosen, now)
 
     def expire(self, now: int) -> None:
         """End what nobody answered in time, and what no longer has a reason."""
@@ -101,11 +103,19 @@ class Advisor:
         for standing in self.board.of(younger.id):
             self.board.hand_over(standing, older.id)
 
+    def _see(self, matches: list[Match], now: int) -> dict[str, Match]:
+        """Take note of what holds still; the matches by the recommendation that stands already."""
+        seen: dict[str, Match] = {}
+        for match in matches:
+            standing = self.board.about(match.key)
+            if standing is not None and standing.waiting:
+                standing.see(match, now)
+                seen[standing.record.id] = match
+        return seen
+
     def _is_new(self, match: Match, incident: OpenIncident, now: int) -> bool:
         if match.entry.rule.tier is Tier.GENERIC and match.facts.service in incident.explained:
             return False  # what lingers is the aftermath of what was found
-        if any(standing.covers(match) for standing in self.board.of(incident.id)):
-            return False
         known = self.board.about(match.key)
         if known is not None:
             if known.waiting and known.incident != incident.id:
@@ -172,7 +182,7 @@ class Advisor:
             if generic and standing.waiting and standing.record.target.service == service:
                 self.board.end(standing, RecommendationState.SUPERSEDED, now)
 
-    def _rank(self, incident: OpenIncident, by_key: Mapping[str, Match], chosen: list[Match], now: int) -> None:
+    def _rank(self, incident: OpenIncident, seen: Mapping[str, Match], chosen: list[Match], now: int) -> None:
         """Order, and write what changed or is due."""
         new = {match.key for match in chosen}
         mine = self.board.of(incident.id)
@@ -190,24 +200,27 @@ class Advisor:
                 standing.record = _placed(standing, standing.record, mine[0], rank)
                 self.board.emit(standing, now)
             else:
-                self._refresh(standing, by_key.get(standing.key), incident, _Place(rank, mine[0]), now)
+                self._refresh(standing, seen.get(standing.record.id), incident, _Place(rank, mine[0]), now)
 
     def _refresh(
         self, standing: Standing, match: Match | None, incident: OpenIncident, place: _Place, now: int
     ) -> None:
         record, rank = standing.record, place.rank
         match = match if standing.waiting else None  # what was applied stays as it was when it was
+        own = match if match is not None and match.facts.service == record.target.service else None
         graver = match is not None and incident.severity.rank > record.severity.rank
         spread = match is not None and not set(match.services) <= {*record.target.shared_by, record.target.service}
         moved = rank != record.rank or graver or spread
         told_s = (now - standing.emitted) / 1000.0
         turned = standing.turned > standing.emitted
-        due = match is not None and (turned or told_s >= self._settings.update_every_s)
+        due = own is not None and (turned or told_s >= self._settings.update_every_s)
         if not (moved or due) or now < standing.held:
             return
+        if own is not None:
+            record = self._renewed(record, own, incident)
         if match is not None:
-            record = raise_severity(self._renewed(record, match, incident), incident.severity)
-        standing.record = _placed(standing, record, place.first, rank)
+            record = _shared_by(raise_severity(record, incident.severity), match)
+        self.board.revise(standing, _placed(standing, record, place.first, rank))
         self.board.emit(standing, now)
 
     def _renewed(self, record: Recommendation, match: Match, incident: OpenIncident) -> Recommendation:
@@ -216,7 +229,6 @@ class Advisor:
             return fresh
         return record.model_copy(
             update={
-                "target": fresh.target if fresh.target.shared_by else record.target,
                 "why": fresh.why,
                 "confidence": fresh.confidence,
                 "provenance": fresh.provenance,
@@ -229,6 +241,13 @@ class _Place(NamedTuple):
 
     rank: int
     first: Standing
+
+
+def _shared_by(record: Recommendation, match: Match) -> Recommendation:
+    """The record for all that share what would be changed now."""
+    if not match.services or record.target.shared_by == [*match.services]:
+        return record
+    return record.model_copy(update={"target": record.target.model_copy(update={"shared_by": [*match.services]})})
 
 
 def _placed(standing: Standing, record: Recommendation, first: Standing, rank: int) -> Recommendation:

@@ -123,3 +123,15 @@ def test_what_is_mended_ends_only_what_has_no_reason_any_more() -> None:
     outputs = stage.step(story.troubled(12, {"duri_core": full}).take())
     assert [each["result"] for each in of(outputs, Topic.OUTCOMES)] == ["verified"]
     assert not [each for each in advice(outputs) if each["state"] == "superseded"]
+
+
+def test_it_stands_while_its_conditions_hold_for_any_of_them() -> None:
+    """The one it is told of is flagged no longer; another one is, and the server spills as before."""
+    story, stage = Story(SERVICES), make_stage()
+    [*_, record] = told(story.healthy(40).troubled(5, dict.fromkeys(SERVICES, SPILLS)), stage)
+    quiet = Fault({"pg.temp_bytes.rate": 5e6})
+    assert record["target"]["service"] == "duri_brain"
+    later = stage.step(story.troubled(70, {**dict.fromkeys(SERVICES, quiet), "duri_core": SPILLS}).take())
+    assert of(later, Topic.OUTCOMES) == []
+    assert {each["id"] for each in advice(later)} <= {record["id"]}
+    assert stage.statistics()["recommendations_open"] == 1

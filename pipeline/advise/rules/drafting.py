@@ -77,7 +77,7 @@ def draft(match: Match, incident: OpenIncident, catalogue: Catalogue, moment: Mo
 def redraft(record: Recommendation, match: Match, incident: OpenIncident, catalogue: Catalogue) -> Recommendation:
     """The same standing recommendation with what is known now: target, id, state and dates stay."""
     fresh = draft(match, incident, catalogue, Moment(0, 0), record.rank)
-    kept = ("id", "created", "updated", "expires", "state", "rank")
+    kept = ("id", "target", "created", "updated", "expires", "state", "rank")
     return fresh.model_copy(update={name: getattr(record, name) for name in kept})
 
 
