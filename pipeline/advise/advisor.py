@@ -2,8 +2,9 @@
 
 1. A rule must match `decide_after_frames` intervals in a row, and its incident's cause be decided. Advice from symptoms
    alone waits twice as long: something more specific may show later.
-2. One recommendation per thing to change; three at most an incident; a new one takes the place of the weakest only
-   where it is clearly surer. Advice from symptoms alone gives way to anything more specific about its service.
+2. One recommendation per thing to change, in however many incidents it shows; three at most an incident; a new one
+   takes the place of the weakest only where it is clearly surer. Advice from symptoms alone gives way to anything more
+   specific about its service.
 3. Rank follows confidence, and who stands already keeps its place unless another is clearly surer: a list that
    reorders itself each minute is no list. An undo goes first, then what was applied, until it is judged. Whose rule no
    longer holds ranks behind all whose rules do, and gives way to them; so does one whose own `abort_if`
@@ -18,12 +19,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pipeline.advise.outcomes.standing import Standing
 from pipeline.advise.rules.drafting import Moment, draft, raise_severity, redraft
 from pipeline.advise.rules.rule import Tier
-from pipeline.advise.sharing import merged
+from pipeline.advise.sharing import Sharing
 from pipeline.records import RecommendationState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
+    from pipeline.advise.frames import Frame
     from pipeline.advise.incidents.incident import OpenIncident
     from pipeline.advise.outcomes.standing import Board
     from pipeline.advise.rules.catalogue import Catalogue
@@ -52,7 +55,15 @@ class Advisor:
         self._settings = settings
         self._catalogue = catalogue
         self._frame_ms = frame_ms
+        self._sharing = Sharing({}, ())
+        self._seen_in: dict[str, str] = {}
+        """Incidents in which others' recommendations were seen to hold in this interval, by recommendation."""
         self._patience_ms = _PATIENCE * settings.decide_after_frames * frame_ms
+
+    def begin(self, frames: Mapping[str, Frame]) -> None:
+        """Take a new interval, with all its frames by service."""
+        self._sharing = Sharing(frames, self._catalogue.signals)
+        self._seen_in = {}
 
     def steady(self, incident: OpenIncident, matches: Iterable[Match]) -> list[Match]:
         """Count how long each rule has matched; give those that have long enough, the surest of each thing."""
@@ -61,14 +72,19 @@ class Advisor:
         held = [match for name, match in found.items() if incident.streaks[name] >= self._needed(match)]
         held.sort(key=_surest_first)
         best: dict[str, Match] = {}
-        for match in merged(held, self._told_of):
+        for match in self._sharing.merged(held, self._told_of):
             best.setdefault(match.key, match)
         return list(best.values())
 
     def _told_of(self, match: Match) -> bool:
         """Whether a recommendation stands that is told of the match's service, not only shared by it."""
-        standing = self.board.about(match.key)
+        standing = self._about(match)
         return standing is not None and standing.record.target.service == match.facts.service
+
+    def _about(self, match: Match) -> Standing | None:
+        """The open recommendation of what would be changed; where several stand, what was done goes first."""
+        found = {each.record.id: each for key in match.keys if (each := self.board.about(key)) is not None}
+        return min(found.values(), key=_longest_first, default=None)
 
     def _needed(self, match: Match) -> int:
         windows = self._settings.decide_after_frames
@@ -76,7 +92,7 @@ class Advisor:
 
     def advise(self, incident: OpenIncident, matches: list[Match], now: int) -> None:
         """Bring the incident's recommendations up to date with the steady matches, surest first."""
-        seen = self._see(matches, now)
+        seen = self._see(incident, matches, now)
         chosen = [
             match for match in matches if self._is_new(match, incident, now) and self._make_room(incident, match, now)
         ]
@@ -92,10 +108,17 @@ class Advisor:
                 self.board.end(standing, RecommendationState.EXPIRED, now, "its conditions no longer hold")
         self.board.forget(now)
 
-    def close(self, incident: OpenIncident, now: int) -> None:
-        """End what waits for an answer although its incident is over; what is applied is still verified."""
-        for standing in self.board.of(incident.id):
-            if standing.waiting and not standing.undoes:
+    def close(self, closed: Iterable[OpenIncident], now: int) -> None:
+        """End what waits for an answer although its incident is over; what is applied is still verified.
+
+        What holds in another incident as well is of that one from then on.
+        """
+        over = {incident.id for incident in closed}
+        for standing in [each for identity in sorted(over) for each in self.board.of(identity)]:
+            heir = self._seen_in.get(standing.record.id)
+            if heir is not None and heir not in over:
+                self.board.hand_over(standing, heir)
+            elif standing.waiting and not standing.undoes:
                 self.board.end(standing, RecommendationState.EXPIRED, now, "its incident is over")
 
     def adopt(self, younger: OpenIncident, older: OpenIncident) -> None:
@@ -103,25 +126,43 @@ class Advisor:
         for standing in self.board.of(younger.id):
             self.board.hand_over(standing, older.id)
 
-    def _see(self, matches: list[Match], now: int) -> dict[str, Match]:
+    def _see(self, incident: OpenIncident, matches: list[Match], now: int) -> dict[str, Match]:
         """Take note of what holds still; the matches by the recommendation that stands already."""
         seen: dict[str, Match] = {}
         for match in matches:
-            standing = self.board.about(match.key)
-            if standing is not None and standing.waiting:
+            standing = self._about(match)
+            if standing is None:
+                continue
+            self._unite(match, standing, now)
+            if standing.waiting:
                 standing.see(match, now)
                 seen[standing.record.id] = match
+            if standing.incident != incident.id:
+                self._see_elsewhere(incident, match, standing, now)
         return seen
+
+    def _unite(self, match: Match, kept: Standing, now: int) -> None:
+        """What turns out to be one thing needs no second recommendation."""
+        for key in match.keys:
+            other = self.board.about(key)
+            if other is not None and other is not kept and other.waiting:
+                self.board.end(other, RecommendationState.SUPERSEDED, now)
+
+    def _see_elsewhere(self, incident: OpenIncident, match: Match, standing: Standing, now: int) -> None:
+        """What is recommended in another incident explains this one too."""
+        self._seen_in[standing.record.id] = incident.id
+        _name(incident, standing)
+        if match.entry.rule.tier is not Tier.GENERIC and match.facts.service not in incident.explained:
+            self._explain(incident, match.facts.service, now)
+        first = self.board.of(standing.incident)[0]
+        self._refresh(standing, match, incident, _Place(standing.record.rank, first), now)
 
     def _is_new(self, match: Match, incident: OpenIncident, now: int) -> bool:
         if match.entry.rule.tier is Tier.GENERIC and match.facts.service in incident.explained:
             return False  # what lingers is the aftermath of what was found
-        known = self.board.about(match.key)
-        if known is not None:
-            if known.waiting and known.incident != incident.id:
-                self.board.hand_over(known, incident.id)
+        if self._about(match) is not None:
             return False
-        return not self.board.cooling(match.key, now)
+        return not any(self.board.cooling(key, now) for key in match.keys)
 
     def _make_room(self, incident: OpenIncident, match: Match, now: int) -> bool:
         """Open the match's recommendation if there is room, or if it clearly beats one that waits."""
@@ -166,8 +207,7 @@ class Advisor:
         self.opened[rule.id] = self.opened.get(rule.id, 0) + 1
         if rule.tier is not Tier.GENERIC:
             self._explain(incident, match.facts.service, now)
-        incident.recommendations.append(standing.record.id)
-        incident.changed = True
+        _name(incident, standing)
 
     def _stale(self, standing: Standing, now: int) -> bool:
         """Whether it waits although its rule has not held for some time."""
@@ -219,7 +259,7 @@ class Advisor:
         if own is not None:
             record = self._renewed(record, own, incident)
         if match is not None:
-            record = _shared_by(raise_severity(record, incident.severity), match)
+            record = self._shared(raise_severity(record, incident.severity), match)
         self.board.revise(standing, _placed(standing, record, place.first, rank))
         self.board.emit(standing, now)
 
@@ -235,19 +275,21 @@ class Advisor:
             }
         )
 
+    def _shared(self, record: Recommendation, match: Match) -> Recommendation:
+        """The record for all that share what would be changed now; who was not heard of in this interval stays."""
+        target = record.target
+        silent = [service for service in target.shared_by if not self._sharing.heard(service)]
+        services = sorted({*match.services, *silent})
+        if services in (target.shared_by, [target.service]):
+            return record
+        return record.model_copy(update={"target": target.model_copy(update={"shared_by": services})})
+
 
 class _Place(NamedTuple):
     """Where a recommendation stands among those of its incident."""
 
     rank: int
     first: Standing
-
-
-def _shared_by(record: Recommendation, match: Match) -> Recommendation:
-    """The record for all that share what would be changed now."""
-    if not match.services or record.target.shared_by == [*match.services]:
-        return record
-    return record.model_copy(update={"target": record.target.model_copy(update={"shared_by": [*match.services]})})
 
 
 def _placed(standing: Standing, record: Recommendation, first: Standing, rank: int) -> Recommendation:
@@ -266,6 +308,17 @@ def _passes(match: Match, standing: Standing) -> bool:
     if bool(match.hindered) is not bool(standing.hindered):
         return not match.hindered
     return match.confidence > CLEARLY * standing.record.confidence
+
+
+def _name(incident: OpenIncident, standing: Standing) -> None:
+    """Let the incident's record name it."""
+    if standing.record.id not in incident.recommendations:
+        incident.recommendations.append(standing.record.id)
+        incident.changed = True
+
+
+def _longest_first(standing: Standing) -> tuple[bool, datetime, str]:
+    return standing.waiting, standing.record.created, standing.record.id
 
 
 def _streak(match: Match) -> str:

@@ -79,6 +79,15 @@ class Match:
         target = self.entry.rule.target
         return standing_key(self.facts.service, target.component, target.resource, self.change.parameter)
 
+    @property
+    def keys(self) -> list[str]:
+        """The same of all that share it, its own first."""
+        target = self.entry.rule.target
+        return [
+            standing_key(service, target.component, target.resource, self.change.parameter)
+            for service in dict.fromkeys([self.facts.service, *self.services])
+        ]
+
 
 def standing_key(service: str, component: str, resource: str, parameter: str) -> str:
     """Identity of a thing that can be changed."""
