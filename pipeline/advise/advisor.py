@@ -225,16 +225,8 @@ class Advisor:
     def _rank(self, incident: OpenIncident, seen: Mapping[str, Match], chosen: list[Match], now: int) -> None:
         """Order, and write what changed or is due."""
         new = {match.key for match in chosen}
-        mine = self.board.of(incident.id)
-        mine.sort(
-            key=lambda each: (
-                not each.undoes,
-                each.waiting,
-                self._stale(each, now),
-                bool(each.hindered),
-                -each.record.confidence * (1.0 if each.key in new else CLEARLY),
-            )
-        )
+        mine = _in_order(incident, self.board.of(incident.id))
+        mine.sort(key=lambda each: (not each.undoes, each.waiting, self._stale(each, now), bool(each.hindered)))
         for rank, standing in enumerate(mine, start=1):
             if standing.key in new:
                 standing.record = _placed(standing, standing.record, mine[0], rank)
@@ -290,6 +282,23 @@ class _Place(NamedTuple):
 
     rank: int
     first: Standing
+
+
+def _in_order(incident: OpenIncident, standing: list[Standing]) -> list[Standing]:
+    """Those of the incident, the surest first: one passes those that stand longer only where it is clearly surer."""
+    by_id = {each.record.id: each for each in standing}
+    new = sorted((each for each in standing if each.record.id not in incident.order), key=_surest)
+    found: list[Standing] = []
+    for each in [*(by_id[identity] for identity in incident.order if identity in by_id), *new]:
+        sure = each.record.confidence
+        place = next((at for at, other in enumerate(found) if sure > CLEARLY * other.record.confidence), len(found))
+        found.insert(place, each)
+    incident.order = [each.record.id for each in found]
+    return found
+
+
+def _surest(standing: Standing) -> tuple[float, str]:
+    return -standing.record.confidence, standing.record.id
 
 
 def _placed(standing: Standing, record: Recommendation, first: Standing, rank: int) -> Recommendation:

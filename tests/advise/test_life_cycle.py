@@ -325,3 +325,25 @@ def test_generic_advice_gives_way() -> None:
     assert states["app-pool-size"] == ("proposed", 1)
     assert states["unexplained-regression"][0] == "superseded"
     assert advice(stage.step(story.troubled(10, {"duri_core": vague}).take())) == []
+
+
+# --- the order of the list --------------------------------------------------------------------------------------
+
+
+SPILLS = {"pg.temp_bytes.rate": 5e6}
+BOTH = Fault({**POOL.signals, **SPILLS}, rising=[*POOL.rising, *SPILLS])
+
+
+def in_order(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Rule, and why it is not the first, of the newest record of each; first choice first."""
+    newest = {record["id"]: record for record in found}.values()
+    return [(one["provenance"]["rule"], one["rank_reason"]) for one in sorted(newest, key=lambda one: one["rank"])]
+
+
+def test_who_stands_keeps_its_place_unless_another_is_clearly_surer() -> None:
+    """One that is surer by a hair comes later, and stays behind."""
+    story, stage, first = standing()
+    later = [first, *advice(stage.step(story.troubled(40, {"duri_core": BOTH}).take()))]
+    newest = {record["provenance"]["rule"]: record for record in later}
+    assert newest["pg-work-mem"]["confidence"] > newest["app-pool-size"]["confidence"]
+    assert {record["rank"] for record in later if record["id"] == first["id"]} == {1}
