@@ -14,8 +14,10 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pipeline import quantities as fmt
 from pipeline.advise.outcomes.standing import Standing
 from pipeline.advise.rules.drafting import Moment, draft, raise_severity, redraft
 from pipeline.advise.rules.rule import Tier
@@ -229,7 +231,7 @@ class Advisor:
         mine.sort(key=lambda each: (not each.undoes, each.waiting, self._stale(each, now), bool(each.hindered)))
         for rank, standing in enumerate(mine, start=1):
             if standing.key in new:
-                standing.record = _placed(standing, standing.record, mine[0], rank)
+                standing.record = self._placed(standing, standing.record, _Place(rank, mine[0]), now)
                 self.board.emit(standing, now)
             else:
                 self._refresh(standing, seen.get(standing.record.id), incident, _Place(rank, mine[0]), now)
@@ -242,7 +244,8 @@ class Advisor:
         own = match if match is not None and match.facts.service == record.target.service else None
         graver = match is not None and incident.severity.rank > record.severity.rank
         spread = match is not None and not set(match.services) <= {*record.target.shared_by, record.target.service}
-        moved = rank != record.rank or graver or spread
+        behind = self._behind(standing, record, place, now)
+        moved = rank != record.rank or not record.rank_reason.startswith(behind or "") or graver or spread
         told_s = (now - standing.emitted) / 1000.0
         turned = standing.turned > standing.emitted
         due = own is not None and (turned or told_s >= self._settings.update_every_s)
@@ -252,7 +255,7 @@ class Advisor:
             record = self._renewed(record, own, incident)
         if match is not None:
             record = self._shared(raise_severity(record, incident.severity), match)
-        self.board.revise(standing, _placed(standing, record, place.first, rank))
+        self.board.revise(standing, self._placed(standing, record, place, now))
         self.board.emit(standing, now)
 
     def _renewed(self, record: Recommendation, match: Match, incident: OpenIncident) -> Recommendation:
@@ -267,6 +270,33 @@ class Advisor:
             }
         )
 
+    def _placed(self, standing: Standing, record: Recommendation, place: _Place, now: int) -> Recommendation:
+        """The record with its rank, and why it is not the first."""
+        behind = self._behind(standing, record, place, now)
+        detail = {
+            _Behind.STALE: f": its own conditions have not held for {fmt.duration((now - standing.matched) / 1000.0)}",
+            _Behind.HINDERED: f": {standing.hindered}, a reason to take this change back",
+            _Behind.LATER: _figures(record, place.first),
+            _Behind.LESS_SURE: _figures(record, place.first) + (f": {standing.weakest}" if standing.weakest else ""),
+        }
+        reason = "" if behind is None else f"{behind}{detail.get(behind, '')}"
+        return record.model_copy(update={"rank": place.rank, "rank_reason": reason})
+
+    def _behind(self, standing: Standing, record: Recommendation, place: _Place, now: int) -> _Behind | None:
+        """What keeps it from the first place: the first of what the order goes by in which the two differ."""
+        first = place.first
+        if place.rank == 1:
+            return None
+        if first.undoes and not standing.undoes:
+            return _Behind.UNDO
+        if standing.waiting and not first.waiting:
+            return _Behind.APPLIED
+        if self._stale(standing, now) and not self._stale(first, now):
+            return _Behind.STALE
+        if standing.hindered and not first.hindered:
+            return _Behind.HINDERED
+        return _Behind.LATER if record.confidence >= first.record.confidence else _Behind.LESS_SURE
+
     def _shared(self, record: Recommendation, match: Match) -> Recommendation:
         """The record for all that share what would be changed now; who was not heard of in this interval stays."""
         target = record.target
@@ -275,6 +305,17 @@ class Advisor:
         if services in (target.shared_by, [target.service]):
             return record
         return record.model_copy(update={"target": target.model_copy(update={"shared_by": services})})
+
+
+class _Behind(StrEnum):
+    """Why a recommendation is not the first choice, in the order in which it counts."""
+
+    UNDO = "behind the undo of what made things worse"
+    APPLIED = "behind what was applied, until it is judged"
+    STALE = "behind what holds now"
+    HINDERED = "behind what can be done now"
+    LATER = "not clearly surer than the first choice, which stood before it"
+    LESS_SURE = "less sure than the first choice"
 
 
 class _Place(NamedTuple):
@@ -301,15 +342,8 @@ def _surest(standing: Standing) -> tuple[float, str]:
     return -standing.record.confidence, standing.record.id
 
 
-def _placed(standing: Standing, record: Recommendation, first: Standing, rank: int) -> Recommendation:
-    """The record with its rank, and why it is not the first."""
-    reason = ""
-    if rank > 1 and standing.hindered and not first.hindered:
-        reason = f"behind what can be done now: {standing.hindered}, a reason to take this change back"
-    elif rank > 1:
-        reason = f"less sure than the first choice ({record.confidence:.2f} against {first.record.confidence:.2f})"
-        reason += f": {standing.weakest}" if standing.weakest else ""
-    return record.model_copy(update={"rank": rank, "rank_reason": reason})
+def _figures(record: Recommendation, first: Standing) -> str:
+    return f" ({record.confidence:.2f} against {first.record.confidence:.2f})"
 
 
 def _passes(match: Match, standing: Standing) -> bool:
