@@ -26,16 +26,19 @@ _SIGNALS: Final = {"postgresql": "pg.", "redis": "redis.", "node": "node."}
 _TELL_NOTHING: Final = frozenset({None, 0.0, 1.0})
 
 
+def of_component(component: str, signals: Iterable[str]) -> list[str]:
+    """Those of the signals that all who share it have in common."""
+    prefix = _SIGNALS.get(component)
+    return [] if prefix is None else [name for name in signals if name.startswith(prefix)]
+
+
 class Sharing:
     """Who shares what in one interval; each component is looked at when it is first asked for."""
 
     def __init__(self, frames: Mapping[str, Frame], signals: Iterable[str]) -> None:
         names = sorted(signals)
         self._frames = frames
-        self._signals = {
-            component: tuple(name for name in names if name.startswith(prefix))
-            for component, prefix in _SIGNALS.items()
-        }
+        self._signals = {component: tuple(of_component(component, names)) for component in _SIGNALS}
         self._services: dict[str, dict[Readings, list[str]]] = {}
 
     def heard(self, service: str) -> bool:

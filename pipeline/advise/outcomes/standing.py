@@ -55,7 +55,7 @@ class Standing(msgspec.Struct):
     score: float = 0.0
     """Confidence before calibration, when its rule last held."""
     signals: list[str] = []
-    """Signals whose anomalies stood behind it when its rule last held."""
+    """Signals that its rule looks at whose anomalies stood behind it when it last held."""
     weakest: str = ""
     """What holds its confidence down most, in words."""
     hindered: str = ""
@@ -108,7 +108,7 @@ class Standing(msgspec.Struct):
             return
         self.score = match.score
         self.weakest = match.weakest
-        self.signals = sorted({anomaly.signal for anomaly in match.facts.frame.anomalies})
+        self.signals = match.behind
         self.before = match.facts.signals()
         self.usual = dict(match.facts.usual)
         self._see_hindrance(match.hindered, now)
