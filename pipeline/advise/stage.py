@@ -248,6 +248,7 @@ class AdviseStage:
         self._deploys.follow(frames, end_ms, self._board.write)
         down = self._silence.down(frames)
         self._incidents.observe(end_ms, frames, count_anomalies(frames), down)
+        self._advisor.begin(frames)
         for younger, older in self._incidents.merged:
             self._advisor.adopt(younger, older)
             if younger.announced:
@@ -258,8 +259,7 @@ class AdviseStage:
         self._verifier.follow(frames, end_ms)
         self._advisor.expire(end_ms)
         closed = self._incidents.close(end_ms)
-        for incident in closed:
-            self._advisor.close(incident, end_ms)
+        self._advisor.close(closed, end_ms)
         self._report(closed, end_ms)
 
     def _learn_calls(self, frames: list[Frame], end_ms: int) -> None:

@@ -89,6 +89,35 @@ def test_two_false_alarms_quieten_the_signal_with_a_record() -> None:
     assert stage.statistics()["muted_anomalies_total"] == 10
 
 
+def test_a_false_alarm_says_nothing_of_signals_that_the_rule_does_not_look_at() -> None:
+    """Whatever else was flagged at the time; and what is only worth knowing stood behind nothing."""
+    story, stage = Story().healthy(40), make_stage(IMPATIENT)
+    beside = Fault(POOL.signals, rising=[P95, "pg.dead_tuples"], aside=["app.pool.utilisation"])
+    found = []
+    for _ in range(2):
+        first = first_of(story, stage, beside)
+        found += mutes(stage.step(story.feedback(first["id"], "false_alarm", f"f{story.minute}").take()))
+        stage.step(story.healthy(60).take())
+    assert [muting["signals"] for muting in found] == [[P95]]
+
+
+def test_a_false_alarm_about_what_is_shared_counts_for_all_who_share_it() -> None:
+    """The server's signals are told of each of them."""
+    services = ("duri_brain", "duri_control", "duri_core")
+    spills = Fault({**SLOW, "pg.temp_bytes.rate": 5e6}, rising=["pg.temp_bytes.rate", P95])
+    story, stage = Story(services).healthy(40), make_stage(IMPATIENT)
+    found = []
+    for _ in range(2):
+        told = advice(stage.step(story.troubled(4, dict.fromkeys(services, spills)).take()))
+        first = next(record for record in told if record["provenance"]["rule"] == "pg-work-mem")
+        found += mutes(stage.step(story.feedback(first["id"], "false_alarm", f"f{story.minute}").take()))
+        stage.step(story.healthy(60).take())
+    shared = {muting["service"]: muting["signals"] for muting in found}
+    assert sorted(shared) == [*services]
+    assert all("pg.temp_bytes.rate" in signals for signals in shared.values())
+    assert [service for service in services if P95 in shared[service]] == [first["target"]["service"]]
+
+
 def test_rejections_quieten_later() -> None:
     """A no is half a doubt: the fourth one quietens."""
     story, stage = Story().healthy(40), make_stage(IMPATIENT)

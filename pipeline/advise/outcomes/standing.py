@@ -55,7 +55,7 @@ class Standing(msgspec.Struct):
     score: float = 0.0
     """Confidence before calibration, when its rule last held."""
     signals: list[str] = []
-    """Signals whose anomalies stood behind it when its rule last held."""
+    """Signals that its rule looks at whose anomalies stood behind it when it last held."""
     weakest: str = ""
     """What holds its confidence down most, in words."""
     hindered: str = ""
@@ -96,25 +96,19 @@ class Standing(msgspec.Struct):
         sharing = dict.fromkeys([target.service, *target.shared_by])
         return [standing_key(service, target.component, target.resource, parameter) for service in sharing]
 
-    def covers(self, match: Match) -> bool:
-        """Whether it is about the same thing, which the match's service shares."""
-        target, rule = self.record.target, match.entry.rule.target
-        mine = (target.component, target.resource, self.record.change.parameter)
-        theirs = (rule.component, rule.resource, match.change.parameter)
-        others = {*target.shared_by} - {target.service}
-        return mine == theirs and match.facts.service in others and not self.undoes
-
     @property
     def waiting(self) -> bool:
         """Whether it is open and nobody has applied it."""
         return self.record.state in WAITING
 
     def see(self, match: Match, now: int) -> None:
-        """Take note that its rule holds."""
+        """Take note that its rule holds: for another that shares what would be changed, no more than that."""
         self.matched = now
+        if match.facts.service != self.record.target.service:
+            return
         self.score = match.score
         self.weakest = match.weakest
-        self.signals = sorted({anomaly.signal for anomaly in match.facts.frame.anomalies})
+        self.signals = match.behind
         self.before = match.facts.signals()
         self.usual = dict(match.facts.usual)
         self._see_hindrance(match.hindered, now)
@@ -171,7 +165,7 @@ class Board:
         return self.state.standing.get(identity)
 
     def about(self, key: str) -> Standing | None:
-        """The open recommendation that would change this."""
+        """The open recommendation that would change this, whichever of those that share it it is told of."""
         identity = self._by_key.get(key)
         return None if identity is None else self.state.standing[identity]
 
@@ -187,6 +181,12 @@ class Board:
     def open(self, standing: Standing) -> None:
         """Put up a new one; it is written once its rank is known."""
         self.state.standing[standing.record.id] = standing
+        self._index(standing)
+
+    def revise(self, standing: Standing, record: Recommendation) -> None:
+        """Let it say this, of those that this record names."""
+        self._unindex(standing)
+        standing.record = record
         self._index(standing)
 
     def hand_over(self, standing: Standing, incident: str) -> None:
@@ -257,12 +257,14 @@ class Board:
         return [each for each in self.state.standing.values() if each.waiting and to_ms(each.record.expires) <= now]
 
     def _index(self, standing: Standing) -> None:
-        self._by_key[standing.key] = standing.record.id
+        for key in standing.keys:
+            self._by_key.setdefault(key, standing.record.id)
         self._by_incident.setdefault(standing.incident, set()).add(standing.record.id)
 
     def _unindex(self, standing: Standing) -> None:
-        if self._by_key.get(standing.key) == standing.record.id:
-            del self._by_key[standing.key]
+        for key in standing.keys:
+            if self._by_key.get(key) == standing.record.id:
+                del self._by_key[key]
         mine = self._by_incident[standing.incident]
         mine.discard(standing.record.id)
         if not mine:
