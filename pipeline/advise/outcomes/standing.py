@@ -258,7 +258,7 @@ class Board:
 
     def _index(self, standing: Standing) -> None:
         for key in standing.keys:
-            self._by_key.setdefault(key, standing.record.id)
+            self._by_key[key] = standing.record.id
         self._by_incident.setdefault(standing.incident, set()).add(standing.record.id)
 
     def _unindex(self, standing: Standing) -> None:
