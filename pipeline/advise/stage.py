@@ -222,7 +222,10 @@ class AdviseStage:
             case SourceIdle():
                 self._queue.rest(int(message.source.rpartition("/")[2]))
             case ChangeEvent():
-                self._deploys.note(self._control.note_change(message, limit))
+                change = self._control.note_change(message, limit)
+                self._deploys.note(change)
+                self._answers.deployed(change, self._queue.now)
+                self._reporter.drain(self._board)
             case Muting():
                 self._control.note_mute(message, limit)
             case MaintenanceWindow():

@@ -57,6 +57,40 @@ def test_flag_that_changes_counts_as_applied() -> None:
     assert [record["state"] for record in advice(outputs)] == ["applied", "verified"]
 
 
+def test_pre_ping_that_is_switched_on_counts_as_applied() -> None:
+    """Its gauge says so."""
+    dead = {"app.pool.invalidated": 2.0, "http.error_ratio": 0.05, "http.availability": 0.95}
+    fault = Fault(dead, {"app.pool_pre_ping": 0.0}, rising=["http.error_ratio", "app.pool.invalidated"])
+    story, stage = Story().healthy(40), make_stage()
+    assert first_of(story, stage, fault)["provenance"]["rule"] == "app-pool-pre-ping"
+    outputs = stage.step(story.troubled(3, {"duri_core": Fault(settings={"app.pool_pre_ping": 1.0})}).take())
+    assert [record["state"] for record in advice(outputs)] == ["applied"]
+
+
+def rolled_back(version: str) -> tuple[Any, list[Any]]:
+    """A deploy that made things slower, its rollback advised; then that version is deployed, and all is well."""
+    story, stage = Story().healthy(40).deploy(minutes_ago=0.0), make_stage()
+    first = first_of(story, stage, Fault(SLOW, rising=[P95]))
+    assert first["provenance"]["rule"] == "deploy-rollback"
+    story.deploy(minutes_ago=0.0, id="d8", version=version, previous_version="1.7")
+    return first, stage.step(story.healthy(10).take())
+
+
+def test_a_deploy_of_the_version_that_was_advised_counts_as_applied() -> None:
+    """The rollback worked, and its rule learns that."""
+    first, outputs = rolled_back("1.6")
+    states = [(record["state"], record["answer"]) for record in advice(outputs) if record["id"] == first["id"]]
+    assert states[0] == ("applied", "applied: version 1.6 was deployed")
+    [outcome] = [one for one in of(outputs, Topic.OUTCOMES) if one.get("recommendation") == first["id"]]
+    assert outcome["result"] == "verified"
+
+
+def test_a_deploy_of_another_version_is_not_what_was_advised() -> None:
+    """It may mend things as well; the advice was not taken."""
+    first, outputs = rolled_back("1.8")
+    assert "applied" not in {record["state"] for record in advice(outputs) if record["id"] == first["id"]}
+
+
 def test_gauge_that_goes_elsewhere_is_not_applied() -> None:
     """A pool that shrinks is not what was recommended."""
     story, stage = Story().healthy(40), make_stage()

@@ -1,6 +1,7 @@
 """What people say of recommendations, and what they did without saying.
 
-1. `applied` starts the verification; so does a settings gauge that leaves the present value for the recommended one.
+1. `applied` starts the verification; so does a settings gauge that leaves the present value for the recommended one,
+   and a deploy of the version that is recommended.
 2. `rejected` and `false_alarm` end it. They count against its rule, and against the signals that it looks at whose
    anomalies stood behind it (of a server, for all who share it): a false alarm once, a rejection a half. From two on
    within `mute_s` the signals are quietened for so long, with a record that says so; critical anomalies still speak.
@@ -22,6 +23,7 @@ from pipeline.records import Muting, RecommendationState, content_id, from_ms, t
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipeline.advise.control import Change as ControlChange
     from pipeline.advise.control import ControlLog
     from pipeline.advise.frames import Frame
     from pipeline.advise.outcomes.standing import Board, Standing
@@ -36,6 +38,8 @@ ENOUGH: Final = 2.0
 _DOUBT: Final = {"false_alarm": 1.0, "rejected": 0.5}
 _MOST_DOUBTS: Final = 10_000
 _EQUAL: Final = 0.01
+_VERSION: Final = ("deployment", "version")
+"""Component and resource of what a deploy changes."""
 
 
 class Answers:
@@ -66,6 +70,15 @@ class Answers:
         except LifecycleError:
             self.illegal += 1
 
+    def deployed(self, change: ControlChange, now: int) -> None:
+        """Count as applied what advises the version that was deployed."""
+        for standing in self._board:
+            target, advised = standing.record.target, standing.record.change.recommended
+            if not standing.waiting or (target.component, target.resource) != _VERSION or change.at < standing.onset:
+                continue
+            if (change.kind, change.service, change.version) == ("deploy", target.service, advised):
+                self._apply(standing, f"applied: version {change.version} was deployed", change.at, now)
+
     def watch(self, frames: Mapping[str, Frame], now: int) -> None:
         """Count as applied what the settings gauges of this interval show to be changed as recommended."""
         for standing in self._board:
@@ -74,10 +87,8 @@ class Answers:
                 continue
             seen = self._changed(standing, frame)
             if seen:
-                self._say(standing, seen)
-                self._board.move(standing, RecommendationState.APPLIED, now)
                 # Some time in the frame that shows it: that one is neither before nor after.
-                standing.applied = now - self._frame_ms + 1
+                self._apply(standing, seen, now - self._frame_ms + 1, now)
 
     def _changed(self, standing: Standing, frame: Frame) -> str:
         """What the gauges say, where they say that it was done; else nothing."""
@@ -111,10 +122,7 @@ class Answers:
                 self._say(standing, said)
                 self._board.move(standing, RecommendationState.ACKNOWLEDGED, now)
             case "applied":
-                self._say(standing, said)
-                self._board.move(standing, RecommendationState.APPLIED, now)
-                at = to_ms(feedback.at)
-                standing.applied = at if abs(at - now) <= CLOCKS_MS else now
+                self._apply(standing, said, to_ms(feedback.at), now)
             case "rejected" | "false_alarm":
                 self._say(standing, said)
                 found = Found(answer=feedback.verdict)
@@ -122,6 +130,11 @@ class Answers:
                 self._doubt(standing, feedback, now)
             case "snooze":
                 self._snooze(standing, said, now)
+
+    def _apply(self, standing: Standing, said: str, at: int, now: int) -> None:
+        self._say(standing, said)
+        self._board.move(standing, RecommendationState.APPLIED, now)
+        standing.applied = at if abs(at - now) <= CLOCKS_MS else now
 
     def _say(self, standing: Standing, said: str) -> None:
         standing.record = standing.record.model_copy(update={"answer": said})
