@@ -177,19 +177,27 @@ class Story:
         mark = self.record(records.Watermark(source_partition=0, until=end))
         if self._rng.random() < self._gaps:
             return [mark]
+        frame = self.frame(SERVICE, values, self._rising(values, fault), (start, end))
+        return [frame, mark]
+
+    def frame(
+        self, service: str, values: Mapping[str, float], rising: list[str], interval: tuple[Any, Any]
+    ) -> LogRecord:
+        """A service's frame of the interval from a moment to another, with these anomalies open."""
+        start, end = interval
         frame = {
-            "service": SERVICE,
+            "service": service,
             "start": start,
             "end": end,
             "signals": {name: {"value": float(value), "expected": HEALTHY[name]} for name, value in values.items()},
             "settings": {"app.pool_size": 20.0, "app.max_overflow": 0.0, "container.cpu_limit": 2.0}
             | {"redis.timeout": 300.0, "pg.max_connections": 200.0}
             | dict(self.kind.settings),
-            "anomalies": [self._anomaly(name, values, start) for name in self._rising(values, fault)],
+            "anomalies": [_anomaly(service, name, values, start) for name in rising],
             "source": {"topic": "duri.samples", "partition": 0, "offset": self.number},
         }
         headers = [("ce_type", records.Frame.event_type().encode())]
-        return [LogRecord("duri.frames", 0, 0, 0, b"default", _encoder.encode(frame), headers), mark]
+        return LogRecord("duri.frames", 0, 0, 0, b"default", _encoder.encode(frame), headers)
 
     def _rising(self, values: Mapping[str, float], fault: float) -> list[str]:
         """What detection would flag: what the fault moves, while it is far from healthy."""
@@ -240,15 +248,16 @@ class Story:
         values["http.error_ratio"] = min(1.0, values["http.error_ratio"] + errors)
         return values
 
-    def _anomaly(self, name: str, values: Mapping[str, float], start: Any) -> dict[str, Any]:
-        return {
-            "id": records.content_id(SERVICE, name),
-            "signal": name,
-            "severity": "warning",
-            "direction": "up",
-            "score": 0.9,
-            "detectors": ["learned"],
-            "opened_at": start,
-            "observed": float(values[name]),
-            "expected": HEALTHY[name],
-        }
+
+def _anomaly(service: str, name: str, values: Mapping[str, float], start: Any) -> dict[str, Any]:
+    return {
+        "id": records.content_id(service, name),
+        "signal": name,
+        "severity": "warning",
+        "direction": "up",
+        "score": 0.9,
+        "detectors": ["learned"],
+        "opened_at": start,
+        "observed": float(values[name]),
+        "expected": HEALTHY[name],
+    }

@@ -3,8 +3,8 @@
     python -m benchmarks.verification             the final seeds
     python -m benchmarks.verification --develop   the seeds that the code was developed with, with every miss
 
-Recommendations: mended → verified, not mended → no_effect, made worse → regressed with an undo proposed. Deploys: fine
-→ fine, worse → regressed with the rollback proposed.
+Recommendations, for one service alone and for a server that several share: mended → verified, not mended → no_effect,
+made worse → regressed with an undo proposed. Deploys: fine → fine, worse → regressed with the rollback proposed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.changes import SERVICE, Story
 from benchmarks.harness import median, report
+from benchmarks.sharers import SharedStory
 from pipeline import records
 from pipeline.advise.incidents.topology import Topology
 from pipeline.advise.rules.catalogue import load_catalogue
@@ -52,13 +53,14 @@ def main() -> None:
     options = parser.parse_args()
     seeds = list(DEVELOPMENT_SEEDS if options.develop else FINAL_SEEDS)[: options.cases]
     catalogue = load_catalogue(shipped_config() / "catalogue", load_definitions(shipped_config()))
-    advice = [judge(seed, catalogue) for seed in seeds]
+    advice = [judge(Story(seed), seed, catalogue) for seed in seeds]
+    shared = [judge(SharedStory(seed), seed, catalogue) for seed in seeds]
     deploys = [judge_deploy(seed, catalogue) for seed in seeds]
     if options.develop:
-        for result in (*advice, *deploys):
+        for result in (*advice, *shared, *deploys):
             if not result["right"]:
                 print(json.dumps(result))
-    judged = [result for result in advice if result["verdict"] != "no advice"]
+    judged, of_shared = ([each for each in told if each["verdict"] != "no advice"] for told in (advice, shared))
     times = [result["seconds"] for result in judged if result["right"]]
     report(
         "verification",
@@ -74,6 +76,9 @@ def main() -> None:
             "undo_proposed_when_regressed": share(
                 [{"right": each["undo"]} for each in judged if each["verdict"] == "regressed"]
             ),
+            "shared_verdict_equals_truth": share(of_shared),
+            "shared_by_truth": by(of_shared, "truth"),
+            "shared_without_advice": len(shared) - len(of_shared),
             "deploys_verdict_equals_truth": share(deploys),
             "deploys_by_truth": by(deploys, "truth"),
             "rollback_proposed_when_worse": share(
@@ -84,9 +89,8 @@ def main() -> None:
     )
 
 
-def judge(seed: int, catalogue: Catalogue) -> dict[str, Any]:
+def judge(story: Story, seed: int, catalogue: Catalogue) -> dict[str, Any]:
     """Advice on a fault, applied; the outcome against the truth."""
-    story = Story(seed)
     stage = _stage(catalogue, story.frame_s)
     known: dict[str, dict[str, Any]] = {}
     for batch in story.before():

@@ -7,28 +7,42 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
+from redis.exceptions import RedisError
+
+from lab.backends import LabError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from lab.system import Lab
 
 _CHANGING = ("pg_terminate_backend", "pg_cancel_backend", "pg_reload_conf", "ALTER SYSTEM")
+_DECISION = re.compile(r"<[A-Za-z][^<>]*>|\.\.\.")
+"""A place that a person fills in."""
 _LOOK_S = 0.5
 _NEEDS_RESTART = ("shared_buffers", "max_connections")
 # What lasts minutes of the lab's clock. Those of work_mem and the like are no durations.
 _DURATION = re.compile(r"(interval '|_timeout = '|CONFIG SET timeout )(\d+)( seconds| minutes|s|\b)")
 
 
+class RefusedError(LabError):
+    """A command was refused; says which and why."""
+
+
 async def execute(lab: Lab, service: str, commands: Sequence[Mapping[str, Any]], speed: float = 1.0) -> list[str]:
     """Run those that can be run as they stand, in their order; returns them. Others say the same for other tools.
 
-    Durations in them are divided by `speed`, as they are in the lab's time.
+    Durations in them are divided by `speed`, as they are in the lab's time. Raises RefusedError.
     """
     done = []
     for command in commands:
         via, run = str(command["via"]), str(command["run"])
-        if await _run(lab, service, via, sped_up(run, speed)):
-            done.append(run)
+        try:
+            if not _DECISION.search(run) and await _run(lab, service, via, sped_up(run, speed)):
+                done.append(run)
+        except (RedisError, asyncpg.PostgresError) as error:
+            raise RefusedError(f"{via}: {run}: {error}") from error
     return done
 
 
@@ -61,10 +75,8 @@ async def _run(lab: Lab, service: str, via: str, run: str) -> bool:
 
 
 async def _sql(lab: Lab, run: str) -> bool:
-    placeholder = "<" in re.sub(r"< now\(\)", "", run) or "..." in run
-    only_looks = run.startswith("SELECT") and not any(name in run for name in _CHANGING)
-    if placeholder or only_looks:
-        return False
+    if run.startswith("SELECT") and not any(name in run for name in _CHANGING):
+        return False  # it only looks
     await lab.sql(run)
     if "ALTER SYSTEM" in run and any(name in run for name in _NEEDS_RESTART):
         await lab.restart_postgres()

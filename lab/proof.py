@@ -57,6 +57,8 @@ class Proof:
     """Knobs that differ once the undo was run, with their values before the change and then; None: not looked at."""
     undo_outcome: str | None = None
     """What came of the undo that was advised."""
+    refused: str = ""
+    """A command of the advice or its undo that was refused, and why."""
     skipped: str | None = None
     applied_at: float | None = None
     """s since injection in the wall's time."""

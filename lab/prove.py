@@ -18,7 +18,7 @@ from lab import limits
 from lab.announcements import applied
 from lab.clock import SCRAPE_S
 from lab.desk import Desk
-from lab.executor import execute
+from lab.executor import RefusedError, execute
 from lab.kafka_desk import KafkaDesk
 from lab.knobs import knobs_of, turned
 from lab.ledger import names
@@ -88,10 +88,13 @@ class Run:
             # The first seconds of a fault are half healthy.
             self._windows["during"] = (injected + SCRAPE_S / self._pace.speed, time.time())
             self._judge(proof)
-            await self._mend(proof)
-            proof.applied_at = round(time.time() - injected, 1) if proof.ran or proof.by_hand else None
-            await self._watch()
-            await self._take_back(proof)
+            try:
+                await self._mend(proof)
+                proof.applied_at = round(time.time() - injected, 1) if proof.ran or proof.by_hand else None
+                await self._watch()
+                await self._take_back(proof)
+            except RefusedError as error:
+                proof.refused = str(error)
             await self._tell_figures(proof)
             proof.trace = self._trace(began, injected)
         finally:

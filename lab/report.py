@@ -54,7 +54,7 @@ def _cells(proof: Proof, signals: Mapping[str, Signal]) -> list[str]:
     return [
         f"{first}, {'right' if proof.right else 'WRONG'}{soon}",
         _figures(proof, signals),
-        f"applied: {applied}" if applied else "",
+        "\n".join(filter(None, (applied and f"applied: {applied}", proof.refused and f"REFUSED: {proof.refused}"))),
         " ".join(filter(None, (proof.outcome, _undo(proof, signals)))),
     ]
 
@@ -100,7 +100,7 @@ def summary(proofs: Sequence[Proof]) -> str:
     answered = [one for one in ran if not FAULTS[one.fault].control]
     faults = [one for one in answered if one.answer == Answer.OWN]
     controls = [one for one in ran if FAULTS[one.fault].control]
-    judged = [one for one in answered if one.right and one.outcome is not None]
+    judged = [one for one in answered if one.right and (one.ran or one.by_hand)]
     seconds = [one.seconds for one in faults if one.right and one.seconds is not None]
     said = [one for one in controls if one.finding or one.early]
     lines = [

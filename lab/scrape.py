@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 2.0
 _KEPT = ("http_", "db_pool_", "cache_", "event_loop_", "downstream_")
-_BYTES = {"work_mem": 1024, "shared_buffers": 8192, "effective_cache_size": 8192, "maintenance_work_mem": 1024}
+_SETTINGS = {
+    "max_connections": ("", 1.0),
+    "work_mem": ("_bytes", 1024.0),
+    "shared_buffers": ("_bytes", 8192.0),
+    "effective_cache_size": ("_bytes", 8192.0),
+    "maintenance_work_mem": ("_bytes", 1024.0),
+    "idle_session_timeout": ("_seconds", 0.001),
+    "idle_in_transaction_session_timeout": ("_seconds", 0.001),
+}
+"""PostgreSQL's settings with what their metrics' names end in, and how much of it one of PostgreSQL's units is."""
 
 Found = list[tuple[str, dict[str, str], float]]
 
@@ -135,13 +144,12 @@ class Scraper:
             count, age = states.get(state, (0.0, 0.0))
             found.append(("pg_stat_activity_count", {"state": state}, count))
             found.append(("pg_stat_activity_max_tx_duration", {"state": state}, age))
-        names = [*_BYTES, "max_connections"]
         for setting in await self._postgres.fetch(
-            "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])", names
+            "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])", [*_SETTINGS]
         ):
-            name, value = str(setting["name"]), float(setting["setting"])
-            suffix = "_bytes" if name in _BYTES else ""
-            found.append((f"pg_settings_{name}{suffix}", {}, value * _BYTES.get(name, 1)))
+            name = str(setting["name"])
+            suffix, unit = _SETTINGS[name]
+            found.append((f"pg_settings_{name}{suffix}", {}, unit * float(setting["setting"])))
         return found + await self._of_statements(self._postgres)
 
     async def _of_statements(self, postgres: asyncpg.Connection[Any]) -> Found:

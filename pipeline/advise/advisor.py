@@ -2,8 +2,9 @@
 
 1. A rule must match `decide_after_frames` intervals in a row, and its incident's cause be decided. Advice from symptoms
    alone waits twice as long: something more specific may show later.
-2. One recommendation per thing to change; three at most an incident; a new one takes the place of the weakest only
-   where it is clearly surer. Advice from symptoms alone gives way to anything more specific about its service.
+2. One recommendation per thing to change, in however many incidents it shows; three at most an incident; a new one
+   takes the place of the weakest only where it is clearly surer. Advice from symptoms alone gives way to anything more
+   specific about its service.
 3. Rank follows confidence, and who stands already keeps its place unless another is clearly surer: a list that
    reorders itself each minute is no list. An undo goes first, then what was applied, until it is judged. Whose rule no
    longer holds ranks behind all whose rules do, and gives way to them; so does one whose own `abort_if`
@@ -13,17 +14,21 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pipeline import quantities as fmt
 from pipeline.advise.outcomes.standing import Standing
 from pipeline.advise.rules.drafting import Moment, draft, raise_severity, redraft
 from pipeline.advise.rules.rule import Tier
-from pipeline.advise.sharing import merged
+from pipeline.advise.sharing import Sharing
 from pipeline.records import RecommendationState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
+    from pipeline.advise.frames import Frame
     from pipeline.advise.incidents.incident import OpenIncident
     from pipeline.advise.outcomes.standing import Board
     from pipeline.advise.rules.catalogue import Catalogue
@@ -52,7 +57,15 @@ class Advisor:
         self._settings = settings
         self._catalogue = catalogue
         self._frame_ms = frame_ms
+        self._sharing = Sharing({}, ())
+        self._seen_in: dict[str, str] = {}
+        """Incidents in which others' recommendations were seen to hold in this interval, by recommendation."""
         self._patience_ms = _PATIENCE * settings.decide_after_frames * frame_ms
+
+    def begin(self, frames: Mapping[str, Frame]) -> None:
+        """Take a new interval, with all its frames by service."""
+        self._sharing = Sharing(frames, self._catalogue.signals)
+        self._seen_in = {}
 
     def steady(self, incident: OpenIncident, matches: Iterable[Match]) -> list[Match]:
         """Count how long each rule has matched; give those that have long enough, the surest of each thing."""
@@ -61,9 +74,19 @@ class Advisor:
         held = [match for name, match in found.items() if incident.streaks[name] >= self._needed(match)]
         held.sort(key=_surest_first)
         best: dict[str, Match] = {}
-        for match in merged(held, lambda match: self.board.about(match.key) is not None):
+        for match in self._sharing.merged(held, self._told_of):
             best.setdefault(match.key, match)
         return list(best.values())
+
+    def _told_of(self, match: Match) -> bool:
+        """Whether a recommendation stands that is told of the match's service, not only shared by it."""
+        standing = self._about(match)
+        return standing is not None and standing.record.target.service == match.facts.service
+
+    def _about(self, match: Match) -> Standing | None:
+        """The open recommendation of what would be changed; where several stand, what was done goes first."""
+        found = {each.record.id: each for key in match.keys if (each := self.board.about(key)) is not None}
+        return min(found.values(), key=_longest_first, default=None)
 
     def _needed(self, match: Match) -> int:
         windows = self._settings.decide_after_frames
@@ -71,14 +94,11 @@ class Advisor:
 
     def advise(self, incident: OpenIncident, matches: list[Match], now: int) -> None:
         """Bring the incident's recommendations up to date with the steady matches, surest first."""
-        by_key = {match.key: match for match in matches}
-        for standing in self.board.of(incident.id):
-            if standing.waiting and standing.key in by_key:
-                standing.see(by_key[standing.key], now)
+        seen = self._see(incident, matches, now)
         chosen = [
             match for match in matches if self._is_new(match, incident, now) and self._make_room(incident, match, now)
         ]
-        self._rank(incident, by_key, chosen, now)
+        self._rank(incident, seen, chosen, now)
 
     def expire(self, now: int) -> None:
         """End what nobody answered in time, and what no longer has a reason."""
@@ -90,10 +110,17 @@ class Advisor:
                 self.board.end(standing, RecommendationState.EXPIRED, now, "its conditions no longer hold")
         self.board.forget(now)
 
-    def close(self, incident: OpenIncident, now: int) -> None:
-        """End what waits for an answer although its incident is over; what is applied is still verified."""
-        for standing in self.board.of(incident.id):
-            if standing.waiting and not standing.undoes:
+    def close(self, closed: Iterable[OpenIncident], now: int) -> None:
+        """End what waits for an answer although its incident is over; what is applied is still verified.
+
+        What holds in another incident as well is of that one from then on.
+        """
+        over = {incident.id for incident in closed}
+        for standing in [each for identity in sorted(over) for each in self.board.of(identity)]:
+            heir = self._seen_in.get(standing.record.id)
+            if heir is not None and heir not in over:
+                self.board.hand_over(standing, heir)
+            elif standing.waiting and not standing.undoes:
                 self.board.end(standing, RecommendationState.EXPIRED, now, "its incident is over")
 
     def adopt(self, younger: OpenIncident, older: OpenIncident) -> None:
@@ -101,17 +128,43 @@ class Advisor:
         for standing in self.board.of(younger.id):
             self.board.hand_over(standing, older.id)
 
+    def _see(self, incident: OpenIncident, matches: list[Match], now: int) -> dict[str, Match]:
+        """Take note of what holds still; the matches by the recommendation that stands already."""
+        seen: dict[str, Match] = {}
+        for match in matches:
+            standing = self._about(match)
+            if standing is None:
+                continue
+            self._unite(match, standing, now)
+            if standing.waiting:
+                standing.see(match, now)
+                seen[standing.record.id] = match
+            if standing.incident != incident.id:
+                self._see_elsewhere(incident, match, standing, now)
+        return seen
+
+    def _unite(self, match: Match, kept: Standing, now: int) -> None:
+        """What turns out to be one thing needs no second recommendation."""
+        for key in match.keys:
+            other = self.board.about(key)
+            if other is not None and other is not kept and other.waiting:
+                self.board.end(other, RecommendationState.SUPERSEDED, now)
+
+    def _see_elsewhere(self, incident: OpenIncident, match: Match, standing: Standing, now: int) -> None:
+        """What is recommended in another incident explains this one too."""
+        self._seen_in[standing.record.id] = incident.id
+        _name(incident, standing)
+        if match.entry.rule.tier is not Tier.GENERIC and match.facts.service not in incident.explained:
+            self._explain(incident, match.facts.service, now)
+        first = self.board.of(standing.incident)[0]
+        self._refresh(standing, match, incident, _Place(standing.record.rank, first), now)
+
     def _is_new(self, match: Match, incident: OpenIncident, now: int) -> bool:
         if match.entry.rule.tier is Tier.GENERIC and match.facts.service in incident.explained:
             return False  # what lingers is the aftermath of what was found
-        if any(standing.covers(match) for standing in self.board.of(incident.id)):
+        if self._about(match) is not None:
             return False
-        known = self.board.about(match.key)
-        if known is not None:
-            if known.waiting and known.incident != incident.id:
-                self.board.hand_over(known, incident.id)
-            return False
-        return not self.board.cooling(match.key, now)
+        return not any(self.board.cooling(key, now) for key in match.keys)
 
     def _make_room(self, incident: OpenIncident, match: Match, now: int) -> bool:
         """Open the match's recommendation if there is room, or if it clearly beats one that waits."""
@@ -156,8 +209,7 @@ class Advisor:
         self.opened[rule.id] = self.opened.get(rule.id, 0) + 1
         if rule.tier is not Tier.GENERIC:
             self._explain(incident, match.facts.service, now)
-        incident.recommendations.append(standing.record.id)
-        incident.changed = True
+        _name(incident, standing)
 
     def _stale(self, standing: Standing, now: int) -> bool:
         """Whether it waits although its rule has not held for some time."""
@@ -172,42 +224,38 @@ class Advisor:
             if generic and standing.waiting and standing.record.target.service == service:
                 self.board.end(standing, RecommendationState.SUPERSEDED, now)
 
-    def _rank(self, incident: OpenIncident, by_key: Mapping[str, Match], chosen: list[Match], now: int) -> None:
+    def _rank(self, incident: OpenIncident, seen: Mapping[str, Match], chosen: list[Match], now: int) -> None:
         """Order, and write what changed or is due."""
         new = {match.key for match in chosen}
-        mine = self.board.of(incident.id)
-        mine.sort(
-            key=lambda each: (
-                not each.undoes,
-                each.waiting,
-                self._stale(each, now),
-                bool(each.hindered),
-                -each.record.confidence * (1.0 if each.key in new else CLEARLY),
-            )
-        )
+        mine = _in_order(incident, self.board.of(incident.id))
+        mine.sort(key=lambda each: (not each.undoes, each.waiting, self._stale(each, now), bool(each.hindered)))
         for rank, standing in enumerate(mine, start=1):
             if standing.key in new:
-                standing.record = _placed(standing, standing.record, mine[0], rank)
+                standing.record = self._placed(standing, standing.record, _Place(rank, mine[0]), now)
                 self.board.emit(standing, now)
             else:
-                self._refresh(standing, by_key.get(standing.key), incident, _Place(rank, mine[0]), now)
+                self._refresh(standing, seen.get(standing.record.id), incident, _Place(rank, mine[0]), now)
 
     def _refresh(
         self, standing: Standing, match: Match | None, incident: OpenIncident, place: _Place, now: int
     ) -> None:
         record, rank = standing.record, place.rank
         match = match if standing.waiting else None  # what was applied stays as it was when it was
+        own = match if match is not None and match.facts.service == record.target.service else None
         graver = match is not None and incident.severity.rank > record.severity.rank
         spread = match is not None and not set(match.services) <= {*record.target.shared_by, record.target.service}
-        moved = rank != record.rank or graver or spread
+        behind = self._behind(standing, record, place, now)
+        moved = rank != record.rank or not record.rank_reason.startswith(behind or "") or graver or spread
         told_s = (now - standing.emitted) / 1000.0
         turned = standing.turned > standing.emitted
-        due = match is not None and (turned or told_s >= self._settings.update_every_s)
+        due = own is not None and (turned or told_s >= self._settings.update_every_s)
         if not (moved or due) or now < standing.held:
             return
+        if own is not None:
+            record = self._renewed(record, own, incident)
         if match is not None:
-            record = raise_severity(self._renewed(record, match, incident), incident.severity)
-        standing.record = _placed(standing, record, place.first, rank)
+            record = self._shared(raise_severity(record, incident.severity), match)
+        self.board.revise(standing, self._placed(standing, record, place, now))
         self.board.emit(standing, now)
 
     def _renewed(self, record: Recommendation, match: Match, incident: OpenIncident) -> Recommendation:
@@ -216,12 +264,58 @@ class Advisor:
             return fresh
         return record.model_copy(
             update={
-                "target": fresh.target if fresh.target.shared_by else record.target,
                 "why": fresh.why,
                 "confidence": fresh.confidence,
                 "provenance": fresh.provenance,
             }
         )
+
+    def _placed(self, standing: Standing, record: Recommendation, place: _Place, now: int) -> Recommendation:
+        """The record with its rank, and why it is not the first."""
+        behind = self._behind(standing, record, place, now)
+        detail = {
+            _Behind.STALE: f": its own conditions have not held for {fmt.duration((now - standing.matched) / 1000.0)}",
+            _Behind.HINDERED: f": {standing.hindered}, a reason to take this change back",
+            _Behind.LATER: _figures(record, place.first),
+            _Behind.LESS_SURE: _figures(record, place.first) + (f": {standing.weakest}" if standing.weakest else ""),
+        }
+        reason = "" if behind is None else f"{behind}{detail.get(behind, '')}"
+        return record.model_copy(update={"rank": place.rank, "rank_reason": reason})
+
+    def _behind(self, standing: Standing, record: Recommendation, place: _Place, now: int) -> _Behind | None:
+        """What keeps it from the first place: the first of what the order goes by in which the two differ."""
+        first = place.first
+        if place.rank == 1:
+            return None
+        if first.undoes and not standing.undoes:
+            return _Behind.UNDO
+        if standing.waiting and not first.waiting:
+            return _Behind.APPLIED
+        if self._stale(standing, now) and not self._stale(first, now):
+            return _Behind.STALE
+        if standing.hindered and not first.hindered:
+            return _Behind.HINDERED
+        return _Behind.LATER if record.confidence >= first.record.confidence else _Behind.LESS_SURE
+
+    def _shared(self, record: Recommendation, match: Match) -> Recommendation:
+        """The record for all that share what would be changed now; who was not heard of in this interval stays."""
+        target = record.target
+        silent = [service for service in target.shared_by if not self._sharing.heard(service)]
+        services = sorted({*match.services, *silent})
+        if services in (target.shared_by, [target.service]):
+            return record
+        return record.model_copy(update={"target": target.model_copy(update={"shared_by": services})})
+
+
+class _Behind(StrEnum):
+    """Why a recommendation is not the first choice, in the order in which it counts."""
+
+    UNDO = "behind the undo of what made things worse"
+    APPLIED = "behind what was applied, until it is judged"
+    STALE = "behind what holds now"
+    HINDERED = "behind what can be done now"
+    LATER = "not clearly surer than the first choice, which stood before it"
+    LESS_SURE = "less sure than the first choice"
 
 
 class _Place(NamedTuple):
@@ -231,15 +325,25 @@ class _Place(NamedTuple):
     first: Standing
 
 
-def _placed(standing: Standing, record: Recommendation, first: Standing, rank: int) -> Recommendation:
-    """The record with its rank, and why it is not the first."""
-    reason = ""
-    if rank > 1 and standing.hindered and not first.hindered:
-        reason = f"behind what can be done now: {standing.hindered}, a reason to take this change back"
-    elif rank > 1:
-        reason = f"less sure than the first choice ({record.confidence:.2f} against {first.record.confidence:.2f})"
-        reason += f": {standing.weakest}" if standing.weakest else ""
-    return record.model_copy(update={"rank": rank, "rank_reason": reason})
+def _in_order(incident: OpenIncident, standing: list[Standing]) -> list[Standing]:
+    """Those of the incident, the surest first: one passes those that stand longer only where it is clearly surer."""
+    by_id = {each.record.id: each for each in standing}
+    new = sorted((each for each in standing if each.record.id not in incident.order), key=_surest)
+    found: list[Standing] = []
+    for each in [*(by_id[identity] for identity in incident.order if identity in by_id), *new]:
+        sure = each.record.confidence
+        place = next((at for at, other in enumerate(found) if sure > CLEARLY * other.record.confidence), len(found))
+        found.insert(place, each)
+    incident.order = [each.record.id for each in found]
+    return found
+
+
+def _surest(standing: Standing) -> tuple[float, str]:
+    return -standing.record.confidence, standing.record.id
+
+
+def _figures(record: Recommendation, first: Standing) -> str:
+    return f" ({record.confidence:.2f} against {first.record.confidence:.2f})"
 
 
 def _passes(match: Match, standing: Standing) -> bool:
@@ -247,6 +351,17 @@ def _passes(match: Match, standing: Standing) -> bool:
     if bool(match.hindered) is not bool(standing.hindered):
         return not match.hindered
     return match.confidence > CLEARLY * standing.record.confidence
+
+
+def _name(incident: OpenIncident, standing: Standing) -> None:
+    """Let the incident's record name it."""
+    if standing.record.id not in incident.recommendations:
+        incident.recommendations.append(standing.record.id)
+        incident.changed = True
+
+
+def _longest_first(standing: Standing) -> tuple[bool, datetime, str]:
+    return standing.waiting, standing.record.created, standing.record.id
 
 
 def _streak(match: Match) -> str:

@@ -77,14 +77,18 @@ class Silence:
         self.silenced += bool(found)
         return found
 
-    def disturbed(self, trial: Trial, frames: Mapping[str, Frame], end_ms: int, *, by_callees: bool = True) -> bool:
+    def disturbed(
+        self, trial: Trial, frames: Mapping[str, Frame], end_ms: int, *, by_callees: bool = True, own: bool = True
+    ) -> bool:
         """Whether something beside a change was going on: maintenance, another change, trouble of a callee's own.
 
-        Callees are left out where `by_callees` is false: the service's harm is known to be its own.
+        Callees are left out where `by_callees` is false: the service's harm is known to be its own. Where the change
+        was not the service's `own`, an event soon before or after it speaks of another.
         """
         if self.control.windows_of(trial.service, end_ms - self._frame_ms, end_ms):
             return True
-        if self.control.between([trial.service], trial.at + _SAME_CHANGE_MS, end_ms):
+        since = trial.at + (_SAME_CHANGE_MS if own else -_SAME_CHANGE_MS)
+        if self.control.between([trial.service], since, end_ms):
             return True
         if not by_callees:
             return False

@@ -222,7 +222,10 @@ class AdviseStage:
             case SourceIdle():
                 self._queue.rest(int(message.source.rpartition("/")[2]))
             case ChangeEvent():
-                self._deploys.note(self._control.note_change(message, limit))
+                change = self._control.note_change(message, limit)
+                self._deploys.note(change)
+                self._answers.deployed(change, self._queue.now)
+                self._reporter.drain(self._board)
             case Muting():
                 self._control.note_mute(message, limit)
             case MaintenanceWindow():
@@ -248,6 +251,7 @@ class AdviseStage:
         self._deploys.follow(frames, end_ms, self._board.write)
         down = self._silence.down(frames)
         self._incidents.observe(end_ms, frames, count_anomalies(frames), down)
+        self._advisor.begin(frames)
         for younger, older in self._incidents.merged:
             self._advisor.adopt(younger, older)
             if younger.announced:
@@ -258,8 +262,7 @@ class AdviseStage:
         self._verifier.follow(frames, end_ms)
         self._advisor.expire(end_ms)
         closed = self._incidents.close(end_ms)
-        for incident in closed:
-            self._advisor.close(incident, end_ms)
+        self._advisor.close(closed, end_ms)
         self._report(closed, end_ms)
 
     def _learn_calls(self, frames: list[Frame], end_ms: int) -> None:
@@ -280,10 +283,12 @@ class AdviseStage:
             if incident.decided:
                 self._advisor.advise(incident, steady, end_ms)
 
-    def _disturbs(self, trial: Trial, frames: Mapping[str, Frame], end_ms: int, *, by_callees: bool = True) -> bool:
+    def _disturbs(
+        self, trial: Trial, frames: Mapping[str, Frame], end_ms: int, *, by_callees: bool = True, own: bool = True
+    ) -> bool:
         """A callee's trouble is no excuse for a change whose service does the harm itself."""
         by_callees = by_callees and not self._incidents.own(trial.service)
-        return self._silence.disturbed(trial, frames, end_ms, by_callees=by_callees)
+        return self._silence.disturbed(trial, frames, end_ms, by_callees=by_callees, own=own)
 
     def _onset(self, incident: OpenIncident) -> int:
         """From when on (ms) a change may be the incident's cause."""

@@ -18,6 +18,8 @@ from pipeline.stage import LogRecord, Output, Topic
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pipeline.advise.incidents.topology import Topology
+
 START = datetime(2026, 3, 2, tzinfo=UTC)
 GIB = 1024.0**3
 
@@ -200,7 +202,7 @@ class Story:
             severity=severity,
             direction=records.Direction.DOWN if name in fault.falling else records.Direction.UP,
             score=0.9,
-            detectors=[records.Detector.LEARNED],
+            detectors=[fault.detector],
             opened_at=opened,
             serious_since=self.serious.get(identity),
             observed=signals.get(name),
@@ -220,6 +222,7 @@ class Fault:
     aside: Sequence[str] = ()
     """Signals whose anomaly is only worth knowing, in the direction in which they rise."""
     severity: records.Severity = records.Severity.WARNING
+    detector: records.Detector = records.Detector.LEARNED
 
     def values(self, minute: int) -> dict[str, float]:
         """Values in this minute."""
@@ -241,14 +244,18 @@ def shipped() -> Any:
 
 
 def make_stage(
-    settings: AdviseSettings | None = None, *, frame_s: float = 60.0, sources: int | None = None
+    settings: AdviseSettings | None = None,
+    *,
+    frame_s: float = 60.0,
+    sources: int | None = None,
+    topology: Topology | None = None,
 ) -> AdviseStage:
-    """A stage with the shipped configuration."""
-    catalogue, topology = shipped()
+    """A stage with the shipped configuration, and the shipped topology where no other is given."""
+    catalogue, shipped_topology = shipped()
     return AdviseStage(
         settings or AdviseSettings(),
         catalogue,
-        topology,
+        topology or shipped_topology,
         frame_s=frame_s,
         input_topic="duri.frames",
         partition=0,

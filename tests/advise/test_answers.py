@@ -57,6 +57,40 @@ def test_flag_that_changes_counts_as_applied() -> None:
     assert [record["state"] for record in advice(outputs)] == ["applied", "verified"]
 
 
+def test_pre_ping_that_is_switched_on_counts_as_applied() -> None:
+    """Its gauge says so."""
+    dead = {"app.pool.invalidated": 2.0, "http.error_ratio": 0.05, "http.availability": 0.95}
+    fault = Fault(dead, {"app.pool_pre_ping": 0.0}, rising=["http.error_ratio", "app.pool.invalidated"])
+    story, stage = Story().healthy(40), make_stage()
+    assert first_of(story, stage, fault)["provenance"]["rule"] == "app-pool-pre-ping"
+    outputs = stage.step(story.troubled(3, {"duri_core": Fault(settings={"app.pool_pre_ping": 1.0})}).take())
+    assert [record["state"] for record in advice(outputs)] == ["applied"]
+
+
+def rolled_back(version: str) -> tuple[Any, list[Any]]:
+    """A deploy that made things slower, its rollback advised; then that version is deployed, and all is well."""
+    story, stage = Story().healthy(40).deploy(minutes_ago=0.0), make_stage()
+    first = first_of(story, stage, Fault(SLOW, rising=[P95]))
+    assert first["provenance"]["rule"] == "deploy-rollback"
+    story.deploy(minutes_ago=0.0, id="d8", version=version, previous_version="1.7")
+    return first, stage.step(story.healthy(10).take())
+
+
+def test_a_deploy_of_the_version_that_was_advised_counts_as_applied() -> None:
+    """The rollback worked, and its rule learns that."""
+    first, outputs = rolled_back("1.6")
+    states = [(record["state"], record["answer"]) for record in advice(outputs) if record["id"] == first["id"]]
+    assert states[0] == ("applied", "applied: version 1.6 was deployed")
+    [outcome] = [one for one in of(outputs, Topic.OUTCOMES) if one.get("recommendation") == first["id"]]
+    assert outcome["result"] == "verified"
+
+
+def test_a_deploy_of_another_version_is_not_what_was_advised() -> None:
+    """It may mend things as well; the advice was not taken."""
+    first, outputs = rolled_back("1.8")
+    assert "applied" not in {record["state"] for record in advice(outputs) if record["id"] == first["id"]}
+
+
 def test_gauge_that_goes_elsewhere_is_not_applied() -> None:
     """A pool that shrinks is not what was recommended."""
     story, stage = Story().healthy(40), make_stage()
@@ -87,6 +121,35 @@ def test_two_false_alarms_quieten_the_signal_with_a_record() -> None:
     assert "refused repeatedly" in muting["reason"]
     assert stage.step(story.troubled(10, {"duri_core": POOL}).take()) == []
     assert stage.statistics()["muted_anomalies_total"] == 10
+
+
+def test_a_false_alarm_says_nothing_of_signals_that_the_rule_does_not_look_at() -> None:
+    """Whatever else was flagged at the time; and what is only worth knowing stood behind nothing."""
+    story, stage = Story().healthy(40), make_stage(IMPATIENT)
+    beside = Fault(POOL.signals, rising=[P95, "pg.dead_tuples"], aside=["app.pool.utilisation"])
+    found = []
+    for _ in range(2):
+        first = first_of(story, stage, beside)
+        found += mutes(stage.step(story.feedback(first["id"], "false_alarm", f"f{story.minute}").take()))
+        stage.step(story.healthy(60).take())
+    assert [muting["signals"] for muting in found] == [[P95]]
+
+
+def test_a_false_alarm_about_what_is_shared_counts_for_all_who_share_it() -> None:
+    """The server's signals are told of each of them."""
+    services = ("duri_brain", "duri_control", "duri_core")
+    spills = Fault({**SLOW, "pg.temp_bytes.rate": 5e6}, rising=["pg.temp_bytes.rate", P95])
+    story, stage = Story(services).healthy(40), make_stage(IMPATIENT)
+    found = []
+    for _ in range(2):
+        told = advice(stage.step(story.troubled(4, dict.fromkeys(services, spills)).take()))
+        first = next(record for record in told if record["provenance"]["rule"] == "pg-work-mem")
+        found += mutes(stage.step(story.feedback(first["id"], "false_alarm", f"f{story.minute}").take()))
+        stage.step(story.healthy(60).take())
+    shared = {muting["service"]: muting["signals"] for muting in found}
+    assert sorted(shared) == [*services]
+    assert all("pg.temp_bytes.rate" in signals for signals in shared.values())
+    assert [service for service in services if P95 in shared[service]] == [first["target"]["service"]]
 
 
 def test_rejections_quieten_later() -> None:

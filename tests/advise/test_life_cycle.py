@@ -325,3 +325,56 @@ def test_generic_advice_gives_way() -> None:
     assert states["app-pool-size"] == ("proposed", 1)
     assert states["unexplained-regression"][0] == "superseded"
     assert advice(stage.step(story.troubled(10, {"duri_core": vague}).take())) == []
+
+
+# --- the order of the list --------------------------------------------------------------------------------------
+
+
+SPILLS = {"pg.temp_bytes.rate": 5e6}
+BOTH = Fault({**POOL.signals, **SPILLS}, rising=[*POOL.rising, *SPILLS])
+
+
+def in_order(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Rule, and why it is not the first, of the newest record of each; first choice first."""
+    newest = {record["id"]: record for record in found}.values()
+    return [(one["provenance"]["rule"], one["rank_reason"]) for one in sorted(newest, key=lambda one: one["rank"])]
+
+
+def test_who_stands_keeps_its_place_unless_another_is_clearly_surer() -> None:
+    """One that is surer by a hair comes later, and stays behind."""
+    story, stage, first = standing()
+    later = [first, *advice(stage.step(story.troubled(40, {"duri_core": BOTH}).take()))]
+    newest = {record["provenance"]["rule"]: record for record in later}
+    assert newest["pg-work-mem"]["confidence"] > newest["app-pool-size"]["confidence"]
+    assert {record["rank"] for record in later if record["id"] == first["id"]} == {1}
+
+
+def test_the_reason_says_what_holds_it_back() -> None:
+    """Who stands already, what was applied, an undo, a rule that holds no longer: each is told as it is."""
+    story, stage, first = standing()
+    found = [first, *advice(stage.step(story.troubled(5, {"duri_core": BOTH}).take()))]
+    [(_, none), (rule, reason)] = in_order(found)
+    assert (none, rule) == ("", "pg-work-mem")
+    assert reason == "not clearly surer than the first choice, which stood before it (0.85 against 0.84)"
+    story.feedback(found[-1]["id"], "applied")
+    [_, (rule, reason)] = in_order([first, *advice(stage.step(story.troubled(2, {"duri_core": BOTH}).take()))])
+    assert (rule, reason) == ("app-pool-size", "behind what was applied, until it is judged")
+
+
+def test_behind_an_undo_the_reason_says_so() -> None:
+    """What made things worse is taken back before anything else is changed."""
+    story, stage, first = standing()
+    found = [first, *advice(stage.step(story.troubled(5, {"duri_core": BOTH}).take()))]
+    worse = Fault({**BOTH.signals, "http.error_ratio": 0.3}, rising=[*BOTH.rising, "http.error_ratio"])
+    found += advice(stage.step(story.feedback(first["id"], "applied").troubled(6, {"duri_core": worse}).take()))
+    reasons = dict(in_order([record for record in found if record["id"] != first["id"]]))
+    assert reasons["pg-work-mem"] == "behind the undo of what made things worse"
+
+
+def test_behind_what_holds_the_reason_says_since_when_it_does_not() -> None:
+    """However sure it was."""
+    story, stage = Story(), make_stage()
+    found = advice(stage.step(story.healthy(40).troubled(5, {"duri_core": BLOCKED}).take()))
+    found += advice(stage.step(story.troubled(8, TROUBLE).take()))
+    reasons = dict(in_order(found))
+    assert reasons["app-blocking-handler"] == "behind what holds now: its own conditions have not held for 7 min"

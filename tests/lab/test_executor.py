@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from lab.executor import execute, sped_up
+import pytest
+from redis.exceptions import ResponseError
+
+from lab.executor import RefusedError, execute, sped_up
 from lab.system import Replica
 from pipeline.advise.rules.rule import fill
 from tests.advise.helpers import shipped
@@ -73,6 +76,21 @@ def test_redis_commands_are_run_one_after_the_other() -> None:
 def test_statements_with_places_to_fill_in_are_left_to_people() -> None:
     terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state_change < now() - interval '5 s'"
     assert run(("sql", "VACUUM (ANALYZE) <table>"), ("sql", terminate)) == [("sql", terminate)]
+    assert run(("redis-cli", "redis-cli CONFIG SET save '<what it was>' && redis-cli CONFIG REWRITE")) == []
+
+
+def test_what_is_refused_says_which_command_and_why() -> None:
+    """Nothing after it is run: what follows may rely on it."""
+    lab = Knobs()
+
+    def refuse(*arguments: str) -> None:
+        raise ResponseError(f"Invalid argument {arguments[-1]!r}")
+
+    lab.redis_cli = refuse
+    commands = [{"via": "redis-cli", "run": "redis-cli CONFIG SET maxmemory much"}, {"via": "env", "run": "A=1"}]
+    with pytest.raises(RefusedError, match="redis-cli CONFIG SET maxmemory much: Invalid argument 'much'"):
+        asyncio.run(execute(lab, "duri_core", commands))
+    assert lab.turned == []
 
 
 def test_a_memory_limit_is_set_in_mebibytes_and_taken_back_to_the_byte() -> None:

@@ -49,6 +49,16 @@ def test_wrong_advice_is_no_help_and_no_verdict() -> None:
     assert "back within 20 % by its own commands: 1 of 1" in told
 
 
+def test_a_command_that_was_refused_is_told() -> None:
+    shown = StringIO()
+    Console(file=shown, width=200).print(table([replace(GOOD, refused="sql: VACUUM x: no such table")], 200))
+    assert "REFUSED: sql: VACUUM x: no such table" in " ".join(shown.getvalue().split())
+
+
+def test_a_verdict_that_never_came_is_no_right_one() -> None:
+    assert "verdict equals the truth: 1 of 2" in summary([GOOD, replace(GOOD, outcome=None)])
+
+
 def test_still_slow_is_not_back() -> None:
     assert "by its own commands: 0 of 1" in summary([replace(GOOD, p95_after=0.2)])
 

@@ -202,6 +202,7 @@ class Incidents:
         older.worth_knowing = _beside(older.anomalies, [*older.worth_knowing, *younger.worth_knowing])
         older.explained = sorted({*older.explained, *younger.explained})
         older.recommendations += younger.recommendations
+        older.order += younger.order
         older.complaining = sorted({*older.complaining, *younger.complaining})
         older.complained = max((at for at in (older.complained, younger.complained) if at is not None), default=None)
         older.patched |= younger.patched

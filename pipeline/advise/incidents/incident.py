@@ -56,6 +56,8 @@ class OpenIncident(msgspec.Struct):
     explained: list[str] = []
     """Services of which something more specific than symptoms was found."""
     recommendations: list[str] = []
+    order: list[str] = []
+    """Its open recommendations, the surest first; who is in it keeps its place unless another is clearly surer."""
     known: list[str] = []
     """Reasons why some of its services are not advised on."""
     announced: bool = False

@@ -1,9 +1,10 @@
 """What people say of recommendations, and what they did without saying.
 
-1. `applied` starts the verification; so does a settings gauge that leaves the present value for the recommended one.
-2. `rejected` and `false_alarm` end it. They count against its rule, and against the signals whose anomalies stood
-   behind it: a false alarm once, a rejection a half. From two on within `mute_s` the signals are quietened for so
-   long, with a record that says so; critical anomalies still speak.
+1. `applied` starts the verification; so does a settings gauge that leaves the present value for the recommended one,
+   and a deploy of the version that is recommended.
+2. `rejected` and `false_alarm` end it. They count against its rule, and against the signals that it looks at whose
+   anomalies stood behind it (of a server, for all who share it): a false alarm once, a rejection a half. From two on
+   within `mute_s` the signals are quietened for so long, with a record that says so; critical anomalies still speak.
 3. `snooze` holds it back for the cool-down.
 """
 
@@ -15,12 +16,14 @@ from pipeline import quantities as fmt
 from pipeline.advise.outcomes.standing import Found
 from pipeline.advise.rules.facts import Facts, with_defaults
 from pipeline.advise.rules.words import in_words
+from pipeline.advise.sharing import of_component
 from pipeline.errors import LifecycleError
 from pipeline.records import Muting, RecommendationState, content_id, from_ms, to_ms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipeline.advise.control import Change as ControlChange
     from pipeline.advise.control import ControlLog
     from pipeline.advise.frames import Frame
     from pipeline.advise.outcomes.standing import Board, Standing
@@ -35,6 +38,8 @@ ENOUGH: Final = 2.0
 _DOUBT: Final = {"false_alarm": 1.0, "rejected": 0.5}
 _MOST_DOUBTS: Final = 10_000
 _EQUAL: Final = 0.01
+_VERSION: Final = ("deployment", "version")
+"""Component and resource of what a deploy changes."""
 
 
 class Answers:
@@ -51,6 +56,7 @@ class Answers:
         self._units = judge.catalogue.units()
         self._evaluator = judge.evaluator
         self._frame_ms = frame_ms
+        self._mute_ms = round(settings.mute_s * 1000)
         self._board = board
 
     def take(self, feedback: Feedback, now: int) -> None:
@@ -64,6 +70,15 @@ class Answers:
         except LifecycleError:
             self.illegal += 1
 
+    def deployed(self, change: ControlChange, now: int) -> None:
+        """Count as applied what advises the version that was deployed."""
+        for standing in self._board:
+            target, advised = standing.record.target, standing.record.change.recommended
+            if not standing.waiting or (target.component, target.resource) != _VERSION or change.at < standing.onset:
+                continue
+            if (change.kind, change.service, change.version) == ("deploy", target.service, advised):
+                self._apply(standing, f"applied: version {change.version} was deployed", change.at, now)
+
     def watch(self, frames: Mapping[str, Frame], now: int) -> None:
         """Count as applied what the settings gauges of this interval show to be changed as recommended."""
         for standing in self._board:
@@ -72,10 +87,8 @@ class Answers:
                 continue
             seen = self._changed(standing, frame)
             if seen:
-                self._say(standing, seen)
-                self._board.move(standing, RecommendationState.APPLIED, now)
                 # Some time in the frame that shows it: that one is neither before nor after.
-                standing.applied = now - self._frame_ms + 1
+                self._apply(standing, seen, now - self._frame_ms + 1, now)
 
     def _changed(self, standing: Standing, frame: Frame) -> str:
         """What the gauges say, where they say that it was done; else nothing."""
@@ -109,10 +122,7 @@ class Answers:
                 self._say(standing, said)
                 self._board.move(standing, RecommendationState.ACKNOWLEDGED, now)
             case "applied":
-                self._say(standing, said)
-                self._board.move(standing, RecommendationState.APPLIED, now)
-                at = to_ms(feedback.at)
-                standing.applied = at if abs(at - now) <= CLOCKS_MS else now
+                self._apply(standing, said, to_ms(feedback.at), now)
             case "rejected" | "false_alarm":
                 self._say(standing, said)
                 found = Found(answer=feedback.verdict)
@@ -120,6 +130,11 @@ class Answers:
                 self._doubt(standing, feedback, now)
             case "snooze":
                 self._snooze(standing, said, now)
+
+    def _apply(self, standing: Standing, said: str, at: int, now: int) -> None:
+        self._say(standing, said)
+        self._board.move(standing, RecommendationState.APPLIED, now)
+        standing.applied = at if abs(at - now) <= CLOCKS_MS else now
 
     def _say(self, standing: Standing, said: str) -> None:
         standing.record = standing.record.model_copy(update={"answer": said})
@@ -134,29 +149,39 @@ class Answers:
         self._board.emit(standing, now)
 
     def _doubt(self, standing: Standing, feedback: Feedback, now: int) -> None:
-        """Count the answer against the signals behind the recommendation; quieten those that it happens to again."""
-        doubts, service = self._board.state.doubts, standing.record.target.service
-        mute_ms = round(self._settings.mute_s * 1000)
-        quiet = []
-        for signal in standing.signals:
-            key = f"{service}\x1f{signal}"
-            count, last = doubts.pop(key, [0.0, 0.0])
-            count = _DOUBT[feedback.verdict] + (count if now - last <= mute_ms else 0.0)
-            if count >= ENOUGH:
-                quiet.append(signal)
-            else:
-                doubts[key] = [count, float(now)]
+        """Count the answer against the signals behind the recommendation; quieten those that it happens to again.
+
+        What is said of a server counts for all who share it; what users of one service felt, for that one.
+        """
+        target, doubts = standing.record.target, self._board.state.doubts
+        common = of_component(target.component, standing.signals)
+        for service in dict.fromkeys([target.service, *target.shared_by]):
+            signals = standing.signals if service == target.service else common
+            quiet = [signal for signal in signals if self._doubted(service, signal, _DOUBT[feedback.verdict], now)]
+            if quiet:
+                self._quieten(service, quiet, standing.record.answer, now)
         while len(doubts) > _MOST_DOUBTS:
             del doubts[next(iter(doubts))]
-        if quiet:
-            muting = Muting(
-                id=content_id("muting", service, *quiet, now),
-                at=from_ms(now),
-                service=service,
-                signals=quiet,
-                until=from_ms(now + mute_ms),
-                reason=f"recommendations about it were refused repeatedly, last: {standing.record.answer}",
-                by="duri",
-            )
-            self.control.note_mute(muting, self._settings.max_control_records)
-            self._board.write(now, muting)
+
+    def _doubted(self, service: str, signal: str, weight: float, now: int) -> bool:
+        """Count a doubt of this signal; whether it is one too many."""
+        doubts, key = self._board.state.doubts, f"{service}\x1f{signal}"
+        count, last = doubts.pop(key, [0.0, 0.0])
+        count = weight + (count if now - last <= self._mute_ms else 0.0)
+        if count >= ENOUGH:
+            return True
+        doubts[key] = [count, float(now)]
+        return False
+
+    def _quieten(self, service: str, signals: list[str], answer: str, now: int) -> None:
+        muting = Muting(
+            id=content_id("muting", service, *signals, now),
+            at=from_ms(now),
+            service=service,
+            signals=signals,
+            until=from_ms(now + self._mute_ms),
+            reason=f"recommendations about it were refused repeatedly, last: {answer}",
+            by="duri",
+        )
+        self.control.note_mute(muting, self._settings.max_control_records)
+        self._board.write(now, muting)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pipeline.advise.frames import OpenAnomaly
-from pipeline.advise.outcomes.harm import LATENCY_MS, harmed_by
+from pipeline.advise.outcomes.harm import LATENCY_MS, Look, harmed_by
 from pipeline.advise.outcomes.windows import MAX_INTERVALS, MIN_INTERVALS, Trial
 from pipeline.advise.rules.catalogue import GUARDS
 from pipeline.records import Direction, Outcome, Severity, content_id, from_ms
@@ -42,8 +42,6 @@ class DeployTrial(msgspec.Struct):
     change: str
     at: int
     trial: Trial | None = None
-    harmed: int = 0
-    """Intervals in a row in which it was worse than before."""
     judged: int = 0
     """Undisturbed intervals since."""
     regressed: bool = False
@@ -103,15 +101,15 @@ class Deploys:
                 trial.disturb(now)
             else:
                 deploy.judged += 1
-                harmed = harmed_by(self._windows, trial, self._frame_ms)
-                deploy.harmed = deploy.harmed + 1 if harmed else 0
-        if harmed and frame is not None and deploy.harmed >= self._patience:
+                harmed = harmed_by(self._windows, trial, Look(now, self._frame_ms))
+                trial.count(frame, harmed=harmed is not None)
+        if harmed and frame is not None and trial.harmed >= self._patience:
             if not deploy.regressed:
                 deploy.regressed = True
                 yield self._outcome(service, deploy, trial, now, harmed)
             _flag(frame, deploy, harmed, trial)
         over = now - deploy.at >= self._watch_ms and deploy.judged >= MIN_INTERVALS
-        if over and not deploy.regressed and not deploy.harmed:
+        if over and not deploy.regressed and not trial.harmed:
             yield self._outcome(service, deploy, trial, now, None)
             del self.trials[service]
         elif now - deploy.at >= _FORGET_MS:

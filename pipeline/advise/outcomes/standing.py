@@ -55,7 +55,7 @@ class Standing(msgspec.Struct):
     score: float = 0.0
     """Confidence before calibration, when its rule last held."""
     signals: list[str] = []
-    """Signals whose anomalies stood behind it when its rule last held."""
+    """Signals that its rule looks at whose anomalies stood behind it when it last held."""
     weakest: str = ""
     """What holds its confidence down most, in words."""
     hindered: str = ""
@@ -73,10 +73,10 @@ class Standing(msgspec.Struct):
     """Until when it is snoozed."""
     trial: Trial | None = None
     """What was before it was applied; opened with the first interval that reaches that moment."""
+    others: list[Trial] = []
+    """The same of the other services that share what was changed: none of them may be worse off either."""
     held_back: list[bool] = []
     """Whether the verification's condition held, in the newest undisturbed intervals after the change."""
-    aborts: int = 0
-    """Intervals in a row in which something that must not get worse was worse."""
     undoes: str = ""
     """Id of the recommendation that this one takes back."""
 
@@ -96,25 +96,19 @@ class Standing(msgspec.Struct):
         sharing = dict.fromkeys([target.service, *target.shared_by])
         return [standing_key(service, target.component, target.resource, parameter) for service in sharing]
 
-    def covers(self, match: Match) -> bool:
-        """Whether it is about the same thing, which the match's service shares."""
-        target, rule = self.record.target, match.entry.rule.target
-        mine = (target.component, target.resource, self.record.change.parameter)
-        theirs = (rule.component, rule.resource, match.change.parameter)
-        others = {*target.shared_by} - {target.service}
-        return mine == theirs and match.facts.service in others and not self.undoes
-
     @property
     def waiting(self) -> bool:
         """Whether it is open and nobody has applied it."""
         return self.record.state in WAITING
 
     def see(self, match: Match, now: int) -> None:
-        """Take note that its rule holds."""
+        """Take note that its rule holds: for another that shares what would be changed, no more than that."""
         self.matched = now
+        if match.facts.service != self.record.target.service:
+            return
         self.score = match.score
         self.weakest = match.weakest
-        self.signals = sorted({anomaly.signal for anomaly in match.facts.frame.anomalies})
+        self.signals = match.behind
         self.before = match.facts.signals()
         self.usual = dict(match.facts.usual)
         self._see_hindrance(match.hindered, now)
@@ -155,7 +149,10 @@ class Board:
         self._lessons = lessons
         self.outbox: list[tuple[int, Recommendation | Outcome | Muting]] = []
         """Records to write, each with its time; the stage empties it."""
-        self._by_key: dict[str, str] = {}
+        self._by_key: dict[str, list[str]] = {}
+        """Ids, oldest first: two that would change the same may have come to stand together."""
+        self._keys: dict[str, list[str]] = {}
+        """Under which it is found, by id: who shares a thing may change while it stands."""
         self._by_incident: dict[str, set[str]] = {}
         self._cooldown_ms = cooldown_ms
         self._rejected_ms = rejected_ms
@@ -171,9 +168,9 @@ class Board:
         return self.state.standing.get(identity)
 
     def about(self, key: str) -> Standing | None:
-        """The open recommendation that would change this."""
-        identity = self._by_key.get(key)
-        return None if identity is None else self.state.standing[identity]
+        """The open recommendation that would change this, whichever of those that share it it is told of."""
+        found = self._by_key.get(key)
+        return self.state.standing[found[-1]] if found else None
 
     def of(self, incident: str) -> list[Standing]:
         """Open recommendations of an incident, first choice first."""
@@ -187,6 +184,12 @@ class Board:
     def open(self, standing: Standing) -> None:
         """Put up a new one; it is written once its rank is known."""
         self.state.standing[standing.record.id] = standing
+        self._index(standing)
+
+    def revise(self, standing: Standing, record: Recommendation) -> None:
+        """Let it say this, of those that this record names."""
+        self._unindex(standing)
+        standing.record = record
         self._index(standing)
 
     def hand_over(self, standing: Standing, incident: str) -> None:
@@ -215,16 +218,24 @@ class Board:
         self.emit(standing, now)
 
     def end(
-        self, standing: Standing, state: RecommendationState, now: int, note: str = "", found: Found | None = None
+        self,
+        standing: Standing,
+        state: RecommendationState,
+        now: int,
+        note: str = "",
+        found: Found | None = None,
+        *,
+        cool: bool = True,
     ) -> None:
-        """Move it to a final state, write what came of it, and let its subject cool down."""
+        """Move it to a final state, write what came of it, and, where `cool`, let its subject cool down."""
         self.move(standing, state, now)
         record = standing.record
         del self.state.standing[record.id]
         self._unindex(standing)
         rejected = state is RecommendationState.REJECTED
         until = now + (self._rejected_ms if rejected else self._cooldown_ms)
-        self.state.cooling.update(dict.fromkeys(standing.keys, until))
+        if cool:
+            self.state.cooling.update(dict.fromkeys(standing.keys, until))
         if state in RESULTS:
             found = found or Found()
             if not standing.undoes:  # an undo is no rule's idea
@@ -240,7 +251,7 @@ class Board:
     def restore(self, state: BoardState) -> None:
         """Go on from there."""
         self.state = state
-        self._by_key, self._by_incident = {}, {}
+        self._by_key, self._keys, self._by_incident = {}, {}, {}
         for standing in state.standing.values():
             self._index(standing)
 
@@ -249,11 +260,16 @@ class Board:
         return [each for each in self.state.standing.values() if each.waiting and to_ms(each.record.expires) <= now]
 
     def _index(self, standing: Standing) -> None:
-        self._by_key[standing.key] = standing.record.id
+        self._keys[standing.record.id] = standing.keys
+        for key in standing.keys:
+            self._by_key.setdefault(key, []).append(standing.record.id)
         self._by_incident.setdefault(standing.incident, set()).add(standing.record.id)
 
     def _unindex(self, standing: Standing) -> None:
-        del self._by_key[standing.key]
+        for key in self._keys.pop(standing.record.id):
+            self._by_key[key].remove(standing.record.id)
+            if not self._by_key[key]:
+                del self._by_key[key]
         mine = self._by_incident[standing.incident]
         mine.discard(standing.record.id)
         if not mine:

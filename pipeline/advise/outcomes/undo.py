@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from pipeline import quantities as fmt
@@ -40,26 +41,40 @@ def propose_undo(
 
     `units` by signal, for the words.
     """
-    record = regressed.record
+    record, before = regressed.record, _before(regressed, harmed.service)
     standing = Standing(
         record=_undo_of(regressed, harmed, observed, units, now),
         incident=regressed.incident,
         onset=regressed.applied or now,
+        began=harmed.since,
         matched=now,
         emitted=now,
-        usual=dict(regressed.before),
-        before=dict(regressed.before),
+        usual=dict(before),
+        before=dict(before),
         undoes=record.id,
     )
+    if (older := board.about(standing.key)) is not None:
+        board.end(older, RecommendationState.SUPERSEDED, now, cool=False)
     board.open(standing)
     board.emit(standing, now)
+
+
+def _told(change: Change) -> str:
+    """What was recommended, in words."""
+    return fmt.value(change.recommended, change.unit or "")
+
+
+def _before(regressed: Standing, service: str) -> dict[str, float]:
+    """Signals of the service as they were before the change; of one that only shares it, medians of its window."""
+    window = next((other.before for other in regressed.others if other.service == service), None)
+    return regressed.before if window is None else {name: median(values) for name, values in window.items() if values}
 
 
 def _undo_of(
     regressed: Standing, harmed: Harmed, observed: float | None, units: Mapping[str, str], now: int
 ) -> Recommendation:
-    record = regressed.record
-    mended = in_words(harmed.gone, units, regressed.before)
+    record, before = regressed.record, _before(regressed, harmed.service)
+    mended = in_words(harmed.gone, units, before)
     lifetime = to_ms(record.expires) - to_ms(record.created)
     change = record.change
     return Recommendation(
@@ -69,19 +84,19 @@ def _undo_of(
         created=from_ms(now),
         updated=from_ms(now),
         expires=from_ms(now + lifetime),
-        target=record.target,
+        target=record.target.model_copy(update={"service": harmed.service}),
         state=RecommendationState.PROPOSED,
         severity=max(record.severity, Severity.WARNING, key=lambda severity: severity.rank),
         rank=1,
         confidence=_CONFIDENCE,
         why=Why(
             findings=["CHANGE_REGRESSED"],
-            reason=f"Since {change.parameter} was changed to {change.recommended} ({record.id}): {harmed.text}.",
+            reason=f"Since {change.parameter} was changed to {_told(change)} ({record.id}): {harmed.text}.",
             evidence=[
                 Evidence(
                     signal=harmed.signal,
                     observed=observed,
-                    expected=regressed.before.get(harmed.signal),
+                    expected=before.get(harmed.signal),
                     window_start=from_ms(regressed.applied or now),
                     window_end=from_ms(now),
                     contribution=1.0,

@@ -4,7 +4,8 @@ For each interval that began after the change, and that nothing else disturbed:
 
 1. Something that must not get worse is worse `decide_after_frames` intervals in a row (the rule's `abort_if`, where
    it did not hold before; a percentage point more errors than chance brings; slower by rank test and effect size
-   without more requests): regressed, at once, and the undo is proposed. Growth that was there before is taken out.
+   without more requests, where growth that was there before is taken out; no data): regressed, at once, and the undo
+   is proposed. All but the first is asked of every service that shares what was changed.
 2. The rule's own condition is asked; it speaks of the mechanism's own signal. Before `settle_s` nothing
    counts.
 3. `after_s` later, with five intervals or more: the condition holds in most of them and the target moved (it left
@@ -27,7 +28,7 @@ import numpy as np
 from models.comparison import Verdict
 from pipeline import quantities as fmt
 from pipeline.advise.frames import SignalValue
-from pipeline.advise.outcomes.harm import Harmed, harmed_by
+from pipeline.advise.outcomes.harm import Harmed, Look, harmed_by, silence, whole_window
 from pipeline.advise.outcomes.standing import Found
 from pipeline.advise.outcomes.undo import propose_undo
 from pipeline.advise.outcomes.windows import MIN_INTERVALS, Trial
@@ -52,8 +53,10 @@ if TYPE_CHECKING:
 class Disturbed(Protocol):
     """Whether something else was going on in the interval that ends then; callees' trouble only where it is asked."""
 
-    def __call__(self, trial: Trial, frames: Mapping[str, Frame], end_ms: int, *, by_callees: bool = True) -> bool:
-        """See the class."""
+    def __call__(
+        self, trial: Trial, frames: Mapping[str, Frame], end_ms: int, *, by_callees: bool = True, own: bool = True
+    ) -> bool:
+        """See the class. `own`: whether the change was made to this service, or to what it shares with another."""
 
 
 _MAX_ANSWERS: Final = 30
@@ -97,31 +100,75 @@ class Verifier:
                 self._look(standing, standing.applied, frames, now)
 
     def _look(self, standing: Standing, applied: int, frames: Mapping[str, Frame], now: int) -> None:
-        frame = frames.get(standing.record.target.service)
-        if standing.trial is None:
-            signals = dict.fromkeys([standing.record.verification.signal, *GUARDS])
-            known = [name for name in signals if name in self._catalogue.signals]
-            service = standing.record.target.service
-            began = standing.began or standing.onset
-            standing.trial = self._windows.open(service, applied, known, began, standing.onset)
-        trial = standing.trial
-        if frame is not None and now - self._frame_ms >= applied:
-            if self._disturbed(trial, frames, now, by_callees=False):
-                trial.disturb(now)
-            elif self._judged(standing, trial, frames, now):
-                return
+        trial = standing.trial or self._opened(standing, applied)
+        if now - self._frame_ms >= applied and (
+            self._harmed_elsewhere(standing, trial, frames, now) or self._followed(standing, trial, frames, now)
+        ):
+            return
         check = standing.record.verification
         patience = 1000.0 * (check.settle_s + 2 * check.after_s) + MIN_INTERVALS * self._frame_ms
         if now - applied >= patience:
             self._end_untold(standing, trial, now)
+
+    def _opened(self, standing: Standing, applied: int) -> Trial:
+        """What was before the change, of its service and of those that share what was changed."""
+        target = standing.record.target
+        signals = dict.fromkeys([standing.record.verification.signal, *GUARDS])
+        known = [name for name in signals if name in self._catalogue.signals]
+        began = standing.began or standing.onset
+        trial, *others = [
+            self._windows.open(service, applied, known, began, standing.onset)
+            for service in dict.fromkeys([target.service, *target.shared_by])
+        ]
+        standing.trial, standing.others = trial, others
+        return trial
 
     def _holds(self, standing: Standing, frame: Frame) -> bool:
         """Whether what the change was to bring about is there: then no callee's trouble has undone it."""
         self._load(standing, frame)
         return self._evaluator.holds(self._program(standing.record.verification.condition))
 
+    def _harmed_elsewhere(self, standing: Standing, trial: Trial, frames: Mapping[str, Frame], now: int) -> bool:
+        """Look at the others that share what was changed; whether harm to one of them ended the verification.
+
+        What was changed elsewhere at the time is the doing of that change, also of one shortly before.
+        """
+        found = []
+        look = self._look_at(standing, now)
+        for other in standing.others:
+            frame = frames.get(other.service)
+            if frame is None or self._disturbed(other, frames, now, own=False):
+                other.disturb(now)
+                continue
+            harmed = silence(frame, trial.at) or harmed_by(self._windows, other, look)
+            other.count(frame, harmed=harmed is not None)
+            if harmed and other.harmed >= self._patience:
+                found.append(harmed)
+        if found:
+            self._regress(standing, trial, found[0]._replace(text=f"in {found[0].service}, {found[0].text}"), now)
+        return bool(found)
+
+    def _look_at(self, standing: Standing, now: int) -> Look:
+        return Look(now, self._frame_ms, 1 + len(standing.others))
+
+    def _followed(self, standing: Standing, trial: Trial, frames: Mapping[str, Frame], now: int) -> bool:
+        """Take one interval of the service that was changed; whether it ended the verification."""
+        frame = frames.get(trial.service)
+        if frame is None:
+            return False
+        if self._disturbed(trial, frames, now, by_callees=False):
+            trial.disturb(now)
+            return False
+        harmed = silence(frame, trial.at)
+        if harmed is None:
+            return self._judged(standing, trial, frames, now)
+        trial.count(frame, harmed=True)
+        if trial.harmed >= self._patience:
+            self._regress(standing, trial, harmed, now)
+        return trial.harmed >= self._patience
+
     def _judged(self, standing: Standing, trial: Trial, frames: Mapping[str, Frame], now: int) -> bool:
-        """Take one undisturbed interval; whether it ended the verification."""
+        """Take one undisturbed interval in which the service was heard of; whether it ended the verification."""
         check, frame = standing.record.verification, frames[trial.service]
         harmed = None
         if not self._holds(standing, frame) and self._disturbed(trial, frames, now):
@@ -129,9 +176,9 @@ class Verifier:
             if check.signal in FELT:
                 return False
         else:
-            harmed = self._harmed(standing, trial, frame)
-            standing.aborts = standing.aborts + 1 if harmed else 0
-        if harmed and standing.aborts >= self._patience:
+            harmed = self._harmed(standing, trial, frame, now)
+            trial.count(frame, harmed=harmed is not None)
+        if harmed and trial.harmed >= self._patience:
             self._regress(standing, trial, harmed, now)
             return True
         settled = trial.at + round(check.settle_s * 1000)
@@ -140,7 +187,9 @@ class Verifier:
         answer = self._evaluator.value(self._program(check.condition))
         if isinstance(answer, bool):
             standing.held_back = [*standing.held_back, answer][-_MAX_ANSWERS:]
-        enough = not harmed and len(standing.held_back) >= MIN_INTERVALS
+        looked = now - trial.at >= whole_window(self._look_at(standing, now)) * self._frame_ms
+        well = not harmed and not any(other.harmed for other in standing.others)
+        enough = looked and well and len(standing.held_back) >= MIN_INTERVALS
         if enough and now - settled >= check.after_s * 1000:
             self._conclude(standing, trial, settled, now)
             return True
@@ -160,14 +209,15 @@ class Verifier:
         )
         self._evaluator.load(facts.variables())
 
-    def _harmed(self, standing: Standing, trial: Trial, frame: Frame) -> Harmed | None:
+    def _harmed(self, standing: Standing, trial: Trial, frame: Frame, now: int) -> Harmed | None:
         """What is worse than before the change although it must not be."""
-        harmed = harmed_by(self._windows, trial, self._frame_ms)
+        harmed = harmed_by(self._windows, trial, self._look_at(standing, now))
         abort_if = standing.record.verification.abort_if
         if harmed is None and abort_if and self._aborted(standing, frame, self._program(abort_if)):
             named = sorted(key for mapping, key in references(abort_if) if mapping == "signals")
             signal = named[0] if named else standing.record.verification.signal
-            return Harmed(signal, with_value(abort_if, self._units, values_of(frame)), f"!({abort_if})")
+            text = with_value(abort_if, self._units, values_of(frame))
+            return Harmed(trial.service, signal, text, f"!({abort_if})")
         return harmed
 
     def _aborted(self, standing: Standing, frame: Frame, abort_if: Program) -> bool:
@@ -197,7 +247,8 @@ class Verifier:
             self._end(standing, trial, RecommendationState.NO_EFFECT, now, note)
         elif self._worse(trial, check.signal, settled, usual):
             gone = f'{check.condition} || signals["{check.signal}"] == usual["{check.signal}"]'
-            self._regress(standing, trial, Harmed(check.signal, f"{check.signal} is worse than before", gone), now)
+            harmed = Harmed(trial.service, check.signal, f"{check.signal} is worse than before", gone)
+            self._regress(standing, trial, harmed, now)
         elif verdict is Verdict.BETTER and self._healthy(check.signal, healthy, after, usual):
             note = f"{check.signal} is back where it was before the trouble {waited}"
             self._mended(standing, trial, now, f"{note}, though now and then {missed}")
@@ -208,7 +259,7 @@ class Verifier:
 
     def _mended(self, standing: Standing, trial: Trial, now: int, note: str) -> None:
         self._end(standing, trial, RecommendationState.VERIFIED, now, note)
-        self._settle(standing.incident, now)
+        self._settle(standing, now)
 
     def _healthy(self, signal: str, healthy: list[float], after: np.ndarray, usual: float | None) -> bool:
         """Whether the target cannot be told from what was healthy, by what tells better from worse everywhere else."""
@@ -244,10 +295,11 @@ class Verifier:
             RecommendationState.REGRESSED,
             now,
             f"{harmed.text}; undo it: {undo_text(standing.record)}",
-            harmed.signal,
+            harmed.signal if harmed.service == trial.service else "",
         )
         if not standing.undoes:
-            after = self._windows.after(trial, harmed.signal, trial.at)
+            there = next((other for other in standing.others if other.service == harmed.service), trial)
+            after = self._windows.after(there, harmed.signal, trial.at)
             observed = float(np.median(after)) if len(after) else None
             propose_undo(self._board, standing, harmed, observed, self._units, now)
 
@@ -273,11 +325,14 @@ class Verifier:
         told = [each for each in compared if each.intervals_after or each.signal == check.signal]
         self._board.end(standing, state, now, note, Found(told, len(trial.left_out(check.signal))))
 
-    def _settle(self, incident: str, now: int) -> None:
-        """Take back the alternatives: the problem is mended."""
-        for other in self._board.of(incident):
-            if other.waiting:
-                self._board.end(other, RecommendationState.SUPERSEDED, now)
+    def _settle(self, mended: Standing, now: int) -> None:
+        """Take back the alternatives: what of its services no longer has a reason. All else is trouble of its own."""
+        services = {mended.record.target.service, *mended.record.target.shared_by}
+        held = now - self._patience * self._frame_ms
+        for other in self._board.of(mended.incident):
+            theirs = {other.record.target.service, *other.record.target.shared_by}
+            if other.waiting and not other.undoes and theirs <= services and other.matched <= held:
+                self._board.end(other, RecommendationState.SUPERSEDED, now, cool=False)
 
     def _said(self, standing: Standing, expression: str, *, negated: bool = False) -> str:
         """The condition in words; of signals that it chooses from, the one that was measured."""

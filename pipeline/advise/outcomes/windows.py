@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from pipeline.advise.frames import Frame
     from pipeline.advise.history import History
     from pipeline.signals.definitions import Signal
 
@@ -27,6 +28,8 @@ MAX_INTERVALS: Final = 30
 MIN_INTERVALS: Final = 5
 """Intervals after a change that a verdict needs."""
 _MAX_DISTURBED: Final = 720
+_PAUSES: Final = 4
+"""One of so many readings before a change may look healthy: in the lab, two of eight of a full pool did."""
 
 
 class Trial(msgspec.Struct):
@@ -40,6 +43,8 @@ class Trial(msgspec.Struct):
     """Values before the trouble that the change was to end."""
     disturbed: list[int] = []
     """Ends of intervals that are left out."""
+    harmed: int = 0
+    """Intervals in a row in which something that must not get worse was worse."""
     held_up: list[int] = []
     """Ends of intervals in which a callee had trouble: left out of what users feel, which a callee's trouble moves."""
 
@@ -50,6 +55,13 @@ class Trial(msgspec.Struct):
     def hold_up(self, end_ms: int) -> None:
         """Leave this interval out of what users feel."""
         self.held_up = [*self.held_up, end_ms][-_MAX_DISTURBED:]
+
+    def count(self, frame: Frame, *, harmed: bool) -> None:
+        """One more interval in which something was worse, or none; one in which nobody was served says neither."""
+        if harmed:
+            self.harmed += 1
+        elif any((told := frame.signals.get(name)) is not None and told.value is not None for name in FELT):
+            self.harmed = 0
 
     def left_out(self, signal: str) -> list[int]:
         """Ends of the intervals that tell nothing of this signal."""
@@ -77,6 +89,11 @@ class Windows:
     def after(self, trial: Trial, signal: str, since: int) -> Float64s:
         """The newest undisturbed values of intervals that began at or after `since`, as if at the change's hour."""
         return self._after(trial, signal, since)[0]
+
+    def now(self, trial: Trial, signal: str, end_ms: int) -> float | None:
+        """Its value in the interval that ends then; None where that has none: what was read before is not new."""
+        values, ends = self._after(trial, signal, trial.at)
+        return float(values[-1]) if len(ends) and int(ends[-1]) == end_ms else None
 
     def worse(self, trial: Trial, signal: str, since: int, usual: float | None) -> bool:
         """Whether the signal is worse since than before the change, by more than it was getting worse already.
@@ -118,13 +135,13 @@ class Windows:
     def separated(self, signal: str, first: Iterable[float], second: Iterable[float], usual: float | None) -> bool:
         """Whether nearly every value of the second window is better than nearly every one of the first.
 
-        A gauge is read at one moment, so trouble may seem to pause: of a first window of some length one value may.
+        A gauge is read at one moment, so trouble may seem to pause: of a first window of some length a quarter may.
         """
         before, after = np.array([*first]), np.array([*second])
         if not len(before) or not len(after):
             return False
         bad_before = np.sort(self._badness(signal, before, usual))
-        kept = bad_before[1:] if len(bad_before) >= MIN_INTERVALS else bad_before
+        kept = bad_before[len(bad_before) // _PAUSES :] if len(bad_before) >= MIN_INTERVALS else bad_before
         return compare(kept, self._badness(signal, after, usual)).delta < -0.8
 
     def _after(self, trial: Trial, signal: str, since: int) -> tuple[Float64s, Int64s]:

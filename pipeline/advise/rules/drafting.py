@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipeline import quantities as fmt
 from pipeline.advise.rules.expressions import references
@@ -27,12 +27,15 @@ from pipeline.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pipeline.advise.incidents.incident import OpenIncident
     from pipeline.advise.rules.catalogue import Catalogue
     from pipeline.advise.rules.judge import Match
     from pipeline.advise.rules.rule import CommandTemplate
+
+
+_MOST_NAMES: Final = 5
 
 
 class Moment(NamedTuple):
@@ -77,7 +80,7 @@ def draft(match: Match, incident: OpenIncident, catalogue: Catalogue, moment: Mo
 def redraft(record: Recommendation, match: Match, incident: OpenIncident, catalogue: Catalogue) -> Recommendation:
     """The same standing recommendation with what is known now: target, id, state and dates stay."""
     fresh = draft(match, incident, catalogue, Moment(0, 0), record.rank)
-    kept = ("id", "created", "updated", "expires", "state", "rank")
+    kept = ("id", "target", "created", "updated", "expires", "state", "rank")
     return fresh.model_copy(update={name: getattr(record, name) for name in kept})
 
 
@@ -155,8 +158,14 @@ def _evidence(match: Match, incident: OpenIncident, catalogue: Catalogue, name: 
 
 def _reason(match: Match) -> str:
     """The rule's sentence; about what services share it names them all."""
-    whose = {"service": fmt.listed(match.services)} if match.services else {}
+    whose = {"service": fmt.listed(_few(match.services))} if match.services else {}
     return fill(match.entry.rule.reason, {**match.values, **whose})
+
+
+def _few(names: Sequence[str]) -> list[str]:
+    """As many names as a sentence takes."""
+    rest = len(names) - _MOST_NAMES
+    return [*names] if rest <= 0 else [*names[:_MOST_NAMES], f"{rest} more"]
 
 
 def _assumptions(match: Match, catalogue: Catalogue) -> str:

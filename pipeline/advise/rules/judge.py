@@ -27,6 +27,7 @@ from pipeline.advise.rules.expressions import Evaluator, references, spoken_of
 from pipeline.advise.rules.lessons import Lessons, learned_as
 from pipeline.advise.rules.rule import Tier
 from pipeline.advise.rules.words import with_value
+from pipeline.advise.symptoms import FELT, qualifying
 from pipeline.records import Change
 
 if TYPE_CHECKING:
@@ -78,6 +79,24 @@ class Match:
         """What would be changed: one standing recommendation each."""
         target = self.entry.rule.target
         return standing_key(self.facts.service, target.component, target.resource, self.change.parameter)
+
+    @property
+    def behind(self) -> list[str]:
+        """Signals that the rule looks at, of the anomalies that count; sorted."""
+        rule = self.entry.rule
+        asked = {*self.entry.when_signals, *rule.evidence}
+        if any("symptom." in condition for condition in rule.when):
+            asked |= FELT
+        return sorted({each.signal for each in qualifying(self.facts.frame.anomalies) if each.signal in asked})
+
+    @property
+    def keys(self) -> list[str]:
+        """The same of all that share it, its own first."""
+        target = self.entry.rule.target
+        return [
+            standing_key(service, target.component, target.resource, self.change.parameter)
+            for service in dict.fromkeys([self.facts.service, *self.services])
+        ]
 
 
 def standing_key(service: str, component: str, resource: str, parameter: str) -> str:
