@@ -61,6 +61,7 @@ EACH = 4
 RECIPES = ("isolation_forest", "pca")
 BUDGET = 0.5
 NAMES = names_of(SIGNALS)
+FEATURES = FeatureSchema(version=VERSION, names=NAMES)
 FROM_THE_START = "wrong feature order from the start"
 SHADOW = {
     gate.SHADOW: 48.0,
@@ -191,22 +192,25 @@ def judged(world: World, candidate: Candidate, live: Scorer | None) -> tuple[str
     try:
         threshold = calibrate(candidate.estimator, world.blocks, world.spans["calibrate"], BUDGET)
         reference = candidate.reference or reference_of("detector", candidate.estimator, NAMES, candidate.fitted_on)
-        check_reference("candidate", _manifest({}, threshold, reference), candidate.estimator)
+        check_reference("candidate", manifest_of("detector", FEATURES, {}, threshold, reference), candidate.estimator)
     except DuriError as error:
         return (str(error),)
     scorers = {NEW: Scorer(candidate.estimator, threshold), **({} if live is None else {LIVE: live})}
     terms = Terms(Source.WINDOWS, BUDGET, 0, stability.spread(candidate.fitted_on))
     found = worth(world.blocks, world.spans["evaluate"], scorers, terms)
-    manifest = _manifest(found.metrics, threshold, reference)
+    manifest = manifest_of("detector", FEATURES, found.metrics, threshold, reference)
     return gate.objections(manifest, None if live is None else manifest, SHADOW, ModelSettings().margin)
 
 
-def _manifest(metrics: dict[str, float], threshold: float, reference: Reference) -> ModelManifest:
+def manifest_of(
+    kind: str, features: FeatureSchema, metrics: dict[str, float], threshold: float, reference: Reference
+) -> ModelManifest:
+    """What registry and gate are asked about a candidate that nobody has registered."""
     return ModelManifest(
         name="candidate",
-        kind="detector",
+        kind=kind,
         training=Training(recipe={}, seed=0, dataset="", start=0, end=1),
-        features=FeatureSchema(version=VERSION, names=NAMES),
+        features=features,
         libraries={},
         metrics=metrics,
         threshold=threshold,
