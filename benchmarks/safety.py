@@ -65,7 +65,8 @@ NAMES = names_of(SIGNALS)
 FEATURES = FeatureSchema(version=VERSION, names=NAMES)
 SHADOW = {
     gate.SHADOW: 48.0,
-    gate.SHADOW_FALSE_ALARMS: 0.0,
+    gate.SHADOW_DAYS: 12.0,
+    gate.SHADOW_LONE: 0,
     gate.SHADOW_UNSCORED: 0.0,
     gate.SHADOW_ALARMS: 1.0,
     gate.SHADOW_OTHERS_ALARMS: 1.0,
