@@ -46,7 +46,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: setup  ## See it work: a broker, a system in trouble, recommendations (a minute)
 	@$(BIN)/duri demo
 
-tutorial: setup  ## Export, train, shadow, promote and revert on five generated days (a few minutes)
+tutorial: setup  ## Export, train, shadow, promote and revert on nine generated days (a few minutes)
 	@$(BIN)/python -m benchmarks.tutorial
 
 test: setup  ## Run all tests, on a real Apache Kafka

@@ -5,7 +5,8 @@ one with a band, one with a ranker, one with priors (as the shipped recipes make
 have). Figures are CPU seconds over those without a model, once features are warm, and of a frame alone. The band's
 features are given a day of their own beforehand, in its snapshot; what is measured has two of its slots. In each
 measured frame the gauges of TROUBLED other services are lifted (one a minute among 1,000: 1.4 times a day each), so
-that the ranker has anomalies to rank; how many opened is told, and what each cost. What priors cost while all series
+that the ranker has anomalies to rank; how many opened is told, and what each cost. The ranker is measured again at a
+busy time: MANY_TROUBLED others in each frame. What priors cost while all series
 are new is measured apart, over the frames in which they begin warm, as microseconds for each of them.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 
 import numpy as np
 
@@ -34,10 +36,12 @@ SERVICES = 1_000
 MEASURED_FRAMES = 20
 FIRST_MEASURED = 70
 """Where a slot of the band begins: two of them are measured, with what it costs to begin them."""
+FIRST_BUSY = FIRST_MEASURED + MEASURED_FRAMES
+BUSY = range(FIRST_BUSY, FIRST_BUSY + MEASURED_FRAMES)
 SCRAPES_A_FRAME = 4
-BEGINNING = slice(3, 20)
+BEGINNING = range(3, 20)
 """Frames in which series that are new reach the samples after which priors let them begin."""
-TROUBLED = 1
+TROUBLED, MANY_TROUBLED = 1, 5
 LIFTED = 4.0
 ROWS = 20_000
 START = 1_767_225_600_000
@@ -60,70 +64,111 @@ def scrape(series: list[Series], identities: np.ndarray, values: np.ndarray, at:
     return found
 
 
+class Services:
+    """SERVICES copies of the demo's first service, and what they say in a scrape."""
+
+    def __init__(self) -> None:
+        [self.block, *_] = DuriSystem(Plan(days=1, step_s=15, faults=())).services
+        self.series = [
+            Series(name=one.name, labels=one.labels | {SERVICE_LABEL: f"service-{copy}"}, kind=one.kind, unit=one.unit)
+            for copy in range(SERVICES)
+            for one in self.block.series
+        ]
+        self._identities = np.array([one.identity() for one in self.series], dtype=np.uint64)
+        self._gauges = np.array([one.kind is Kind.GAUGE for one in self.block.series])
+
+    def scrape(self, frame: int, part: int, troubled: slice) -> list[LogRecord]:
+        """A scrape of this frame; gauges of the troubled services are lifted."""
+        values = np.tile(self.block.value[frame * SCRAPES_A_FRAME + part], (SERVICES, 1))
+        values[troubled, self._gauges] *= LIFTED
+        return scrape(self.series, self._identities, values.ravel(), START + frame * 60_000 + part * 15_000)
+
+
+class Spent:
+    """CPU seconds of each stage over some frames, and the anomalies that opened before the ranker in them."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self.opened: set[str] = set()
+
+    def step(self, name: str, stage: DetectStage, records: list[LogRecord]) -> None:
+        """Let the stage take these records."""
+        began = time.process_time()
+        outputs = stage.step(records)
+        self.seconds[name] += time.process_time() - began
+        if name == "ranker":
+            self.opened |= {json.loads(one.value)["id"] for one in outputs if one.topic is Topic.ANOMALIES}
+
+    def over_none(self, name: str) -> float:
+        """CPU seconds beyond those of the stage without a model."""
+        return self.seconds[name] - self.seconds["none"]
+
+    def percent(self, name: str) -> float:
+        """The same in per cent of them."""
+        return round(100 * self.over_none(name) / self.seconds["none"], 1)
+
+
+def drive(services: Services, stages: dict[str, DetectStage], frames: range, troubled: int = 0) -> Spent:
+    """Frames of four scrapes where services are in trouble, so many others in each frame; else of one, to warm up."""
+    spent = Spent()
+    for number in frames:
+        first = (number - FIRST_MEASURED) * troubled
+        for part in range(SCRAPES_A_FRAME if troubled else 1):
+            records = services.scrape(number, part, slice(first, first + troubled))
+            for name in list(stages)[:: 1 if number % 2 else -1]:
+                spent.step(name, stages[name], records)
+    return spent
+
+
 def main() -> None:
     """Warm up with a scrape a frame, then measure with four."""
     collect_seldom()
-    [block, *_] = DuriSystem(Plan(days=1, step_s=15, faults=())).services
-    series = [
-        Series(name=one.name, labels=one.labels | {SERVICE_LABEL: f"service-{copy}"}, kind=one.kind, unit=one.unit)
-        for copy in range(SERVICES)
-        for one in block.series
-    ]
-    identities = np.array([one.identity() for one in series], dtype=np.uint64)
+    services = Services()
     configuration = load_detection(shipped_config(), DetectSettings(), partitions=1)
-    gauges = np.array([one.kind is Kind.GAUGE for one in block.series])
     names = ("none", "forest", "pca", "band", "ranker", "priors")
     stages = {
         name: DetectStage(configuration, input_topic="duri.samples", partition=0, sources=[SOURCE]) for name in names
     }
-    signals: set[str] = set()
-    spent, beginning, opened = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0), set[str]()
-    for number in range(FIRST_MEASURED + MEASURED_FRAMES):
-        measured = number >= FIRST_MEASURED
-        if number == 2:
-            signals = present(stages["none"])
-            for name in names[1:]:
-                stages[name].step(promoted(model(name, sorted(signals))))
-        if number == WARMUP + 3:
-            warm_band(stages["band"], START + number * 60_000)
-            for name in set(names) - {
-                "band"
-            }:  # what was restored lies otherwise in memory: it is to be the same for all
-                stages[name].restore(stages[name].snapshot())
-        for part in range(SCRAPES_A_FRAME) if measured else (0,):
-            at = START + number * 60_000 + part * 15_000
-            values = np.tile(block.value[number * SCRAPES_A_FRAME + part], (SERVICES, 1))
-            first = (number - FIRST_MEASURED) * TROUBLED
-            values[max(first, 0) : max(first + TROUBLED, 0), gauges] *= LIFTED
-            values = values.ravel()
-            records = scrape(series, identities, values, at)
-            order = names if number % 2 else names[::-1]
-            for name in order:
-                began = time.process_time()
-                outputs = stages[name].step(records)
-                took = time.process_time() - began
-                spent[name] += took * measured
-                beginning[name] += took * (BEGINNING.start <= number < BEGINNING.stop)
-                if measured and name == "ranker":
-                    opened |= {json.loads(one.value)["id"] for one in outputs if one.topic is Topic.ANOMALIES}
+    drive(services, stages, range(2))
+    signals = present(stages["none"])
+    for name in names[1:]:
+        stages[name].step(promoted(model(name, sorted(signals))))
+    drive(services, stages, range(2, BEGINNING.start))
+    beginning = drive(services, stages, BEGINNING)
+    drive(services, stages, range(BEGINNING.stop, WARMUP + 3))
+    warm_band(stages["band"], START + (WARMUP + 3) * 60_000)
+    for name in set(names) - {"band"}:  # what was restored lies otherwise in memory: it is to be the same for all
+        stages[name].restore(stages[name].snapshot())
+    drive(services, stages, range(WARMUP + 3, FIRST_MEASURED))
+    spent = drive(services, stages, range(FIRST_MEASURED, FIRST_BUSY), TROUBLED)
+    busy = drive(services, {name: stages[name] for name in ("none", "ranker")}, BUSY, MANY_TROUBLED)
     scored = sum(v for k, v in stages["forest"].statistics().items() if k.startswith("trained_scores_total"))
     started = int(stages["priors"].statistics()["warm_starts_total"])
     report(
         "trained",
         {
             "services": SERVICES,
-            "series": len(series),
+            "series": len(services.series),
             "signals": len(signals),
             "scores": scored,
-            "anomalies_ranked": len(opened),
             "started_warm": started,
-            "none_ms_a_frame": round(1000 * spent["none"] / MEASURED_FRAMES, 1),
-            **{f"{n}_ms_a_frame": round(1000 * (spent[n] - spent["none"]) / MEASURED_FRAMES, 1) for n in names[1:]},
-            **{f"{n}_over_none_percent": round(100 * (spent[n] / spent["none"] - 1), 1) for n in names[1:]},
-            "ranker_ms_an_anomaly": round(1000 * (spent["ranker"] - spent["none"]) / max(len(opened), 1), 2),
-            "priors_us_a_start": round(1e6 * (beginning["priors"] - beginning["none"]) / max(started, 1), 1),
+            "none_ms_a_frame": round(1000 * spent.seconds["none"] / MEASURED_FRAMES, 1),
+            **{f"{n}_ms_a_frame": round(1000 * spent.over_none(n) / MEASURED_FRAMES, 1) for n in names[1:]},
+            **{f"{n}_over_none_percent": spent.percent(n) for n in names[1:]},
+            **ranked(spent),
+            **{f"busy_{name}": figure for name, figure in ranked(busy).items()},
+            "busy_ranker_over_none_percent": busy.percent("ranker"),
+            "priors_us_a_start": round(1e6 * beginning.over_none("priors") / max(started, 1), 1),
         },
     )
+
+
+def ranked(spent: Spent) -> dict[str, float]:
+    """What the ranker had to do, and what that took."""
+    return {
+        "anomalies_ranked_a_frame": round(len(spent.opened) / MEASURED_FRAMES, 1),
+        "ranker_ms_an_anomaly": round(1000 * spent.over_none("ranker") / max(len(spent.opened), 1), 2),
+    }
 
 
 def warm_band(stage: DetectStage, now: int) -> None:

@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.coupled import SIGNALS
 from benchmarks.frames import MINUTE_MS, START, write_frames
 from benchmarks.harness import report
-from benchmarks.safety import BUDGET, SHADOW
+from benchmarks.safety import BUDGET, SHADOW, manifest_of
 from models.offline import band_features, stability
 from pipeline.configfile import shipped_config
 from pipeline.errors import DuriError
@@ -43,7 +43,7 @@ from pipeline.offline.training.sought import Source, sought
 from pipeline.offline.training.train_band import cells_of, fitted, rows_of
 from pipeline.offline.training.worth import Terms, worth
 from pipeline.registry import gate
-from pipeline.registry.manifest import FeatureSchema, ModelManifest, Reference, Training
+from pipeline.registry.manifest import FeatureSchema, Reference
 from pipeline.registry.reference import check_reference, reference_of
 from pipeline.settings import ModelSettings
 
@@ -56,6 +56,7 @@ DAYS = 21
 SERVICES = 6
 TROUBLES = 3
 NAMES = band_features.names_of(SIGNALS)
+FEATURES = FeatureSchema(version=band_features.VERSION, names=NAMES)
 _DAY = 1440
 _WAVE = 0.4
 
@@ -183,14 +184,14 @@ def measured(seed: int, folder: Path) -> dict[str, Any]:
     for name, one in every.items():
         try:
             threshold = calibrate(calibrated[name].estimator, calibration, spans["calibrate"], BUDGET)
-            check_reference("candidate", _manifest({}, threshold, one.reference), one.estimator)
+            check_reference("candidate", manifest_of("band", FEATURES, {}, threshold, one.reference), one.estimator)
         except DuriError as error:
             against.append((one.kind, (str(error),)))
             continue
         scorer = Scorer(columns[name].estimator, threshold)
         found = worth(evaluation, spans["evaluate"], {NEW: scorer}, Terms(Source.WINDOWS, BUDGET, 0))
         metrics = found.metrics | {gate.MOVED: _moved(one, parts)}
-        manifest = _manifest(metrics, threshold, one.reference)
+        manifest = manifest_of("band", FEATURES, metrics, threshold, one.reference)
         against.append((one.kind, gate.objections(manifest, None, SHADOW, ModelSettings().margin)))
     good = [reasons for kind, reasons in against if kind == "good"]
     bad = {kind: reasons for kind, reasons in against if kind != "good"}
@@ -210,21 +211,6 @@ def _moved(one: Candidate, parts: Mapping[str, Rows]) -> float:
     usual = stability.spread(cells_of(one.estimator, one.rows, len(SIGNALS)))
     now = stability.counted(cells_of(one.estimator, parts["evaluate"], len(SIGNALS)))
     return stability.moved_share(now, usual)
-
-
-def _manifest(metrics: dict[str, float], threshold: float, reference: Reference) -> ModelManifest:
-    return ModelManifest(
-        name="candidate",
-        kind="band",
-        training=Training(recipe={}, seed=0, dataset="", start=0, end=1),
-        features=FeatureSchema(version=band_features.VERSION, names=NAMES),
-        libraries={},
-        metrics=metrics,
-        threshold=threshold,
-        reference=reference,
-        sha256="",
-        size=1,
-    )
 
 
 def main() -> None:

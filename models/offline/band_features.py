@@ -77,6 +77,12 @@ class _Means:
         self.sum[:], self.count[:] = 0.0, 0.0
         self.now = now
 
+    def add(self, values: Floats) -> None:
+        """Values of the stretch that goes on, NaN where there is none."""
+        there = np.isfinite(values)
+        self.sum += np.where(there, values, 0.0)
+        self.count += there
+
     def of(self, number: int) -> Floats:
         """Mean of a stretch before now, float64[services, signals]; NaN where nothing was."""
         known = self.now - len(self.past) <= number < self.now
@@ -149,11 +155,12 @@ class BandFeatures:
             means.past[:, services] = np.nan
             means.sum[services], means.count[services] = 0.0, 0.0
 
-    def advance(self, values: Floats, start: int, step_ms: int) -> Floats:
+    def advance(self, values: Floats, start: int, step_ms: int, usual: Floats | None = None) -> Floats:
         """What is judged of the frame [start, start + step_ms) ms, which is then learned: z float64[services, signals].
 
         NaN where there is no value or no band. values float64[services, signals]; frames come in order, some may be
-        left out. Raises ValueError for another shape, or another step than before.
+        left out. usual float64[services, signals]: what a day and a week later is told of this frame, where anomalies
+        were put into its values; None: the values. Raises ValueError for another shape, or another step than before.
         """
         if values.shape != self._shape:
             raise ValueError(f"values of shape {values.shape} are not those of {self._shape} services and signals")
@@ -161,6 +168,7 @@ class BandFeatures:
         with np.errstate(invalid="ignore", divide="ignore"):
             away = np.where(self._scale > 0, (values - self._level) / self._scale, np.nan)
         self._learn(values, start)
+        self._hours.add(values if usual is None else usual)
         return np.where(np.isfinite(away), away, np.nan)
 
     def _begin(self, start: int, step_ms: int) -> None:
@@ -181,9 +189,7 @@ class BandFeatures:
     def _learn(self, values: Floats, start: int) -> None:
         there = np.isfinite(values)
         value = np.where(there, values, 0.0)
-        for means in (self._slots, self._hours):
-            means.sum += value
-            means.count += there
+        self._slots.add(values)
         first = there & (self._count == 0)
         self._since = np.where(first, start, self._since)
         self._count += there

@@ -96,18 +96,24 @@ def beyond(away: Floats, band: Floats) -> Floats:
 
 
 def of_cube(
-    estimators: Sequence[Any], values: Floats, start: npt.NDArray[np.int64], step_ms: int, part: slice
+    estimators: Sequence[Any],
+    values: Floats,
+    start: npt.NDArray[np.int64],
+    step_ms: int,
+    part: slice,
+    usual: Floats | None = None,
 ) -> Floats:
     """How abnormal each estimator finds services in the frames of `part`, float64[t, services, estimators]; else NaN.
 
-    values float64[t, services, signals], start int64[t] ms: all frames are learned, as live.
+    values float64[t, services, signals], start int64[t] ms: all frames are learned, as live; usual, as the values: see
+    `BandFeatures.advance`.
     """
     frames, services, signals = values.shape
     found = np.full((frames, services, len(estimators)), np.nan)
     features, bands = BandFeatures(services, signals), [Bands(one) for one in estimators]
     wanted = range(frames)[part]
     for at in range(wanted.stop):
-        away = features.advance(values[at], int(start[at]), step_ms)
+        away = features.advance(values[at], int(start[at]), step_ms, None if usual is None else usual[at])
         if at >= wanted.start:
             for column, band in enumerate(bands):
                 found[at, :, column] = band.judge(features, away).services()

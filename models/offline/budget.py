@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.stats import nbinom
 
+from models.offline.counts import SURE
+
 if TYPE_CHECKING:
     from models.contracts import Float64s
 
-SURE: Final = 0.95
-"""Share of next periods that are to keep to the budget."""
 _TAIL: Final = 20
 """Highest peaks that tell how fast the tail falls."""
 

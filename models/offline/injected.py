@@ -5,7 +5,9 @@ take the values that they had at another time, while the rest of their service s
 signals together only.
 
 What looks back sees an anomaly after it is over: for so long, the aftermath, an alarm says nothing about a model, and
-the next anomaly does not begin. Real trouble ends when people say so, and has no aftermath.
+the next anomaly does not begin. What looks back at another day is told of it as it was before anything was put in: so
+many anomalies in a day would leave none to look back at. Real trouble ends when people say so, has no aftermath, and is
+there on the next day.
 """
 
 from __future__ import annotations

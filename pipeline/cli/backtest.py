@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _AGAINST = "against"
+_COMPARISON, _PLOT = "comparison.json", "comparison.png"
 _NO_MODEL = "none"
 _SHOWN = 20
 
@@ -82,13 +83,14 @@ def backtest(  # noqa: PLR0913  each is an option of the command
     other = None if against is None else _other(new, against, registry)
     run = _runner(folder, Workers(backend, jobs, address), frames=frames)
     summary = run(new, output)
+    _forget_comparison(output)
     if other is not None:
         run(other, output / _AGAINST)
         comparison = compare(output, output / _AGAINST)
-        _write(output / "comparison.json", json.dumps(comparison.summary(), indent=2) + "\n")
+        _write(output / _COMPARISON, json.dumps(comparison.summary(), indent=2) + "\n")
         if plots:
             until = to_ms(datetime.fromisoformat(summary["to"]))
-            plot_comparison(output / "comparison.png", comparison, until)
+            plot_comparison(output / _PLOT, comparison, until)
         summary = {**summary, "comparison": comparison.summary()}
     if as_json:
         typer.echo(json.dumps(summary))
@@ -140,6 +142,17 @@ def _runner(folder: Path, workers: Workers, *, frames: bool) -> Callable[[_Run, 
     return run_one
 
 
+def _forget_comparison(output: Path) -> None:
+    """That of an earlier run says nothing of what lies here now."""
+    for name in (_COMPARISON, _PLOT):
+        try:
+            (output / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise FileError(
+                f"{output / name}: cannot be removed ({error.strerror}); it is of an earlier run"
+            ) from error
+
+
 def _write(path: Path, text: str) -> None:
     try:
         replace_file(path, text)
@@ -167,7 +180,7 @@ def _difference(comparison: Comparison) -> Table:
         opened = f"{from_ms(fired.start):%m-%d %H:%M}"
         table.add_row(what, fired.service, fired.signal, opened, ", ".join(sorted(fired.by)))
     same = len(comparison.both) - len(moved)
-    more = f"; {len(rows) - _SHOWN} more in comparison.json" if len(rows) > _SHOWN else ""
+    more = f"; {len(rows) - _SHOWN} more in {_COMPARISON}" if len(rows) > _SHOWN else ""
     table.caption = f"{fmt.count(same, 'anomaly')} as before{more}"
     return table
 

@@ -101,8 +101,9 @@ class FrameCloser:
             for flag in part.judge(frame):
                 flags.setdefault(flag.row, {}).setdefault(flag.column, []).append(flag)
         self._trained.compare(end, lambda row: self._others_see(row, flags.get(row, {})))
+        changed = self._changed(frame, flags, source)
         for service, row in services.by_name():
-            yield from self._live(service, row, frame, flags.get(row, {}), source)
+            yield from changed.get(service, ())
             # A service of raw series alone has a frame only while something is wrong with it.
             if has_content[row] or row in calls or self._anomalies.of(service):
                 content = self._service_frame(service, row, values, calls.get(row, ()))
@@ -140,6 +141,17 @@ class FrameCloser:
                 self._static.attach(row, service)
                 self._burn_rates.attach(row, service)
                 self._trained.attach(row, service)
+
+    def _changed(
+        self, frame: ClosedFrame, flags: Mapping[int, Mapping[int, list[Flag]]], source: Source
+    ) -> dict[str, list[Anomaly]]:
+        """State changes of anomalies of signals, by service: all that opens in a frame is ranked at once."""
+        services = self._registry.services.by_name()
+        records = [one for name, row in services for one in self._live(name, row, frame, flags.get(row, {}), source)]
+        found: dict[str, list[Anomaly]] = {}
+        for record in self._anomalies.ranked(records):
+            found.setdefault(record.service, []).append(record)
+        return found
 
     def _live(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
 
 from models.contracts import Shape
 from pipeline.detect.anomalies.lifecycle import About, Anomalies, Key, Observation
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
     from pipeline.series import Series
 
 
+class Seen(NamedTuple):
+    """A sample, and the learners' alarm on it; None where there is none."""
+
+    observation: Observation
+    flag: Flag | None
+
+
 class RawAnomalies:
     """Turns the learners' alarms on watched series into anomalies, of severity info: alone they cause no advice."""
 
@@ -37,28 +45,29 @@ class RawAnomalies:
         watched: npt.NDArray[np.float64],
         source: Callable[[int], Source],
     ) -> Iterator[Anomaly]:
-        """State changes that these samples cause; `source` tells a row's input record."""
+        """State changes that these samples cause; `source` tells a row's input record.
+
+        What opens in one record is ranked at once; in one poll, polls that are cut elsewhere might say something else.
+        """
         found = self._registry.watched.judge(slots, ts, watched)
-        for row, at in zip(found.rows.tolist(), found.at.tolist(), strict=True):
-            slot = int(slots[row])
-            series = self._registry.store.series(slot)
-            key = key_of(series)
-            verdicts = found.verdicts
-            observation = Observation(
-                at=int(ts[row]),
-                value=float(watched[row]),
-                expected=float(verdicts.expected[at]),
-                lower=float(verdicts.lower[at]),
-                upper=float(verdicts.upper[at]),
-            )
-            if verdicts.alarm[at]:
-                flag = _flag(observation, verdicts, at)
-                record = self._anomalies.fire(key, [flag], observation, _about(series, source(row)))
-            else:
-                record = self._anomalies.rest(key, observation)
-            self._registry.watched.mark(slot, is_open=key in self._anomalies)
-            if record is not None:
-                yield record
+        looked_at = zip(found.rows.tolist(), found.at.tolist(), strict=True)
+        for read, rows in groupby(looked_at, key=lambda one: source(one[0])):
+            changed = [
+                self._change(int(slots[row]), _seen(int(ts[row]), float(watched[row]), found.verdicts, at), read)
+                for row, at in rows
+            ]
+            yield from self._anomalies.ranked([one for one in changed if one is not None])
+
+    def _change(self, slot: int, seen: Seen, source: Source) -> Anomaly | None:
+        """The state change that one sample of the series in this slot causes."""
+        series = self._registry.store.series(slot)
+        key = key_of(series)
+        if seen.flag is None:
+            record = self._anomalies.rest(key, seen.observation)
+        else:
+            record = self._anomalies.fire(key, [seen.flag], seen.observation, _about(series, source))
+        self._registry.watched.mark(slot, is_open=key in self._anomalies)
+        return record
 
 
 def key_of(series: Series) -> Key:
@@ -66,17 +75,28 @@ def key_of(series: Series) -> Key:
     return Key(series.service, series.name, f"{series.identity():016x}")
 
 
-def _flag(observation: Observation, verdicts: Verdicts, at: int) -> Flag:
-    return Flag(
+def _seen(at: int, value: float, verdicts: Verdicts, row: int) -> Seen:
+    """A sample at this time (ms), and the learners' verdict on it, in this row of the verdicts."""
+    observation = Observation(
+        at=at,
+        value=value,
+        expected=float(verdicts.expected[row]),
+        lower=float(verdicts.lower[row]),
+        upper=float(verdicts.upper[row]),
+    )
+    if not verdicts.alarm[row]:
+        return Seen(observation, None)
+    flag = Flag(
         row=-1,
         column=-1,
         detector=Detector.LEARNED,
         severity=Severity.INFO,
-        score=float(verdicts.score[at]),
-        since=observation.at,
-        shape=Shape(int(verdicts.shape[at])),
-        settled=bool(verdicts.settled[at]),
+        score=float(verdicts.score[row]),
+        since=at,
+        shape=Shape(int(verdicts.shape[row])),
+        settled=bool(verdicts.settled[row]),
     )
+    return Seen(observation, flag)
 
 
 def _about(series: Series, source: Source) -> About:

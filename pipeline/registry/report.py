@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from pipeline.registry.gate import (
     SHADOW,
     SHADOW_ALARMS,
-    SHADOW_FALSE_ALARMS,
-    SHADOW_LIVE_FALSE_ALARMS,
+    SHADOW_DAYS,
+    SHADOW_LIVE_LONE,
+    SHADOW_LONE,
     SHADOW_OTHERS_ALARMS,
     SHADOW_UNSCORED,
 )
@@ -72,11 +73,12 @@ class ShadowReport:
         """What the gate wants to know."""
         found = {
             SHADOW: self.hours,
-            SHADOW_FALSE_ALARMS: self.lone_a_day("shadow"),
+            SHADOW_DAYS: self.service_days,
+            SHADOW_LONE: self.count("shadow_lone"),
             SHADOW_UNSCORED: self.unscored,
             SHADOW_ALARMS: self.count("shadow_episodes"),
             SHADOW_OTHERS_ALARMS: self.count("other_episodes"),
         }
         if any(one.live for one in self.tallies):
-            found[SHADOW_LIVE_FALSE_ALARMS] = self.lone_a_day("live")
+            found[SHADOW_LIVE_LONE] = self.count("live_lone")
         return found

@@ -22,9 +22,9 @@ class ModelSettings(Section):
         description="Tracking URI of an MLflow that trained versions are logged to as well; needs the extra mlflow",
     )
     margin: Annotated[float, Field(ge=0, le=0.5)] = Field(
-        default=0.075,
+        default=0.05,
         description="F1 by which a version may be worse than the live one, at the lower end of the 95 % interval: "
-        "19 of 20 equally good models differ by less on a week",
+        "19 of 20 equally good models differ by less on a week (benchmarks.margin)",
     )
     budget_ms: Annotated[float, Field(gt=0, le=60_000)] = Field(
         default=50.0, description="A model that takes longer to score 1,000 services once (ms) is not run"

@@ -149,9 +149,8 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"in", "out"}
 
 
-def test_a_full_disk_leaves_no_half_comparison(tmp_path: Path) -> None:
-    """What both runs gave is whole and stays; one message names the comparison, of which nothing lies there."""
-    record_memory(tmp_path / "in")
+def full_once_compared(folder: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """A backtest whose disk is full when both runs are compared."""
     with ExitStack() as stack:
 
         def full_from_here(*folders: Path) -> Comparison:
@@ -160,8 +159,26 @@ def test_a_full_disk_leaves_no_half_comparison(tmp_path: Path) -> None:
             return found
 
         with patch("pipeline.cli.backtest.compare", full_from_here):
-            done = backtest(tmp_path / "in", tmp_path / "out", "--against", "none")
+            return backtest(folder, out, "--against", "none", *options)
+
+
+def test_a_full_disk_leaves_no_half_comparison(tmp_path: Path) -> None:
+    """What both runs gave is whole and stays; one message names the comparison, of which nothing lies there."""
+    record_memory(tmp_path / "in")
+    done = full_once_compared(tmp_path / "in", tmp_path / "out")
     assert done.returncode == 2
     assert f"{tmp_path / 'out' / 'comparison.json'}: cannot be written" in " ".join(done.stderr.split())
     assert json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))["samples"]
     assert not list((tmp_path / "out").glob("comparison*"))
+
+
+def test_a_comparison_is_of_the_runs_beside_it(tmp_path: Path) -> None:
+    """That of an earlier run goes when its runs do: where the new one cannot be written, and where none is wanted."""
+    record_memory(tmp_path / "in")
+    for again in (full_once_compared, backtest):
+        done = backtest(tmp_path / "in", tmp_path / "out", "--against", "none", "--plots")
+        assert done.returncode == 0, done.stderr
+        written = {path.name for path in (tmp_path / "out").glob("comparison*")}
+        assert written == {"comparison.json", "comparison.png"}
+        again(tmp_path / "in", tmp_path / "out")
+        assert not list((tmp_path / "out").glob("comparison*"))

@@ -32,7 +32,7 @@ from pipeline.registry.reference import reference_of
 from pipeline.registry.store import Store
 from pipeline.stage import LogRecord, Topic
 from tests.builders import START
-from tests.detect.drive import Service, detect_stage, log, records
+from tests.detect.drive import Service, detect_stage, log, records, written
 from tests.registry.trained import trained
 
 if TYPE_CHECKING:
@@ -178,3 +178,66 @@ def test_a_snapshot_changes_nothing() -> None:
     rest = one.step(history[half:])
     assert opened(rest)
     assert [out.value for out in other.step(history[half:])] == [out.value for out in rest]
+
+
+def much_trouble() -> list[LogRecord]:
+    """Five services and their queues, which no signal uses, all in trouble at once, twice; a record has all of them."""
+    services, found = [Service(f"service-{number}") for number in range(5)], []
+    for seconds, memory, queue in ((3600, 0.5, 10.0), (900, 0.97, 900.0)) * 2:
+        for scrapes in zip(*(one.rows(seconds, memory=memory) for one in services), strict=True):
+            rows = [row for scrape in scrapes for row in scrape]
+            found.append([(one, at, queue if one.name == "queue_depth" else value) for one, at, value in rows])
+    return log(found)
+
+
+def test_all_that_opens_at_once_is_one_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a frame, and of a record's raw series; what is said is to the bit what each would be told alone."""
+    history, asked = numbered([*promoted(ranker()), *much_trouble()]), list[int]()
+
+    def one_by_one(estimator: Any, rows: np.ndarray) -> np.ndarray:
+        asked.append(len(rows))
+        return np.concatenate([likelihood(estimator, row[None]) for row in rows])
+
+    together = detect_stage().step(history)
+    monkeypatch.setattr("pipeline.detect.trained.ranking.likelihood", one_by_one)
+    alone = detect_stage().step(history)
+    assert written(together) == written(alone)
+    every = opened(alone)
+    assert sum(asked) == len(every)
+    assert len(asked) == len({(one.opened_at, one.signal == "queue_depth") for one in every})
+    assert {one.signal == "queue_depth" for one in every} == {True, False}
+    assert max(asked) >= 5
+
+
+def test_polls_that_end_elsewhere_ask_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An estimator may say something else of a row beside others: so who is beside it must not be a matter of polls."""
+    history = numbered([*promoted(ranker()), *much_trouble()])
+    monkeypatch.setattr(
+        "pipeline.detect.trained.ranking.likelihood",
+        lambda _, rows: np.full(len(rows), 1 / (1 + len(rows))),
+    )
+    stage = detect_stage()
+    assert written(output for record in history for output in stage.step([record])) == written(
+        detect_stage().step(history)
+    )
+
+
+def test_one_that_cannot_be_ranked_is_no_reason_to_say_nothing_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is left unranked and counted; those that opened with it are ranked."""
+    history, bad = numbered([*promoted(ranker()), *much_trouble()]), anomaly_features.NAMES.index("service")
+    [service] = of_anomalies(
+        [facts_of(one) for one in opened(detect_stage().step(history)) if one.service == "service-3"][:1]
+    )
+
+    def picky(estimator: Any, rows: np.ndarray) -> np.ndarray:
+        if (rows[:, bad] == service[bad]).any():
+            raise ValueError("not that one")
+        return likelihood(estimator, rows)
+
+    monkeypatch.setattr("pipeline.detect.trained.ranking.likelihood", picky)
+    stage = detect_stage()
+    every = opened(stage.step(history))
+    assert {one.service for one in every if one.ranked is None} == {"service-3"}
+    assert {one.service for one in every if one.ranked} == {f"service-{number}" for number in (0, 1, 2, 4)}
+    unranked = sum(one.ranked is None for one in every)
+    assert stage.statistics()['ranker_failures_total{error="ValueError"}'] == unranked

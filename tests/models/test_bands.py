@@ -202,3 +202,20 @@ def test_distances_are_in_halves_of_the_band() -> None:
     away = beyond(np.array([[3.0, -1.0, -4.0, np.nan]]), band)
     assert np.array_equal(away, [[1.0, -1.0, -4.0, np.nan]], equal_nan=True)
     assert Judged(away, band, np.array([True])).services() == pytest.approx([4.0])
+
+
+def test_another_day_is_told_of_what_is_usual() -> None:
+    """Of values that were changed a day ago a band is predicted from what they were; the hour before is as it is."""
+    values, start = series(0, 2 * 1440), MONDAY + np.arange(2 * 1440) * MINUTE
+    changed = values.copy()
+    changed[600:660] *= 3
+    found = {}
+    for name, frames, usual in (("as it was", values, None), ("changed", changed, None), ("told", changed, values)):
+        features = BandFeatures(2, 2)
+        for at, frame in enumerate(frames[: 1440 + 631]):
+            features.advance(frame, int(start[at]), MINUTE, None if usual is None else usual[at])
+        found[name] = features.in_units(features.table()[..., 4:9])
+    yesterday, others = NAMES.index("a_day_ago") - 4, [0, 1, 4]
+    assert found["told"][..., yesterday] == pytest.approx(found["as it was"][..., yesterday], rel=1e-6)
+    assert (found["changed"][..., yesterday] > 1.5 * found["told"][..., yesterday]).all()
+    assert np.array_equal(found["told"][..., others], found["changed"][..., others])

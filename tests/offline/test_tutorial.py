@@ -28,12 +28,15 @@ def test_the_notebook_runs() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_whole_path_runs(tmp_path: Path) -> None:
-    """`make tutorial` on a broker of its own: trained, evaluated on what came since, shadowed, live, and reverted."""
+    """`make tutorial` on a broker of its own: trained, evaluated on what came since, shadowed, live with the gate's
+    leave, and reverted.
+    """
     command = [sys.executable, "-m", "benchmarks.tutorial"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "is live, move 2" in done.stdout
+    assert "against the gate" not in done.stdout
     assert "no model is live again, move 3" in done.stdout
     [card] = (tmp_path / "build/tutorial").glob("models/models/services-forest/*/card.md")
     assert "| evaluate |" in card.read_text()

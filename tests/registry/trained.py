@@ -28,7 +28,7 @@ GOOD = {
     "f1_over_live_low": 0.01,
     "f1_over_none_low": 0.02,
 }
-SHADOWED = {"shadow_hours": 30.0, "shadow_false_alarms_per_service_day": 0.1}
+SHADOWED = {"shadow_hours": 30.0, "shadow_service_days": 10.0, "shadow_lone_alarms": 1}
 
 
 def trained(seed: int = 1, name: str = "services", **changes: Any) -> tuple[ModelManifest, bytes]:

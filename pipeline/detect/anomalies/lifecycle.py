@@ -74,14 +74,15 @@ class Anomalies:
         self,
         settings: LifecycleSettings,
         model_version: str,
-        rank: Callable[[Anomaly], Ranked | None] = lambda _: None,
+        rank: Callable[[Sequence[Anomaly]], Sequence[Ranked | None]] = lambda opened: [None] * len(opened),
     ) -> None:
-        """`rank` is asked once of each anomaly, with the record with which it opens."""
+        """`rank` is asked once of each anomaly, with the record with which it opens (see `ranked`)."""
         self._settings = settings
         self._rank = rank
         self._model_version = model_version
         self._open: dict[Key, Open] = {}
         self._by_service: dict[str, dict[Key, Open]] = {}
+        self._new: list[Open] = []
         self.refused = 0
 
     def __len__(self) -> int:
@@ -105,16 +106,15 @@ class Anomalies:
         observation: Observation,
         about: About,
     ) -> Anomaly | None:
-        """These detectors fire; the record to publish, if the state changed."""
+        """These detectors fire; the record to publish once it is `ranked`, if the state changed."""
         now = self._open.get(key)
         if now is None:
             if len(self._open) >= self._settings.max_open:
                 self.refused += 1
                 return None
             now = self._begin(key, flags, observation, about)
-            record = self._report(now, AnomalyState.OPENED, observation.at)
-            now.ranked = self._rank(record)
-            return record.model_copy(update={"ranked": now.ranked})
+            self._new.append(now)
+            return self._report(now, AnomalyState.OPENED, observation.at)
         self._continue(now, flags, observation)
         if all(flag.settled for flag in flags):
             return self._close(now, observation.at, because="new_normal")
@@ -123,6 +123,20 @@ class Anomalies:
         if due or worse or len(now.fired) > now.reported_fired:
             return self._report(now, AnomalyState.UPDATED, observation.at)
         return None
+
+    def ranked(self, changed: Sequence[Anomaly]) -> Sequence[Anomaly]:
+        """These records, all state changes since this was last asked; what has opened says how likely it matters.
+
+        The ranker is asked once for all of them: what it takes is hardly more for many than for one.
+        """
+        new, self._new = self._new, []
+        if not new:
+            return changed
+        opened = [one for one in changed if one.state is AnomalyState.OPENED]
+        for now, ranked in zip(new, self._rank(opened), strict=True):
+            now.ranked = ranked
+        said = {now.id: now.ranked for now in new}
+        return [one.model_copy(update={"ranked": said[one.id]}) if one.id in said else one for one in changed]
 
     def rest(self, key: Key, observation: Observation) -> Anomaly | None:
         """Nothing fires here now; the closing record once that has lasted."""

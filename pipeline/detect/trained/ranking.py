@@ -19,12 +19,14 @@ from pipeline.records import Ranked, to_ms
 from pipeline.registry.manifest import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
-    from pipeline.detect.trained.seats import Seating
+    from pipeline.detect.trained.seats import Scorer, Seating
     from pipeline.records import Anomaly
+
+    Floats = npt.NDArray[np.float64]
 
 _DECIMALS = 9
 
@@ -37,21 +39,35 @@ class Ranking:
         self._features = AnomalyFeatures()
         self.failures: Counter[str] = Counter()
 
-    def rank(self, opened: Anomaly) -> Ranked | None:
-        """What the live ranker says of an anomaly that has just opened; None without one, or where it fails."""
-        row = self._features.advance(facts_of(opened))
+    def rank(self, opened: Sequence[Anomaly]) -> list[Ranked | None]:
+        """What the live ranker says of anomalies that have just opened, in their order, asked once for all of them.
+
+        None without a ranker, and for those at which it fails.
+        """
+        rows = [self._features.advance(facts_of(one)) for one in opened]
         found = self._seating.only(Kind.RANKER)
-        if found is None:
-            return None
+        if found is None or not rows:
+            return [None] * len(rows)
         name, ranker = found
+        return [self._said(name, ranker, one) for one in self._likelihoods(ranker, np.array(rows))]
+
+    def _likelihoods(self, ranker: Scorer, rows: Floats) -> list[float | None]:
+        """Of each row; None where the ranker fails."""
         try:
-            probability = round(float(likelihood(ranker.estimator, row[None])[0]), _DECIMALS)
+            return [float(one) for one in likelihood(ranker.estimator, rows)]
         except Exception as error:  # noqa: BLE001  an estimator raises whatever it stumbles over; detect goes on
+            if len(rows) > 1:  # what it stumbles over in one row is no reason to say nothing of the others
+                return [one for row in rows for one in self._likelihoods(ranker, row[None])]
             self.failures[type(error).__name__] += 1
+            return [None]
+
+    def _said(self, name: str, ranker: Scorer, likely: float | None) -> Ranked | None:
+        if likely is None:
             return None
-        if not math.isfinite(probability):
+        if not math.isfinite(likely):
             self.failures["not_finite"] += 1
             return None
+        probability = round(likely, _DECIMALS)
         return Ranked(model=name, version=ranker.version, probability=probability, quiet=probability < ranker.threshold)
 
     def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:

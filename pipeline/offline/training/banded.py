@@ -48,9 +48,9 @@ def banded(material: Material, bands: Mapping[str, Scorer], span: Span) -> tuple
     """Blocks with the scores of these bands in the span, NaN elsewhere, and what makes alarms of them."""
     estimators: list[Any] = [one.estimator for one in bands.values()]
 
-    def scores(values: Floats, start: npt.NDArray[np.int64], step_ms: int) -> Floats:
+    def scores(values: Floats, usual: Floats, start: npt.NDArray[np.int64], step_ms: int) -> Floats:
         first, after = np.searchsorted(start, (span.start, span.end))
-        return of_cube(estimators, values, start, step_ms, slice(int(first), int(after)))
+        return of_cube(estimators, values, start, step_ms, slice(int(first), int(after)), usual)
 
     columns = {who: Scorer(Column(at), one.threshold) for at, (who, one) in enumerate(bands.items())}
     dataset, signals, injected, seed, seek, windows = material

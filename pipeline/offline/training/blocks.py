@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from pipeline.offline.training.sought import Event
 
     Bools = npt.NDArray[np.bool_]
-    Features = Callable[[npt.NDArray[np.float64], npt.NDArray[np.int64], int], npt.NDArray[np.float64]]
+    Floats = npt.NDArray[np.float64]
+    Features = Callable[[Floats, Floats, npt.NDArray[np.int64], int], Floats]
 
 _AFTER_MS: Final = 1_800_000
 """After trouble and maintenance, until means and queues have forgotten it: nothing to learn from, nobody's alarm."""
@@ -117,11 +118,12 @@ class Blocks:
         seek: Sought | None = None,
         windows: Sequence[LabelledWindow] = (),
         *,
-        features: Features = lambda values, _start, _step_ms: of_cube(values),
+        features: Features = lambda values, _usual, _start, _step_ms: of_cube(values),
     ) -> None:
         """`windows` are labelled beyond what the dataset has, whether they are sought or not.
 
-        `features` makes float64[t, services, features] of values float64[t, services, signals], int64[t] ms and a step.
+        `features` makes float64[t, services, features] of values float64[t, services, signals], the same as they were
+        before anything was put in, int64[t] ms and a step.
         """
         self.dataset = dataset
         self._seek = seek or Sought(Source.INJECTED)
@@ -167,7 +169,8 @@ class Blocks:
         spacing = aftermath_frames(cube)
         changed = inject(cube.value, self._injected, np.random.default_rng([self._seed, at]), spacing)
         # Side by side: a step through time costs the same for twice as many services.
-        both = self._features(np.concatenate([cube.value, changed.values], axis=1), cube.start, cube.step_ms)
+        values, usual = (np.concatenate([cube.value, one], axis=1) for one in (changed.values, cube.value))
+        both = self._features(values, usual, cube.start, cube.step_ms)
         found = _Seen(cube, changed, both[:, : len(services)], both[:, len(services) :])
         if len(services) == len(self.services):
             self._kept = found

@@ -150,7 +150,7 @@ def _left_out(evaluation: Evaluation) -> str:
     return (
         f"Left out: alarms that lie wholly within {AFTERMATH_MS // 60_000} minutes after an anomaly that was put in "
         f"({excused}). What looks back an hour still sees it then, so they are neither right nor wrong. After real "
-        "trouble none is left out."
+        "trouble none is left out. What looks back a day or a week sees what was there before anything was put in."
     )
 
 

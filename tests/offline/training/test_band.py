@@ -11,8 +11,11 @@ from pipeline.configfile import shipped_config
 from pipeline.errors import FileError
 from pipeline.offline import train
 from pipeline.offline.dataset.labels import LabelledWindow
+from pipeline.offline.training.banded import Material, banded
+from pipeline.offline.training.evaluating import Scorer
 from pipeline.offline.training.recipe import load_recipe
 from pipeline.offline.training.registered import Question, evaluate
+from pipeline.offline.training.sought import Sought, Source
 from pipeline.offline.training.train_band import QUANTILES, band
 from pipeline.registry.pointers import PointerLog
 from pipeline.registry.store import Store
@@ -73,3 +76,32 @@ def test_nothing_normal_to_learn_from(tmp_path: Path) -> None:
     windows = [LabelledWindow(START, START + FRAMES * MINUTE, one, "", matters=True, source="file") for one in SERVICES]
     with pytest.raises(FileError, match=r"only 0 normal values are left .*export a longer range"):
         train(stored(tmp_path / "data"), RECIPE, Store(str(tmp_path / "registry")), windows=windows)
+
+
+class Yesterday:
+    """One end of a band: what was a day ago, and so much beside it."""
+
+    def __init__(self, beside: float) -> None:
+        self.beside = beside
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        return np.nan_to_num(rows[:, NAMES.index("a_day_ago")]) + self.beside
+
+
+class Ends:
+    """Such a band as one estimator."""
+
+    def __init__(self) -> None:
+        self.estimators_ = [Yesterday(beside) for beside in (-1.0, 0.0, 1.0)]
+
+
+def test_an_anomaly_put_in_is_not_what_the_next_day_expects(tmp_path: Path) -> None:
+    """A day later scores are what they are without it, but for the memory of half a week."""
+    dataset = stored(tmp_path / "data", daily=True)
+    material = Material(dataset, SIGNALS, 5, 0, Sought(Source.INJECTED))
+    blocks, _ = banded(material, {"new": Scorer(Ends(), 1.0)}, dataset.span)
+    [block] = list(blocks)
+    again = np.roll(block.injected, 1440, axis=0) & ~block.injected & ~block.aftermath
+    again[:1440] = False
+    assert again.sum() > 60
+    assert np.abs(block.dirty - block.clean)[again].max() < 0.1
