@@ -25,6 +25,7 @@ class Tuning(NamedTuple):
     season_rate: float = 0.33  # weight of one day (week) in the profile
     season_samples: float = 100.0  # before the season is believed
     season_better: float = 0.95  # it must beat the level's spread by this
+    season_kept: float = 1.1  # part of the level's spread up to which it stays believed once it long was the better
     drift_units: float = 4.2  # memory of the short mean of distances
     drift_clip: float = 5.0  # beyond which a distance adds no more to it
 
