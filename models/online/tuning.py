@@ -36,7 +36,7 @@ class Tuning(NamedTuple):
     bursts: float = 30.0  # seen before their absence means anything
     frequent_burst: float = 1.2  # mean deviations from the slow level that count as a burst where they are many
     frequent_bursts: float = 150.0  # seen before their absence means anything
-    away_times: float = 1.4  # multiple of the longest absence of bursts so far
+    away_times: float = 1.3  # multiple of the longest absence of bursts so far
     settle_units: float = 80.0  # off in one direction for so long: the level has changed for good
 
     # bars: what raises an alarm alone, at least, and in mean deviations above a usual day's greatest
