@@ -47,7 +47,7 @@ BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "drifted": (1.0, 2.0),
     "drifted_above": (0.0, 3.0),
     "drifted_busy": (0.0, 4.0),
-    "apart": (3.0, 7.0),
+    "apart": (0.6, 4.0),
     "apart_above": (0.0, 4.0),
     "novel": (0.8, 3.0),
     "novel_young": (0.0, 600.0),
@@ -158,6 +158,11 @@ def _loudness(healthy: Quiet) -> float:
     return _LOUD * max(0.0, healthy.alarms / healthy.series_days - CALM[healthy.noise])
 
 
+def outside() -> list[str]:
+    """Name the bank's constants that no search could choose."""
+    return [name for name, (low, high) in BOUNDS.items() if not low <= getattr(Tuning(), name) <= high]
+
+
 def draw(rng: np.random.Generator) -> Setting:
     """Draw a setting from the whole of the bounds."""
     return {name: float(rng.uniform(low, high)) for name, (low, high) in BOUNDS.items()}
@@ -214,6 +219,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=120, help="of each search around its best")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    if names := outside():
+        parser.error(f"defaults outside their bounds: {', '.join(names)}")
     corpora, rng = Corpora(args.nab, args.cloud, args.seed), np.random.default_rng(args.seed)
     groups = ["", *corpora.categories, *corpora.domains]
     with ProcessPoolExecutor(os.cpu_count()) as pool:

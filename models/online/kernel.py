@@ -196,8 +196,8 @@ def _prefetch(state: State, samples: Input, i: int, at: season.Place) -> None:
         prefetch.fetch(state.bits, slot, byte)
     for byte in range(0, _WAIT_BYTES, prefetch.LINE):
         prefetch.fetch(state.wait, slot, byte)
-    prefetch.fetch(state.profile, slot, _BUCKET_BYTES * int(at.day))
-    prefetch.fetch(state.profile, slot, _BUCKET_BYTES * (season.DAY + int(at.week)))
+    prefetch.fetch(state.profile, slot, _BUCKET_BYTES * at.day.bucket)
+    prefetch.fetch(state.profile, slot, _BUCKET_BYTES * at.week.bucket)
 
 
 @compiled

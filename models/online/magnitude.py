@@ -36,6 +36,7 @@ FIELDS: Final[list[Any]] = [
 _SIGMA: Final = 1.2533  # standard deviation over mean absolute deviation of a Gaussian: sqrt(pi / 2)
 _YOUNG: Final = 30.0
 _TRUSTED: Final = 0.4  # share
+_LONG_TRUSTED: Final = 0.8
 _MOST: Final = 1e3  # deviations, where counting ends
 
 
@@ -86,8 +87,12 @@ def trusts_season(row: Any) -> bool:
 
 @compiled
 def _proven(row: Any, tuning: Tuning) -> bool:
-    """Whether the season is the better guide at present."""
-    return bool(row.seasons > tuning.season_samples and row.season_spread < tuning.season_better * row.spread)
+    """Whether the season is the better guide at present; one that long was need only not be clearly the worse.
+
+    Over a quiet weekend the level is as good a guide, and the Monday after it would then be a shift.
+    """
+    bound = tuning.season_kept if row.trust > _LONG_TRUSTED else tuning.season_better
+    return bool(row.seasons > tuning.season_samples and row.season_spread < bound * row.spread)
 
 
 @compiled

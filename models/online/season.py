@@ -41,46 +41,61 @@ _LEARNT_ZERO: Final = 1e-30  # stands for a mean of zero, since 0 says "never vi
 _MOST: Final = 1e37  # single precision ends at 3e38
 
 
-class Place(NamedTuple):
-    """Where a sample lies in the day and in the week, in buckets: 0 <= day < DAY, 0 <= week < WEEK."""
+class Spot(NamedTuple):
+    """A bucket of a profile, its neighbours, all as columns of it, and how much of the bucket has passed, 0 to 1."""
 
-    day: float
-    week: float
+    bucket: int
+    before: int
+    after: int
+    passed: float
+
+
+class Place(NamedTuple):
+    """Where a time lies in the day and in the week."""
+
+    day: Spot
+    week: Spot
 
 
 @compiled
 def place(local_ms: int) -> Place:
     """Find the place of a local time in ms."""
-    return Place(phase_of_day(local_ms) * DAY, phase_of_week(local_ms) * WEEK)
+    return Place(_spot(phase_of_day(local_ms), 0, DAY), _spot(phase_of_week(local_ms), DAY, WEEK))
+
+
+@compiled
+def _spot(phase: float, base: int, count: int) -> Spot:
+    at = phase * count
+    bucket = int(at)
+    return Spot(base + bucket, base + (bucket - 1) % count, base + (bucket + 1) % count, at - bucket)
 
 
 @compiled
 def daily(profile: Float32s, at: Place, age_s: float) -> float:
     """Give the daily profile at a place, NaN in a series' first day and where the bucket was never visited."""
-    return np.nan if age_s < _DAY_S else _read(profile, 0, DAY, at.day)
+    return np.nan if age_s < _DAY_S else _read(profile, at.day)
 
 
 @compiled
 def weekly(profile: Float32s, at: Place, age_s: float) -> float:
     """Give the weekly profile at a place, NaN in a series' first week and where the bucket was never visited."""
-    return np.nan if age_s < _WEEK_S else _read(profile, DAY, WEEK, at.week)
+    return np.nan if age_s < _WEEK_S else _read(profile, at.week)
 
 
 @compiled
-def _read(profile: Float32s, base: int, count: int, at: float) -> float:
+def _read(profile: Float32s, spot: Spot) -> float:
     """Go from the centre of a bucket towards its neighbour's, but no steeper than on the bucket's other side.
 
     So a smooth day is followed, and a step at the edge of two buckets stays a step (as a slope limiter keeps it; van
     Leer, J. Comput. Phys. 32, 1979): a weekend that ends at midnight is not smeared over half an hour on both sides.
     """
-    bucket = int(at)
-    own = profile[base + bucket]
+    own = profile[spot.bucket]
     if own == 0.0:
         return np.nan
-    before, after = profile[base + (bucket - 1) % count], profile[base + (bucket + 1) % count]
+    before, after = profile[spot.before], profile[spot.after]
     value = float(own)
     if before != 0.0 and after != 0.0:
-        part = at - bucket - 0.5
+        part = spot.passed - 0.5
         rise, other = (after - own, own - before) if part >= 0.0 else (own - before, after - own)
         value += part * min(max(rise, -abs(other)), abs(other))
     return value if abs(value) > 2.0 * _LEARNT_ZERO else 0.0
@@ -93,24 +108,21 @@ def learn(profile: Float32s, at: Place, value: float, lasted_s: float, age_s: fl
     A bucket's first visit is a plain mean; later ones are means with weight `rate`, more while young.
     """
     value = min(max(value, -_MOST), _MOST)
-    _write(profile, 0, at.day, value, lasted_s * (DAY * _DAYS_A_S), age_s * _DAYS_A_S, rate)
-    _write(profile, DAY, at.week, value, lasted_s * (WEEK * _WEEKS_A_S), age_s * _WEEKS_A_S, rate)
+    _write(profile, at.day, value, lasted_s * (DAY * _DAYS_A_S), age_s * _DAYS_A_S, rate)
+    _write(profile, at.week, value, lasted_s * (WEEK * _WEEKS_A_S), age_s * _WEEKS_A_S, rate)
 
 
 @compiled
-def _write(profile: Float32s, base: int, at: float, value: float, visit: float, passes: float, rate: float) -> None:
-    bucket = base + int(at)
-    old = profile[bucket]
+def _write(profile: Float32s, spot: Spot, value: float, visit: float, passes: float, rate: float) -> None:
+    old = profile[spot.bucket]
     if old == 0.0:
         new = value
     else:
         visit = min(visit, 1.0)
         # in the first pass, what went before in this visit weighs as much as it lasted
-        share = (
-            visit / max(at - math.floor(at) + visit, 1e-9) if passes < 1.0 else visit * max(rate, 1.0 / (passes + 1.0))
-        )
+        share = visit / max(spot.passed + visit, 1e-9) if passes < 1.0 else visit * max(rate, 1.0 / (passes + 1.0))
         new = old + min(share, 1.0) * (value - old)
-    profile[bucket] = np.float32(new) if abs(new) > _LEARNT_ZERO else np.float32(_LEARNT_ZERO)
+    profile[spot.bucket] = np.float32(new) if abs(new) > _LEARNT_ZERO else np.float32(_LEARNT_ZERO)
 
 
 @compiled

@@ -25,6 +25,7 @@ class Tuning(NamedTuple):
     season_rate: float = 0.33  # weight of one day (week) in the profile
     season_samples: float = 100.0  # before the season is believed
     season_better: float = 0.95  # it must beat the level's spread by this
+    season_kept: float = 1.1  # part of the level's spread up to which it stays believed once it long was the better
     drift_units: float = 4.2  # memory of the short mean of distances
     drift_clip: float = 5.0  # beyond which a distance adds no more to it
 
@@ -35,7 +36,7 @@ class Tuning(NamedTuple):
     bursts: float = 30.0  # seen before their absence means anything
     frequent_burst: float = 1.2  # mean deviations from the slow level that count as a burst where they are many
     frequent_bursts: float = 150.0  # seen before their absence means anything
-    away_times: float = 1.4  # multiple of the longest absence of bursts so far
+    away_times: float = 1.3  # multiple of the longest absence of bursts so far
     settle_units: float = 80.0  # off in one direction for so long: the level has changed for good
 
     # bars: what raises an alarm alone, at least, and in mean deviations above a usual day's greatest

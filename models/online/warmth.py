@@ -100,10 +100,10 @@ def in_units(found: Float64s, units: Float64s) -> Float64s:
     return scaled
 
 
-def start(state: Known, slots: Int32s, at_s: float, day: float, prior: Float64s, tuning: Tuning) -> None:
+def start(state: Known, slots: Int32s, at_s: float, day: season.Spot, prior: Float64s, tuning: Tuning) -> None:
     """Let these series, which have learned `OWN_SAMPLES` each, start warm; the state is changed.
 
-    at_s: now. day: where now lies in the day, in buckets. prior: float64[n, STATISTICS].
+    at_s: now. day: where now lies in the day. prior: float64[n, STATISTICS].
     """
     rows, prior = state.row[slots], _legal(prior)
     # So the season below goes through the level of now.
@@ -151,9 +151,9 @@ def _legal(prior: Float64s) -> Float64s:
     return found
 
 
-def _at(shapes: Float64s, day: float) -> Float64s:
+def _at(shapes: Float64s, day: season.Spot) -> Float64s:
     """Value of each shape at this place of the day, between the centres of two buckets."""
-    near = int(np.floor(day - 0.5))
-    part = day - 0.5 - near
-    found: Float64s = (1.0 - part) * shapes[:, near % season.DAY] + part * shapes[:, (near + 1) % season.DAY]
+    part = day.passed - 0.5
+    near = day.after if part >= 0.0 else day.before
+    found: Float64s = shapes[:, day.bucket] + abs(part) * (shapes[:, near] - shapes[:, day.bucket])
     return found

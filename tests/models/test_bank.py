@@ -11,7 +11,7 @@ from models.contracts import Shape
 from models.evaluation import onsets
 from models.online.bank import Bank, BankSettings
 from models.replay import replay
-from models.trials.troubles import Background, Noise, healthy
+from models.trials.troubles import AMPLITUDES, Background, Noise, healthy
 
 START = 1_700_000_000
 DATA = Path(__file__).parents[1] / "data"
@@ -255,3 +255,26 @@ def test_the_first_moment_of_all_lies_at_its_local_time():
     first, second = alone.snapshot(), after.snapshot()
     assert first.keys() == second.keys()
     assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_a_monday_after_a_quiet_weekend_is_no_news():
+    """Where little happens for two days any level is as good a guide as the season, and yet Monday comes."""
+    weeks = healthy(Background.WEEKLY, Noise.GAUSSIAN, (24, 7 * 7 * 1440), 60, seed=5)
+    days = np.arange(weeks.shape[1]) // 1440
+    mondays = (days % 7 == 0) & (days >= 28)
+    moderate = [row for number, row in enumerate(weeks) if AMPLITUDES[number % len(AMPLITUDES)] in (3.0, 10.0)]
+    raised = sum(int(onsets(judge(np.arange(len(row)) * 60_000, row).alarm)[mondays].sum()) for row in moderate)
+    assert raised / (3 * len(moderate)) <= 0.3
+
+
+def test_most_spikes_of_six_deviations_are_found_after_few_days():
+    """Noise of five days says little of how their greatest samples vary: it must not be taken for more than it is."""
+    series = 960
+    values = healthy(Background.DAILY, Noise.GAUSSIAN, (series, 5 * 1440 + 1), 60, seed=23)
+    values[:, -1] += np.where(np.arange(series) // len(AMPLITUDES) % 2, -6.0, 6.0)
+    bank = Bank()
+    bank.grow(series)
+    slots = np.repeat(np.arange(series, dtype=np.int32), values.shape[1])
+    ts = np.tile(60_000 * np.arange(values.shape[1]), series)
+    alarm = bank.score_learn(slots, ts, values.ravel()).alarm.reshape(values.shape)
+    assert onsets(alarm.ravel()).reshape(values.shape)[:, -1].mean() >= 0.84

@@ -9,6 +9,8 @@ from models.contracts import Shape
 from models.evaluation import onsets
 from models.online.bank import Bank
 from models.replay import replay
+from models.trials.synthetic import Found, Scene, run
+from models.trials.troubles import Background, Noise
 
 START = 1_700_006_400
 """A Wednesday, 00:00 UTC."""
@@ -61,6 +63,13 @@ def test_a_flatline_is_named():
     ts, values = daily(6)
     values[7000:7060] = values[7000]
     assert Shape.FLATLINE in shapes_after(ts, values, 7000, 60)
+
+
+def test_most_silences_of_three_hours_are_found():
+    """Bursts come every quarter of an hour or so: after a past of five days, 180 minutes without one are news."""
+    scene = Scene(60, Noise.GAUSSIAN, Background.BURSTS, seed=3)
+    (silence,) = (one for one in run(Bank, scene) if isinstance(one, Found))
+    assert silence.found / silence.times >= 0.85
 
 
 def test_an_absence_of_bursts_is_named():
