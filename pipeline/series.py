@@ -90,12 +90,18 @@ class Frame(NamedTuple):
 
 def frame_of(name: str, kind: Kind, unit: str) -> Frame:
     """The frame of series of this name, kind and unit."""
-    encode = _encoder.encode
-    return Frame(
-        hashed=b"[" + encode(name) + b",",
-        before=b'{"kind":' + encode(kind) + b',"labels":',
-        after=b',"name":' + encode(name) + b',"unit":' + encode(unit) + b"}",
-    )
+    text = _encoder.encode(name)
+    return Frame(hashed=b"[" + text + b",", before=_opening(kind), after=b',"name":' + text + _ending(unit))
+
+
+@lru_cache(maxsize=len(Kind))
+def _opening(kind: Kind) -> bytes:
+    return b'{"kind":' + _encoder.encode(kind) + b',"labels":'
+
+
+@lru_cache(maxsize=1024)
+def _ending(unit: str) -> bytes:
+    return b',"unit":' + _encoder.encode(unit) + b"}"
 
 
 def spelled(labels: Mapping[str, str]) -> bytes:

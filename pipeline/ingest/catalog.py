@@ -5,9 +5,10 @@ Only a cache: it is cleared when it is full, and what it answers depends on noth
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,6 +19,7 @@ from pipeline.ingest.naming import KEY_AS_SERVICE, service_of
 from pipeline.ingest.parsing import parse_json
 from pipeline.ingest.scan.known import JSON_SAMPLE, number_of
 from pipeline.ingest.scan.scanner import Scanner
+from pipeline.ingest.scan.table import SeriesTable
 from pipeline.partitioning import partition_of
 from pipeline.series import SERVICE_LABEL, Frame, Kind, frame_of, kind_of_name, spelled, unit_of_name
 
@@ -34,8 +36,19 @@ _RECENT = 16_384
 _SECTIONS_BYTES = 64 << 20
 _Asked = tuple[str, tuple[tuple[str, str], ...], bytes | None, str | None, str | None]
 _FRAMES = 4096
+Each = tuple[str, Sequence[str]]
+"""A label, and what it says in each of several series: numerals, of which JSON escapes nothing."""
 _texts = msgspec.json.Decoder(dict[str, str])
 _scalars = msgspec.json.Decoder(dict[str, str | int | float | bool])
+
+
+class Labelled(NamedTuple):
+    """Labels of series: without empty ones, their service, their canonical bytes, their partition of `duri.samples`."""
+
+    labels: dict[str, str]
+    service: str
+    text: bytes
+    partition: int
 
 
 class SectionCache:
@@ -72,38 +85,19 @@ class SeriesCatalog:
         """Forget all; indexes given out before mean nothing afterwards."""
         self._by_raw: dict[tuple[str | bytes, bytes, bytes | None, str | None, str | None], int] = {}
         self._by_labels: dict[_Asked, int] = {}
-        self._by_identity: dict[int, int] = {}
         self.scanner = Scanner()
         self.known = self.scanner.known
         self.sections = SectionCache()
-        self.canonical: list[bytes] = []
-        self._identity = np.zeros(1024, dtype=np.uint64)
-        self._partition = np.zeros(1024, dtype=np.int32)
-        self._size = np.zeros(1024, dtype=np.int64)
+        self.series = SeriesTable()
 
     def __len__(self) -> int:
-        return len(self.canonical)
+        return len(self.series)
 
     @property
     def is_full(self) -> bool:
         """Whether it should be cleared before the next records."""
-        most = max(len(self._by_raw), len(self.canonical), len(self.known))
+        most = max(len(self._by_raw), len(self.series), len(self.known))
         return most >= _CAPACITY or self.known.is_full
-
-    @property
-    def identity(self) -> npt.NDArray[np.uint64]:
-        """uint64[len]: identity of each series."""
-        return self._identity[: len(self.canonical)]
-
-    @property
-    def partition(self) -> npt.NDArray[np.int32]:
-        """int32[len]: partition of `duri.samples` of each series, by its service."""
-        return self._partition[: len(self.canonical)]
-
-    @property
-    def size(self) -> npt.NDArray[np.int64]:
-        """int64[len]: bytes of each series' canonical form."""
-        return self._size[: len(self.canonical)]
 
     def intern_raw(self, name: str, labels: bytes, key: bytes | None, kind: str | None, unit: str | None) -> int:
         """Index of the series with these labels as JSON text. Raises DecodeError (reason `labels`)."""
@@ -119,19 +113,20 @@ class SeriesCatalog:
     def intern_text(
         self,
         raw: tuple[bytes, bytes],
-        names: Callable[[bytes, bytes], tuple[str, dict[str, str]]],
+        named: Callable[[bytes, bytes], tuple[str, Labelled]],
         key: bytes | None,
         kind_of: Callable[[str], Kind | None],
     ) -> int:
         """Index of the series that a text format writes so, raw name and raw labels. Raises DecodeError.
 
-        `names` says what they are, `kind_of` the kind of samples of a name; both are asked once.
+        `named` says what they are, `kind_of` the kind of samples of a name; both are asked once.
         """
         known = (*raw, key, None, None)
         index = self._by_raw.get(known)
         if index is None:
-            name, labels = names(*raw)
-            index = self._by_raw[known] = self._place(name, labels, key, kind_of(name), None)
+            name, one = named(*raw)
+            frame = self.frame(name, one, kind_of(name), None)
+            index = self._by_raw[known] = self.series.place(frame, one.text, one.partition)
         return index
 
     def is_told(self, labels: dict[str, str], key: bytes | None) -> bool:
@@ -152,44 +147,55 @@ class SeriesCatalog:
             self._by_labels[asked] = index
         return index
 
-    def index_of(self, identity: int) -> int | None:
-        """Index of the series with this identity, if it is known."""
-        return self._by_identity.get(identity)
+    def intern_each(
+        self, name: str, labels: dict[str, str], each: Each, key: bytes | None, kind: str | None, unit: str | None
+    ) -> npt.NDArray[np.int64]:
+        """Indexes int64[n] of series that differ in one label only. Raises DecodeError (reason `labels`)."""
+        label, texts = each
+        if label in self._settings.service_labels:  # then they are not of one service
+            found = [self.intern(name, {**labels, label: text}, key, kind, unit) for text in texts]
+            return np.asarray(found, dtype=np.int64)
+        one = self.labelled({**labels, label: max(texts, key=len, default="")}, key)
+        frame = self.frame(name, one, kind, unit)
+        # Canonical bytes have labels by name.
+        held = {**one.labels, SERVICE_LABEL: one.service}
+        before = spelled({other: text for other, text in held.items() if other < label})[1:-1]
+        after = spelled({other: text for other, text in held.items() if other > label})[1:-1]
+        left = b'{%s%s"%s":"' % (before, b"," if before else b"", label.encode())
+        right = b'"%s%s}' % (b"," if after else b"", after)
+        ends = np.cumsum([0, *map(len, frame)])
+        spans = np.empty((len(texts), 6), dtype=np.int64)
+        spans[:, :4] = ends
+        sizes = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts)) + (len(left) + len(right))
+        np.cumsum(sizes, out=spans[:, 5])
+        spans[:, 5] += ends[-1]
+        spans[:, 4] = spans[:, 5] - sizes
+        joined = b"".join((*frame, left, (right + left).join(map(str.encode, texts)), right))
+        return self.series.place_all(joined, spans, np.full(len(texts), one.partition))
 
     def _place(self, name: str, labels: dict[str, str], key: bytes | None, kind: str | None, unit: str | None) -> int:
         """Index of the series, told by its identity. Raises DecodeError (reason `labels`)."""
-        if not name:
-            raise DecodeError("a sample without a name", reason="labels")
+        one = self.labelled(labels, key)
+        return self.series.place(self.frame(name, one, kind, unit), one.text, one.partition)
+
+    def labelled(self, labels: dict[str, str], key: bytes | None) -> Labelled:
+        """What series with these labels have in common, whatever their names."""
         if "" in labels.values():
             # An empty label is none, as Prometheus has it: what leaves them out is the same series as what sends them.
             labels = {label: text for label, text in labels.items() if text}
         service = service_of(labels, key, self._settings)
-        count = len(labels)
         whole = labels if labels.get(SERVICE_LABEL) == service else {**labels, SERVICE_LABEL: service}
-        text = spelled(whole)
-        if not self.limits.are_small(name, count, len(text)):
+        return Labelled(labels, service, spelled(whole), partition_of(service.encode(), self._partitions))
+
+    def frame(self, name: str, labelled: Labelled, kind: str | None, unit: str | None) -> Frame:
+        """What the series of that name has around these labels. Raises DecodeError (reason `labels`)."""
+        if not name:
+            raise DecodeError("a sample without a name", reason="labels")
+        labels = labelled.labels
+        if not self.limits.are_small(name, len(labels), len(labelled.text)):
             self.limits.check_labels(name, labels)
-            self.limits.check_labels(name, {SERVICE_LABEL: service})
-        frame = _frame(name, kind, unit, "le" in labels)
-        identity = frame.identity(text)
-        index = self._by_identity.get(identity)
-        return self._add(identity, frame.canonical(text), service) if index is None else index
-
-    def _add(self, identity: int, canonical: bytes, service: str) -> int:
-        index = len(self.canonical)
-        if index == len(self._identity):
-            self._grow()
-        self._identity[index] = identity
-        self._partition[index] = partition_of(service.encode(), self._partitions)
-        self._size[index] = len(canonical)
-        self.canonical.append(canonical)
-        self._by_identity[identity] = index
-        return index
-
-    def _grow(self) -> None:
-        for column in ("_identity", "_partition", "_size"):
-            old = getattr(self, column)
-            setattr(self, column, np.concatenate([old, np.zeros_like(old)]))
+            self.limits.check_labels(name, {SERVICE_LABEL: labelled.service})
+        return _frame(name, kind, unit, "le" in labels)
 
 
 @lru_cache(maxsize=_FRAMES)

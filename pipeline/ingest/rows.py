@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.gathering import Gathering
-from pipeline.series import Kind
+from pipeline.series import STALE, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,6 +16,30 @@ if TYPE_CHECKING:
     from pipeline.ingest.points import Context
 
 CUMULATIVE: Final = (Kind.COUNTER, Kind.BUCKET)
+
+
+class Column(NamedTuple):
+    """Series that a point gives: one, or one for each text of a label; `values` has a value for each."""
+
+    suffix: str
+    """What is added to the metric's name."""
+    kind: Kind
+    values: Sequence[float]
+    label: str = ""
+    texts: Sequence[str] = ()
+
+
+class Named(NamedTuple):
+    """What a point's series are called, and their unit, None where the name tells."""
+
+    name: str
+    labels: dict[str, str]
+    unit: str | None
+
+
+def ended(columns: Sequence[Column]) -> list[Column]:
+    """The same series, whose end is all that is said of them."""
+    return [column._replace(values=[STALE] * len(column.values)) for column in columns]
 
 
 class Rows(Gathering):
@@ -27,6 +53,7 @@ class Rows(Gathering):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+        self._key = context.key
         self._window = context.window
         self._reset_ms = context.catalog.limits.reset_ms
 
@@ -36,12 +63,39 @@ class Rows(Gathering):
             raise DecodeError("a point without a time after 1970", reason="timestamp")
         self._window.check(ts)
 
-    def add_point(
-        self, series: Sequence[int], kinds: Sequence[Kind], ts: int, values: Sequence[float], start: int
-    ) -> None:
-        """Samples at `ts`, ms, of series that began at `start`, ms (0: nobody says)."""
-        started = 0 < start < ts <= start + self._reset_ms and start >= self._window.earliest
-        for index, kind, value in zip(series, kinds, values, strict=True):
-            if started and kind in CUMULATIVE:
-                self.add(index, start, 0.0)
-            self.add(index, ts, value)
+    def add_point(self, named: Named, columns: Sequence[Column], ts: int, start: int) -> list[int]:
+        """Samples at `ts`, ms, that began at `start`, ms (0: nobody says); their series. Raises DecodeError."""
+        self._limits.check_series(sum(len(column.values) for column in columns))
+        each = [self._series_of(named, column) for column in columns]
+        for series, column in zip(each, columns, strict=True):
+            self.add_all(series, ts, column.values, self.begun(start, ts, column.kind))
+        return [index for series in each for index in series]
+
+    def begun(self, start: int, ts: int, kind: Kind) -> int:
+        """When a count of that kind began, ms, that has a sample at `ts`; 0 where it is none, or that tells nothing."""
+        if kind in CUMULATIVE and 0 < start < ts <= start + self._reset_ms and start >= self._window.earliest:
+            return start
+        return 0
+
+    def _series_of(self, named: Named, column: Column) -> Sequence[int]:
+        name, of = named.name + column.suffix, (self._key, column.kind, named.unit)
+        if not column.label:
+            return (self._catalog.intern(name, named.labels, *of),)
+        found: list[int] = self._catalog.intern_each(name, named.labels, (column.label, column.texts), *of).tolist()
+        return found
+
+    def add_all(self, series: Sequence[int], ts: int, values: Sequence[float], start: int) -> None:
+        """Samples of several series at `ts`, ms, each after one of 0 at `start`, ms, if that is not 0."""
+        if len(series) == 1:
+            if start:
+                self.add(series[0], start, 0.0)
+            self.add(series[0], ts, values[0])
+            return
+        n = 2 if start else 1
+        rows = np.zeros((len(series), n))
+        rows[:, -1] = values
+        self.extend(
+            np.repeat(np.asarray(series, dtype=np.int64), n),
+            np.tile(np.array([start, ts])[-n:], len(series)),
+            rows.ravel(),
+        )

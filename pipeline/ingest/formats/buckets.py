@@ -19,11 +19,25 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipeline.errors import DecodeError
+from pipeline.ingest.scan.exponential import (
+    GRID,
+    GRID_SCALE,
+    OFF_GRID,
+    Buckets,
+    Cumulated,
+    Zero,
+    cumulate,
+    fill,
+    room_for,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-SCALE: Final = 2
+    import numpy as np
+    import numpy.typing as npt
+
+SCALE: Final = GRID_SCALE
 DELTA_SCALE: Final = 0
 _DELTA_TOP: Final = 20
 _FILLED_FROM: Final = -64
@@ -45,13 +59,12 @@ class Cumulative(NamedTuple):
 
 
 class Exponential(NamedTuple):
-    """An exponential histogram: counts by index, where index i is (base^i, base^(i+1)] and base 2^(2^-scale)."""
+    """An exponential histogram: buckets by index, where index i is (base^i, base^(i+1)] and base 2^(2^-scale)."""
 
     scale: int
-    zero_threshold: float
-    zero: float
-    positive: Mapping[int, float]
-    negative: Mapping[int, float]
+    zero: Zero
+    positive: Buckets
+    negative: Buckets
     total: float
 
 
@@ -59,6 +72,9 @@ class Exponential(NamedTuple):
 def bound_text(bound: float) -> str:
     """A bound as a label has it: `0.25`, `5`, `+Inf`; both zeros are `0`."""
     return "+Inf" if bound == math.inf else repr(bound + 0.0).removesuffix(".0")
+
+
+_GRID_TEXTS: Final = tuple(map(bound_text.__wrapped__, GRID.tolist()))
 
 
 def explicit(bounds: Sequence[float], counts: Sequence[float], total: float) -> Cumulative:
@@ -78,15 +94,36 @@ def exponential(histogram: Exponential, *, delta: bool) -> Cumulative:
     """Exponential buckets by the rule above. Raises DecodeError (reason `fields`) for a scale below -10."""
     if histogram.scale < _COARSEST:
         raise DecodeError(f"scale {histogram.scale} of an exponential histogram is below {_COARSEST}", reason="fields")
-    if math.isnan(histogram.zero_threshold) or histogram.zero_threshold < 0:
+    if math.isnan(histogram.zero.threshold) or histogram.zero.threshold < 0:
         raise DecodeError("zero threshold of a histogram is not a positive number", reason="fields")
     scale = min(histogram.scale, DELTA_SCALE if delta else SCALE)
-    positive = _merged(histogram.positive, histogram.scale - scale)
-    negative = _merged(histogram.negative, histogram.scale - scale)
-    at_or_below = _cumulated(_ascending(histogram, scale, positive, negative))
-    if delta and positive:
-        _fill(at_or_below, scale, positive)
-    return _closed(at_or_below, histogram.total)
+    positive, negative = histogram.positive, histogram.negative
+    found = room_for(2 * (len(positive.index) + len(negative.index)) + 2)
+    n = cumulate(positive, negative, histogram.zero, (histogram.scale, scale), found)
+    if delta and len(filled := positive.index[positive.count != 0]):
+        found, n = _filled(found, n, scale, filled >> (histogram.scale - scale))
+    finite = [at for at in (0, n - 1) if n and not math.isfinite(found.bound[at])]
+    begin, end = int(0 in finite), n - (n - 1 in finite)
+    return Cumulative(
+        (*map(_bound_text_at, found.place[begin:end].tolist(), found.bound[begin:end].tolist()), "+Inf"),
+        (*found.below[begin:end].tolist(), histogram.total),
+    )
+
+
+def _bound_text_at(place: int, bound: float) -> str:
+    """A bound as a label has it; by its place on the grid where it is there."""
+    if place == OFF_GRID:
+        return bound_text(bound)
+    text = _GRID_TEXTS[abs(place)]
+    return text if place >= 0 or not bound else f"-{text}"
+
+
+def _filled(found: Cumulated, n: int, scale: int, filled: npt.NDArray[np.int64]) -> tuple[Cumulated, int]:
+    """These n bounds, and those between and above up to the top that other increments may give."""
+    lowest = max(int(filled[0]), _FILLED_FROM >> -scale)
+    highest = min(max(_DELTA_TOP >> -scale, int(filled[-1])) + 1, _FILLED_TO >> -scale)
+    into = room_for(n + max(0, highest - lowest + 1))
+    return into, fill(found, n, (lowest, highest), scale, into)
 
 
 def ranges(buckets: Sequence[tuple[float, float, float]], total: float) -> Cumulative:
@@ -121,7 +158,7 @@ def _outwards(bound: float, way: int) -> float:
     index = round(exponent)
     if abs(exponent - index) > _TOLERANCE:
         index = math.ceil(exponent) if (bound > 0) == (way > 0) else math.floor(exponent)
-    return math.copysign(_bound(index, SCALE), bound)
+    return math.copysign(_bound(index), bound)
 
 
 def _cumulated(ascending: Iterable[tuple[float, float, float]]) -> dict[float, float]:
@@ -140,44 +177,9 @@ def _closed(at_or_below: Mapping[float, float], total: float) -> Cumulative:
     return Cumulative((*map(bound_text, bounds), "+Inf"), (*(at_or_below[bound] for bound in bounds), total))
 
 
-def _merged(counts: Mapping[int, float], shift: int) -> dict[int, float]:
-    """Buckets that hold anything, 2^shift of them in one."""
-    merged: dict[int, float] = {}
-    for index, count in counts.items():
-        if count:
-            merged[index >> shift] = merged.get(index >> shift, 0.0) + count
-    return merged
-
-
-def _ascending(
-    histogram: Exponential, scale: int, positive: Mapping[int, float], negative: Mapping[int, float]
-) -> Iterator[tuple[float, float, float]]:
-    """Lower bound, upper bound and count of what is not empty."""
-    zero = histogram.zero_threshold
-    for index in sorted(negative, reverse=True):
-        # Not -bound: of one that is 0 that would be -0, another label.
-        yield 0.0 - _bound(index + 1, scale), min(0.0 - _bound(index, scale), -zero), negative[index]
-    if histogram.zero:
-        yield zero, zero, histogram.zero  # what is below it gives its own bounds
-    for index in sorted(positive):
-        yield max(_bound(index, scale), zero), max(_bound(index + 1, scale), zero), positive[index]
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _bound(index: int, scale: int) -> float:
-    """base^index; infinite or 0 beyond what a float holds."""
+def _bound(index: int) -> float:
+    """Bound with this index on the grid; infinite or 0 beyond what a float holds."""
     try:
-        return float(2.0 ** (index * 2.0**-scale))
+        return float(2.0 ** (index * 2.0**-SCALE))
     except OverflowError:
         return math.inf if index > 0 else 0.0
-
-
-def _fill(at_or_below: dict[float, float], scale: int, positive: Iterable[int]) -> None:
-    """Add the bounds between, and above up to the top, that other increments may give."""
-    lowest = max(min(positive), _FILLED_FROM >> -scale)
-    highest = min(max(_DELTA_TOP >> -scale, *positive) + 1, _FILLED_TO >> -scale)
-    start = _bound(lowest, scale)
-    reached = max((below for bound, below in at_or_below.items() if bound <= start), default=0.0)
-    for index in range(lowest, highest + 1):
-        bound = _bound(index, scale)
-        reached = at_or_below.setdefault(bound, reached)

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.formats.numerals import to_float
-from pipeline.ingest.gathering import Gathering, gather_lines
+from pipeline.ingest.gathering import Gathering, Lines
 from pipeline.ingest.naming import comes_twice
 from pipeline.ingest.timestamps import to_millis
 from pipeline.series import Kind
 
 if TYPE_CHECKING:
+    from pipeline.ingest.catalog import Labelled
     from pipeline.ingest.points import Context, Points
 
 CONTENT_TYPES = (
@@ -81,23 +82,50 @@ def sniff(payload: bytes) -> bool:
 
 def decode(payload: bytes, context: Context) -> Points:
     """Columns of samples; bad lines are refused, each with its number."""
-    gathered, types = Gathering(context), Types()
-    gather_lines(payload, gathered, lambda at: _take(payload, at, types, context, gathered), types.with_line)
-    return gathered.points()
+    body = _Body(payload, context)
+    body.lines.gather(body.take)
+    return body.gathered.points()
 
 
-def _take(payload: bytes, at: int, types: Types, context: Context, gathered: Gathering) -> int:
-    """Gather the sample of the line at this place; the place after it. Raises DecodeError."""
-    comment = _COMMENT.match(payload, at)
-    if comment is not None:
-        types.note(comment[1] or b"")
-        return comment.end()
-    sample = parse_sample(payload, at)
-    ts = context.arrived if sample.ts is None else sample.ts
-    context.window.check(ts)
-    raw = sample.name, sample.labels
-    gathered.add(context.catalog.intern_text(raw, name_and_labels, context.key, types.kind), ts, sample.value)
-    return sample.end
+class _Body:
+    """The body of a scrape."""
+
+    def __init__(self, payload: bytes, context: Context) -> None:
+        self._payload = payload
+        self._catalog, self._key, self._arrived = context.catalog, context.key, context.arrived
+        self._window = context.window
+        self._types = Types()
+        self._labels: tuple[bool, bytes] | None = None
+        self.gathered = Gathering(context)
+        self.lines = Lines(payload, self.gathered, self._types.with_line)
+
+    def take(self, at: int) -> int:
+        """Gather the sample of the line at this place, or refuse it; the place after it. Raises DecodeError."""
+        match = _SAMPLE.match(self._payload, at)
+        if match is None:
+            comment = _COMMENT.match(self._payload, at)
+            if comment is not None:
+                self._types.note(comment[1] or b"")
+                return comment.end()
+        try:
+            sample = _sample(match)
+            if sample.ts is not None:
+                self._window.check(sample.ts)
+            raw = sample.name, sample.labels
+            series = self._catalog.intern_text(raw, self._named, self._key, self._types.kind)
+        except DecodeError as error:
+            return self.lines.refuse(at, error)
+        self.gathered.add(series, self._arrived if sample.ts is None else sample.ts, sample.value)
+        return sample.end
+
+    def _named(self, name: bytes, labels: bytes) -> tuple[str, Labelled]:
+        """What the series of a line is called; mostly many have the same labels. Raises DecodeError."""
+        metric = _text(name)
+        if self._labels != (bool(metric), labels):
+            self._name, texts = name_and_labels(metric, labels)
+            self._labelled = self._catalog.labelled(texts, self._key)
+            self._labels = (bool(metric), labels)
+        return metric or self._name, self._labelled
 
 
 class Sample(NamedTuple):
@@ -110,21 +138,19 @@ class Sample(NamedTuple):
     end: int
 
 
-def parse_sample(text: bytes, at: int) -> Sample:
-    """The sample line that begins at this place, `end` after its line break. Raises DecodeError."""
-    match = _SAMPLE.match(text, at)
+def _sample(match: re.Match[bytes] | None) -> Sample:
+    """The sample of a line that was matched. Raises DecodeError."""
     if match is None:
         raise DecodeError('a line is `name{label="value"} number time`', reason="syntax")
     name, labels, value, ts = match.groups()
-    number = to_float(value.decode("utf-8", "replace"))
+    number = float(value) if value.isdigit() else to_float(value.decode("utf-8", "replace"))
     millis = to_millis(to_float(ts.decode("utf-8", "replace"))) if ts else None
     return Sample(name, labels or b"", number, millis, match.end())
 
 
-def name_and_labels(name: bytes, labels: bytes) -> tuple[str, dict[str, str]]:
+def name_and_labels(metric: str, labels: bytes) -> tuple[str, dict[str, str]]:
     """Name and labels of a sample line, unescaped; the name may be in the braces, in quotes. Raises DecodeError."""
     texts: dict[str, str] = {}
-    metric = _text(name)
     at = 1
     while _LABELS_END.match(labels, at) is None:
         match = _LABEL.match(labels, at)
@@ -160,6 +186,8 @@ class Types:
 
     def kind(self, name: str) -> Kind | None:
         """Kind of the samples of this name, None where nothing was said."""
+        if not self._of:
+            return None
         if name not in self._known:
             _, self._known[name] = self._family(name)
         return self._known[name]
@@ -181,6 +209,6 @@ class Types:
 
 def _text(raw: bytes) -> str:
     try:
-        return _ESCAPE.sub(lambda match: _UNESCAPED[match[1]], raw).decode()
+        return (_ESCAPE.sub(lambda match: _UNESCAPED[match[1]], raw) if b"\\" in raw else raw).decode()
     except UnicodeDecodeError as error:
         raise DecodeError(f"{raw[:40]!r} is not UTF-8", reason="syntax") from error

@@ -6,12 +6,12 @@ of, so that a long message around many points is compared once and not for each 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 from pipeline.ingest.scan.compiled import kernel
-from pipeline.ingest.scan.words import load64
+from pipeline.ingest.scan.words import copy, load64
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _FNV_OFFSET, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
-_START, _A_SIZE, _B_SIZE, _NUMBER, _VALUE = range(5)
+START, _A_SIZE, _B_SIZE, _NUMBER, KNOWN_AS = range(5)
 _ARENA_BYTES = 256 << 20
 
 
@@ -32,14 +32,25 @@ _KIND_BITS = 4
 class Arrays(NamedTuple):
     """What is known, as kernels read it.
 
-    arena uint8[bytes], digest uint64[places] (0: empty), entry int64[places, 5]; blocks int64[m]: where a key stands
-    for several series, its value is the place of their number, which the series follow (or of what `learn_layout` has).
+        arena uint8[bytes], digest uint64[places] (0: empty), entry int64[places, 5]; blocks int64[m]: where a key stands
+        for several series, its value is the place of their number, which the series follow. A line's is that of its layout:
+    its number as a part, how many fields it has, and of each the place of its name in the arena, the name's size, its
+    series.
     """
 
     arena: npt.NDArray[np.uint8]
     digest: npt.NDArray[np.uint64]
     entry: npt.NDArray[np.int64]
     blocks: npt.NDArray[np.int64]
+
+
+class Held(NamedTuple):
+    """How much is held: bytes of the arena, keys, parts, numbers of blocks."""
+
+    used: int
+    count: int
+    parts: int
+    blocks: int
 
 
 @kernel
@@ -52,26 +63,23 @@ class KnownBytes:
     """Bytes that were met before, each with a value of its own."""
 
     def __init__(self) -> None:
-        self._arena = np.zeros(1 << 16, dtype=np.uint8)
-        self._used = 0
-        self._count = 0
-        self._parts = 0
+        self._arena = np.empty(1 << 16, dtype=np.uint8)
         self._keys: dict[bytes, int] = {}
-        self._blocks = np.zeros(1024, dtype=np.int64)
-        self._blocks_used = 0
+        self._blocks = np.empty(1024, dtype=np.int64)
+        self.held = Held(0, 0, 0, 0)
         self._allocate(1024)
 
     def _allocate(self, places: int) -> None:
         self._digest = np.zeros(places, dtype=np.uint64)
-        self._entry = np.zeros((places, 5), dtype=np.int64)
+        self._entry = np.empty((places, 5), dtype=np.int64)
 
     def __len__(self) -> int:
-        return self._count + len(self._keys)
+        return self.held.count + len(self._keys)
 
     @property
     def is_full(self) -> bool:
         """Whether it holds more bytes than it should."""
-        return self._used > _ARENA_BYTES
+        return self.held.used > _ARENA_BYTES
 
     @property
     def arrays(self) -> Arrays:
@@ -80,72 +88,64 @@ class KnownBytes:
 
     def learn(self, number: int, a: bytes, b: bytes, value: int) -> int:
         """Know this key by that value; gives the value it has, which is an older one where it was known."""
-        text = np.frombuffer(a + b, dtype=np.uint8)
-        if 2 * (self._count + 1) > len(self._digest):
-            self._grow()
-        self._make_room(len(text))
-        found = int(_learn(self._arena, self._digest, self._entry, text, (number, len(a), self._used, value)))
-        if found >= 0:
-            return found
-        self._used += len(text)
-        self._count += 1
+        self.make_room(1, len(a) + len(b), 0)
+        spans = (0, len(a), len(a), len(a) + len(b))
+        slot, held = learn_in(self.arrays, number, np.frombuffer(a + b, dtype=np.uint8), spans, value, self.held)
+        if held[1] == self.held.count:
+            return int(self._entry[slot, KNOWN_AS])
+        self.held = Held(*held)
         return value
 
-    def _store(self, raw: npt.NDArray[np.uint8]) -> int:
-        """Where in the arena these bytes are from now on."""
-        self._make_room(len(raw))
-        start, self._used = self._used, self._used + len(raw)
-        self._arena[start : self._used] = raw
-        return start
-
-    def _make_room(self, size: int) -> None:
-        while self._used + size > len(self._arena):
-            self._arena = np.concatenate([self._arena, np.zeros_like(self._arena)])
+    def make_room(self, keys: int, size: int, numbers: int) -> None:
+        """For so many more keys, of so many bytes together, and so many numbers in blocks."""
+        most = 2 * (self.held.count + keys)
+        if most > len(self._digest):
+            digests, entries = self._digest, self._entry
+            self._allocate(1 << most.bit_length())
+            _insert_all(self._digest, self._entry, digests, entries)
+        self._arena = _roomier(self._arena, self.held.used, size)
+        self._blocks = _roomier(self._blocks, self.held.blocks, numbers)
 
     def key_part(self, key: bytes | None) -> int:
         """The number of a message key as a part: where the key may name the service, all is part of it."""
         part = self._keys.get(key or b"")
         if part is None:
-            part = self._keys[key or b""] = self._parts
-            self._parts += 1
+            part = self._keys[key or b""] = self._add_part()
         return part
 
     def learn_part(self, number: int, a: bytes, b: bytes) -> int:
         """Know what is not a series but holds some, by a number of its own, which is given."""
-        found = self.learn(number, a, b, self._parts)
-        self._parts += found == self._parts
+        found = self.learn(number, a, b, self.held.parts)
+        if found == self.held.parts:
+            self._add_part()
         return found
+
+    def _add_part(self) -> int:
+        part = self.held.parts
+        self.held = self.held._replace(parts=part + 1)
+        return part
 
     def learn_block(self, number: int, a: bytes, b: bytes, series: Sequence[int]) -> None:
         """Know what gives several series, in order."""
-        if self.learn(number, a, b, self._blocks_used) == self._blocks_used:
-            self._add_block([len(series), *series])
+        start = self.held.blocks
+        if self.learn(number, a, b, start) == start:
+            end = start + 1 + len(series)
+            self.make_room(0, 0, end - start)
+            self._blocks[start] = len(series)
+            self._blocks[start + 1 : end] = series
+            self.held = self.held._replace(blocks=end)
 
-    def learn_layout(self, number: int, a: bytes, b: bytes, fields: Sequence[tuple[bytes, int]]) -> int:
-        """Know what holds series under names of their own, mostly these in this order; the number of it as a part.
 
-        The block is that number, how many fields there are, and of each the place of its name in the arena, the name's
-        size and the series.
-        """
-        place = self.learn(number, a, b, self._blocks_used)
-        if place == self._blocks_used:
-            names = [(self._store(np.frombuffer(name, dtype=np.uint8)), len(name)) for name, _ in fields]
-            of_each = [part for name, (_, series) in zip(names, fields, strict=True) for part in (*name, series)]
-            self._add_block([self._parts, len(fields), *of_each])
-            self._parts += 1
-        return int(self._blocks[place])
+_Held = TypeVar("_Held", np.uint8, np.int64)
 
-    def _add_block(self, numbers: Sequence[int]) -> None:
-        start, end = self._blocks_used, self._blocks_used + len(numbers)
-        while end > len(self._blocks):
-            self._blocks = np.concatenate([self._blocks, np.zeros_like(self._blocks)])
-        self._blocks[start:end] = numbers
-        self._blocks_used = end
 
-    def _grow(self) -> None:
-        digests, entries = self._digest, self._entry
-        self._allocate(2 * len(digests))
-        _insert_all(self._digest, self._entry, digests, entries)
+def _roomier(held: npt.NDArray[_Held], used: int, more: int) -> npt.NDArray[_Held]:
+    """The array, or a larger one with what is used of it, where it has no room for so many more."""
+    if used + more <= len(held):
+        return held
+    larger = np.empty(used + more + (used + more) // 2, dtype=held.dtype)
+    larger[:used] = held[:used]
+    return larger
 
 
 Spans = tuple[int, int, int, int]
@@ -224,7 +224,7 @@ def find_in(
 ) -> int:
     """As `find`, for loops: to take an array out of a tuple, or a row out of one, costs more than to look a key up."""
     at = _place(arena, digest, entry, number, text, spans)
-    return int(entry[at, _VALUE]) if digest[at] != np.uint64(0) else -1
+    return int(entry[at, KNOWN_AS]) if digest[at] != np.uint64(0) else -1
 
 
 @kernel
@@ -246,8 +246,8 @@ def _place(
             and entry[at, _NUMBER] == number
             and entry[at, _A_SIZE] == a_size
             and entry[at, _B_SIZE] == b_size
-            and is_same(arena, entry[at, _START], text, spans[0], a_size)
-            and is_same(arena, entry[at, _START] + a_size, text, spans[2], b_size)
+            and is_same(arena, entry[at, START], text, spans[0], a_size)
+            and is_same(arena, entry[at, START] + a_size, text, spans[2], b_size)
         ):
             return int(at)
         at = (at + 1) & (len(digest) - 1)
@@ -255,25 +255,19 @@ def _place(
 
 
 @kernel
-def _learn(
-    arena: npt.NDArray[np.uint8],
-    digest: npt.NDArray[np.uint64],
-    entry: npt.NDArray[np.int64],
-    text: npt.NDArray[np.uint8],
-    key: tuple[int, int, int, int],
-) -> int:
-    """Know the key (its number, bytes of its first span, where in the arena its bytes go, its value).
+def learn_in(
+    known: Arrays, number: int, text: npt.NDArray[np.uint8], spans: Spans, value: int, held: Held
+) -> tuple[int, Held]:
+    """Know the key with this number and these spans by that value, unless it is known; there is room for it.
 
-    The value that it has already, -1 where it was not known.
+    Its entry, and how much is held then.
     """
-    number, a_size, start, value = key
-    spans = (0, a_size, a_size, len(text))
-    at = _place(arena, digest, entry, number, text, spans)
-    if digest[at] != np.uint64(0):
-        return int(entry[at, _VALUE])
-    digest[at] = _digest(number, text, spans)
-    entry[at, _START], entry[at, _NUMBER], entry[at, _VALUE] = start, number, value
-    entry[at, _A_SIZE], entry[at, _B_SIZE] = a_size, len(text) - a_size
-    for i in range(len(text)):
-        arena[start + i] = text[i]
-    return -1
+    at = _place(known.arena, known.digest, known.entry, number, text, spans)
+    if known.digest[at] != np.uint64(0):
+        return at, held
+    known.digest[at] = _digest(number, text, spans)
+    entry = known.entry[at]
+    entry[START], entry[_NUMBER], entry[KNOWN_AS] = held.used, number, value
+    entry[_A_SIZE], entry[_B_SIZE] = spans[1] - spans[0], spans[3] - spans[2]
+    end = copy(text, spans[2], spans[3], known.arena, copy(text, spans[0], spans[1], known.arena, held.used))
+    return at, Held(end, held.count + 1, held.parts, held.blocks)
