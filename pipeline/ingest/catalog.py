@@ -5,7 +5,7 @@ Only a cache: it is cleared when it is full, and what it answers depends on noth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
 from functools import lru_cache
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,10 +24,11 @@ from pipeline.partitioning import partition_of
 from pipeline.series import SERVICE_LABEL, Frame, Kind, frame_of, kind_of_name, spelled, unit_of_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
+    from pipeline.ingest.rows import Column, Named
     from pipeline.settings import IngestSettings
 
 _CAPACITY = 1_000_000
@@ -36,8 +37,6 @@ _RECENT = 16_384
 _SECTIONS_BYTES = 64 << 20
 _Asked = tuple[str, tuple[tuple[str, str], ...], bytes | None, str | None, str | None]
 _FRAMES = 4096
-Each = tuple[str, Sequence[str]]
-"""A label, and what it says in each of several series: numerals, of which JSON escapes nothing."""
 _texts = msgspec.json.Decoder(dict[str, str])
 _scalars = msgspec.json.Decoder(dict[str, str | int | float | bool])
 
@@ -49,6 +48,31 @@ class Labelled(NamedTuple):
     service: str
     text: bytes
     partition: int
+
+
+class _Family(NamedTuple):
+    """Labels of series that differ in one, or of a single one."""
+
+    longest: Labelled
+    """Labels of that with the longest text."""
+    text: bytes
+    """Canonical bytes of the labels of each, one after the other."""
+    sizes: Sequence[int]
+    """Bytes of that in which each differs."""
+
+
+def _family(one: Labelled, label: str, texts: Sequence[str]) -> _Family:
+    """These labels with each of these texts for that one: numerals, of which JSON escapes nothing."""
+    held = {**one.labels, SERVICE_LABEL: one.service}
+    # Canonical bytes have labels by name.
+    before = spelled({name: text for name, text in held.items() if name < label})[:-1]
+    after = spelled({name: text for name, text in held.items() if name > label})[1:]
+    left = b'%s%s"%s":"' % (before, b"," if len(before) > 1 else b"", label.encode())
+    right = b'"%s%s' % (b"," if len(after) > 1 else b"", after)
+    longest = max(texts, key=len, default="")
+    labels = one._replace(labels={**one.labels, label: longest}, text=left + longest.encode() + right)
+    whole = left + (right + left).decode().join(texts).encode() + right if texts else b""
+    return _Family(labels, whole, tuple(map(len, texts)))
 
 
 class SectionCache:
@@ -147,31 +171,32 @@ class SeriesCatalog:
             self._by_labels[asked] = index
         return index
 
-    def intern_each(
-        self, name: str, labels: dict[str, str], each: Each, key: bytes | None, kind: str | None, unit: str | None
-    ) -> npt.NDArray[np.int64]:
-        """Indexes int64[n] of series that differ in one label only. Raises DecodeError (reason `labels`)."""
-        label, texts = each
-        if label in self._settings.service_labels:  # then they are not of one service
-            found = [self.intern(name, {**labels, label: text}, key, kind, unit) for text in texts]
-            return np.asarray(found, dtype=np.int64)
-        one = self.labelled({**labels, label: max(texts, key=len, default="")}, key)
-        frame = self.frame(name, one, kind, unit)
-        # Canonical bytes have labels by name.
-        held = {**one.labels, SERVICE_LABEL: one.service}
-        before = spelled({other: text for other, text in held.items() if other < label})[1:-1]
-        after = spelled({other: text for other, text in held.items() if other > label})[1:-1]
-        left = b'{%s%s"%s":"' % (before, b"," if before else b"", label.encode())
-        right = b'"%s%s}' % (b"," if after else b"", after)
-        ends = np.cumsum([0, *map(len, frame)])
-        spans = np.empty((len(texts), 6), dtype=np.int64)
-        spans[:, :4] = ends
-        sizes = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts)) + (len(left) + len(right))
-        np.cumsum(sizes, out=spans[:, 5])
-        spans[:, 5] += ends[-1]
-        spans[:, 4] = spans[:, 5] - sizes
-        joined = b"".join((*frame, left, (right + left).join(map(str.encode, texts)), right))
-        return self.series.place_all(joined, spans, np.full(len(texts), one.partition))
+    def intern_all(self, named: Named, columns: Sequence[Column], key: bytes | None) -> npt.NDArray[np.int64]:
+        """Indexes int64[n] of the series of a point, in order. Raises DecodeError (reason `labels`)."""
+        if any(column.label in self._settings.service_labels for column in columns):
+            return self._one_by_one(named, columns, key)
+        one = self.labelled(named.labels, key)
+        parts: list[bytes] = []
+        runs, sizes = array("q"), array("q")
+        for column in columns:
+            each = _family(one, column.label, column.texts) if column.label else _Family(one, one.text, (0,))
+            frame = self.frame(named.name + column.suffix, each.longest, column.kind, named.unit)
+            parts += (*frame, each.text)
+            around = len(each.longest.text) - max(each.sizes, default=0)
+            runs.extend((*map(len, frame), len(each.sizes), around, one.partition))
+            sizes.extend(each.sizes)
+        return self.series.place_all(
+            b"".join(parts), np.frombuffer(runs, np.int64).reshape(-1, 6), np.frombuffer(sizes, np.int64)
+        )
+
+    def _one_by_one(self, named: Named, columns: Sequence[Column], key: bytes | None) -> npt.NDArray[np.int64]:
+        """The same where the label in which they differ names the service: each has its own."""
+        found = [
+            self.intern(named.name + column.suffix, labels, key, column.kind, named.unit)
+            for column in columns
+            for labels in ([{**named.labels, column.label: text} for text in column.texts] or [named.labels])
+        ]
+        return np.asarray(found, dtype=np.int64)
 
     def _place(self, name: str, labels: dict[str, str], key: bytes | None, kind: str | None, unit: str | None) -> int:
         """Index of the series, told by its identity. Raises DecodeError (reason `labels`)."""

@@ -28,35 +28,25 @@ class Newcomers:
 
     def _clear(self) -> None:
         self._text = bytearray()
-        self._spans = array("q")
-        self._partition = array("q")
-        self._last: Labelled | None = None
+        self._runs, self._sizes = array("q"), array("q")
 
     def add(self, frame: Frame, labelled: Labelled) -> None:
         """One more."""
-        text = self._text
-        if labelled is not self._last:
-            self._last, begin = labelled, len(text)
-            text += labelled.text
-            self._labels = (begin, len(text))
-        begin = len(text)
-        text += frame.hashed
-        hashed_end = len(text)
-        text += frame.before
-        before_end = len(text)
-        text += frame.after
-        self._spans.extend((begin, hashed_end, before_end, len(text), *self._labels))
-        self._partition.append(labelled.partition)
-        if len(self._partition) >= _TOGETHER:
+        hashed, before, after = frame
+        self._text += hashed + before + after + labelled.text
+        self._runs.extend((len(hashed), len(before), len(after), 1, 0, labelled.partition))
+        self._sizes.append(len(labelled.text))
+        if len(self._sizes) >= _TOGETHER:
             self._place()
 
     def _place(self) -> None:
-        spans = np.frombuffer(self._spans, dtype=np.int64).reshape(-1, 6)
-        partition = np.frombuffer(self._partition, dtype=np.int64)
-        self._series.frombytes(self._catalog.series.place_all(bytes(self._text), spans, partition).data.cast("B"))
+        runs, sizes = (np.frombuffer(each, dtype=np.int64) for each in (self._runs, self._sizes))
+        found = self._catalog.series.place_all(self._text, runs.reshape(-1, 6), sizes)
+        self._series.frombytes(found.data.cast("B"))
         self._clear()
 
     def placed(self) -> npt.NDArray[np.int64]:
         """Indexes in the catalog of all that were added, int64[n]."""
-        self._place()
+        if self._sizes:
+            self._place()
         return np.frombuffer(self._series, dtype=np.int64)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,9 +14,15 @@ from pipeline.series import STALE, Kind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy.typing as npt
+
     from pipeline.ingest.points import Context
 
 CUMULATIVE: Final = (Kind.COUNTER, Kind.BUCKET)
+
+
+Indexes: TypeAlias = "Sequence[int] | npt.NDArray[np.int64]"
+"""Of series in the catalog."""
 
 
 class Column(NamedTuple):
@@ -63,13 +70,24 @@ class Rows(Gathering):
             raise DecodeError("a point without a time after 1970", reason="timestamp")
         self._window.check(ts)
 
-    def add_point(self, named: Named, columns: Sequence[Column], ts: int, start: int) -> list[int]:
+    def add_point(self, named: Named, columns: Sequence[Column], ts: int, start: int) -> Indexes:
         """Samples at `ts`, ms, that began at `start`, ms (0: nobody says); their series. Raises DecodeError."""
+        starts = [self.begun(start, ts, column.kind) for column in columns]
+        if len(columns) == 1 and not columns[0].label:
+            (column,), name = columns, named.name + columns[0].suffix
+            one = (self._catalog.intern(name, named.labels, self._key, column.kind, named.unit),)
+            self.add_all(one, ts, column.values, starts[0])
+            return one
         self._limits.check_series(sum(len(column.values) for column in columns))
-        each = [self._series_of(named, column) for column in columns]
-        for series, column in zip(each, columns, strict=True):
-            self.add_all(series, ts, column.values, self.begun(start, ts, column.kind))
-        return [index for series in each for index in series]
+        series = self._catalog.intern_all(named, columns, self._key)
+        if len(set(starts)) == 1:
+            self.add_all(series, ts, [*chain.from_iterable(column.values for column in columns)], starts[0])
+            return series
+        row = 0
+        for column, begun in zip(columns, starts, strict=True):
+            self.add_all(series[row : row + len(column.values)], ts, column.values, begun)
+            row += len(column.values)
+        return series
 
     def begun(self, start: int, ts: int, kind: Kind) -> int:
         """When a count of that kind began, ms, that has a sample at `ts`; 0 where it is none, or that tells nothing."""
@@ -77,25 +95,15 @@ class Rows(Gathering):
             return start
         return 0
 
-    def _series_of(self, named: Named, column: Column) -> Sequence[int]:
-        name, of = named.name + column.suffix, (self._key, column.kind, named.unit)
-        if not column.label:
-            return (self._catalog.intern(name, named.labels, *of),)
-        found: list[int] = self._catalog.intern_each(name, named.labels, (column.label, column.texts), *of).tolist()
-        return found
-
-    def add_all(self, series: Sequence[int], ts: int, values: Sequence[float], start: int) -> None:
+    def add_all(self, series: Indexes, ts: int, values: Sequence[float], start: int) -> None:
         """Samples of several series at `ts`, ms, each after one of 0 at `start`, ms, if that is not 0."""
         if len(series) == 1:
             if start:
-                self.add(series[0], start, 0.0)
-            self.add(series[0], ts, values[0])
+                self.add(int(series[0]), start, 0.0)
+            self.add(int(series[0]), ts, values[0])
             return
-        n = 2 if start else 1
-        rows = np.zeros((len(series), n))
+        times = np.array([start, ts] if start else [ts])
+        rows = np.zeros((len(series), len(times)))
         rows[:, -1] = values
-        self.extend(
-            np.repeat(np.asarray(series, dtype=np.int64), n),
-            np.tile(np.array([start, ts])[-n:], len(series)),
-            rows.ravel(),
-        )
+        index = np.asarray(series, dtype=np.int64)
+        self.extend(index.repeat(len(times)), np.resize(times, rows.size), rows.ravel())

@@ -18,6 +18,8 @@ from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
 from pipeline.errors import DecodeError
 from pipeline.ingest.scan.exponential import (
     GRID,
@@ -34,7 +36,6 @@ from pipeline.ingest.scan.exponential import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import numpy as np
     import numpy.typing as npt
 
 SCALE: Final = GRID_SCALE
@@ -46,6 +47,8 @@ _FILLED_TO: Final = 64
 _COARSEST: Final = -10
 _REMEMBERED: Final = 4096
 """Bounds that are kept once they are worked out: histograms share them."""
+_SHARED: Final = 256
+"""So many bounds together, too."""
 _FINEST: Final = 2**8
 _TOLERANCE: Final = 1e-6
 """Of an exponent: bounds come as the shortest text that gives the float."""
@@ -104,18 +107,24 @@ def exponential(histogram: Exponential, *, delta: bool) -> Cumulative:
         found, n = _filled(found, n, scale, filled >> (histogram.scale - scale))
     finite = [at for at in (0, n - 1) if n and not math.isfinite(found.bound[at])]
     begin, end = int(0 in finite), n - (n - 1 in finite)
-    return Cumulative(
-        (*map(_bound_text_at, found.place[begin:end].tolist(), found.bound[begin:end].tolist()), "+Inf"),
-        (*found.below[begin:end].tolist(), histogram.total),
+    place, bound = found.place[begin:end], found.bound[begin:end]
+    texts = _grid_texts(place.tobytes()) if len(place) <= _SHARED else _texts(place)
+    if len(place) and place.min() == OFF_GRID:
+        texts = tuple(text or bound_text(one) for text, one in zip(texts, bound.tolist(), strict=True))
+    return Cumulative((*texts, "+Inf"), (*found.below[begin:end].tolist(), histogram.total))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _grid_texts(places: bytes) -> tuple[str, ...]:
+    """Bounds at these places (int64) as labels have them: most histograms of a metric have the same."""
+    return _texts(np.frombuffer(places, dtype=np.int64))
+
+
+def _texts(place: npt.NDArray[np.int64]) -> tuple[str, ...]:
+    """Bounds at these places as labels have them; an empty text for one that is not on the grid."""
+    return tuple(
+        _GRID_TEXTS[one] if one >= 0 else f"-{_GRID_TEXTS[-one]}" if one != OFF_GRID else "" for one in place.tolist()
     )
-
-
-def _bound_text_at(place: int, bound: float) -> str:
-    """A bound as a label has it; by its place on the grid where it is there."""
-    if place == OFF_GRID:
-        return bound_text(bound)
-    text = _GRID_TEXTS[abs(place)]
-    return text if place >= 0 or not bound else f"-{text}"
 
 
 def _filled(found: Cumulated, n: int, scale: int, filled: npt.NDArray[np.int64]) -> tuple[Cumulated, int]:

@@ -39,9 +39,10 @@ if TYPE_CHECKING:
 
     from pipeline.ingest.limits import Limits
     from pipeline.ingest.points import Context, Points
+    from pipeline.ingest.rows import Indexes
 
     Alone: TypeAlias = Callable[["Place"], bytes]
-    Learn: TypeAlias = Callable[["Place", Sequence[int]], None]
+    Learn: TypeAlias = Callable[["Place", "Indexes"], None]
     Read: TypeAlias = Callable[["Place"], Any]
     Columns: TypeAlias = Sequence["Column"]
 

@@ -110,9 +110,10 @@ def cumulate(positive: Buckets, negative: Buckets, zero: Zero, scales: tuple[int
             n = _add_below(into, n, _place(index, scale), -zero.threshold, below, True)
     if zero.count != 0.0:
         # What is below it has its own bounds.
-        n = _add(into, n, OFF_GRID, zero.threshold, below, False)
+        place = 0 if zero.threshold == 0.0 else OFF_GRID
+        n = _add(into, n, place, zero.threshold, below, False)
         below += zero.count
-        n = _add(into, n, OFF_GRID, zero.threshold, below, True)
+        n = _add(into, n, place, zero.threshold, below, True)
     at = 0
     while at < len(positive.index):
         index, count = positive.index[at] >> shift, 0.0

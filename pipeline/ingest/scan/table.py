@@ -88,25 +88,22 @@ class SeriesTable(Sequence[bytes]):
         return int(index)
 
     def place_all(
-        self, text: bytes, spans: npt.NDArray[np.int64], partition: npt.NDArray[np.int64]
+        self, text: bytes | bytearray, runs: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:
         """Indexes int64[n] of many series, as `place` gives each.
 
-        spans int64[n, 6]: where in the text the frame of each begins, its three parts end, and its labels begin and
-        end; partition int64[n].
+        The text has for each run of series of the same frame the three parts of that, then the labels of each. runs
+        int64[m, 6]: bytes of the parts, how many series, bytes of the labels of each (beside its own), their partition;
+        sizes int64[n]: bytes of the labels of each of its own.
         """
-        whole, found = np.frombuffer(text, np.uint8), np.empty(len(spans), dtype=np.int64)
-        for begin in range(0, len(spans), _TOGETHER):
-            some = slice(begin, begin + _TOGETHER)
-            sizes = spans[some, 3] - spans[some, 0] + spans[some, 5] - spans[some, 4]
-            self._make_room(len(sizes), int(sizes.sum()))
-            self._count, self._used = _place_all(
-                whole,
-                (spans[some], partition[some], found[some]),
-                self._columns,
-                self._slots,
-                (self._arena, (self._count, self._used)),
-            )
+        whole, found = np.frombuffer(text, np.uint8), np.empty(len(sizes), dtype=np.int64)
+        done = 0
+        while done < len(sizes):
+            before, arrays = done, (self._columns, self._slots, self._arena)
+            held = (done, self._count, self._used)
+            done, self._count, self._used = _place_all(whole, (runs, sizes, found), arrays, held)
+            if done == before:
+                self._make_room(min(len(sizes) - done, _TOGETHER), len(text))
         return found
 
     def _make_room(self, series: int, size: int) -> None:
@@ -178,21 +175,33 @@ def _place(
 def _place_all(
     text: npt.NDArray[np.uint8],
     rows: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]],
-    columns: npt.NDArray[np.int64],
-    slots: npt.NDArray[np.int32],
-    held: tuple[npt.NDArray[np.uint8], tuple[int, int]],
-) -> tuple[int, int]:
-    """Indexes of many series into the last of `rows`; how many series and bytes there are then."""
-    spans, partition, found = rows
-    arena, (count, used) = held
-    for row in range(len(spans)):
-        one = (spans[row, 0], spans[row, 1], spans[row, 2], spans[row, 3], spans[row, 4], spans[row, 5])
-        index = _place(text, one, columns, slots, (arena, (count, used, partition[row])))
-        if index == count:
-            used += columns[_SIZE, index]
-            count += 1
-        found[row] = index
-    return count, used
+    arrays: tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.uint8]],
+    held: tuple[int, int, int],
+) -> tuple[int, int, int]:
+    """Indexes of many series into the last of `rows`, from one on; up to which there was room, series and bytes then."""
+    runs, sizes, found = rows
+    columns, slots, arena = arrays
+    done, count, used = held
+    row, end = 0, 0
+    for run in range(len(runs)):
+        frame = end
+        hashed_end = frame + runs[run, 0]
+        before_end = hashed_end + runs[run, 1]
+        end = after_end = before_end + runs[run, 2]
+        for _ in range(runs[run, 3]):
+            begin, end = end, end + runs[run, 4] + sizes[row]
+            if row >= done:
+                size = end - begin + after_end - frame
+                if count >= columns.shape[1] or 2 * count >= len(slots) or used + size + 2 * BLOCK > len(arena):
+                    return row, count, used
+                spans = (frame, hashed_end, before_end, after_end, begin, end)
+                index = _place(text, spans, columns, slots, (arena, (count, used, runs[run, 5])))
+                if index == count:
+                    used += columns[_SIZE, index]
+                    count += 1
+                found[row] = index
+            row += 1
+    return row, count, used
 
 
 @kernel
