@@ -53,9 +53,9 @@ class Gathering:
 
     def extend(self, series: npt.NDArray[np.int64], ts: npt.NDArray[np.int64], value: npt.NDArray[np.float64]) -> None:
         """Many samples."""
-        self._series.frombytes(series.view(np.uint8).data)
-        self._ts.frombytes(ts.view(np.uint8).data)
-        self._value.frombytes(value.view(np.uint8).data)
+        self._series.frombytes(series.data.cast("B"))
+        self._ts.frombytes(ts.data.cast("B"))
+        self._value.frombytes(value.data.cast("B"))
 
     def check_series(self) -> None:
         """Raises DecodeError where the message has more new series than it may have any: they are what takes time."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
-
-import numpy as np
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.gathering import Gathering
@@ -14,15 +12,9 @@ from pipeline.series import STALE, Kind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
     from pipeline.ingest.points import Context
 
 CUMULATIVE: Final = (Kind.COUNTER, Kind.BUCKET)
-
-
-Indexes: TypeAlias = "Sequence[int] | npt.NDArray[np.int64]"
-"""Of series in the catalog."""
 
 
 class Column(NamedTuple):
@@ -70,7 +62,7 @@ class Rows(Gathering):
             raise DecodeError("a point without a time after 1970", reason="timestamp")
         self._window.check(ts)
 
-    def add_point(self, named: Named, columns: Sequence[Column], ts: int, start: int) -> Indexes:
+    def add_point(self, named: Named, columns: Sequence[Column], ts: int, start: int) -> Sequence[int]:
         """Samples at `ts`, ms, that began at `start`, ms (0: nobody says); their series. Raises DecodeError."""
         starts = [self.begun(start, ts, column.kind) for column in columns]
         if len(columns) == 1 and not columns[0].label:
@@ -78,8 +70,8 @@ class Rows(Gathering):
             one = (self._catalog.intern(name, named.labels, self._key, column.kind, named.unit),)
             self.add_all(one, ts, column.values, starts[0])
             return one
-        self._limits.check_series(sum(len(column.values) for column in columns))
-        series = self._catalog.intern_all(named, columns, self._key)
+        self._limits.check_series(sum([len(column.values) for column in columns]))
+        series: list[int] = self._catalog.intern_all(named, columns, self._key).tolist()
         if len(set(starts)) == 1:
             self.add_all(series, ts, [*chain.from_iterable(column.values for column in columns)], starts[0])
             return series
@@ -95,15 +87,22 @@ class Rows(Gathering):
             return start
         return 0
 
-    def add_all(self, series: Indexes, ts: int, values: Sequence[float], start: int) -> None:
+    def add_all(self, series: Sequence[int], ts: int, values: Sequence[float], start: int) -> None:
         """Samples of several series at `ts`, ms, each after one of 0 at `start`, ms, if that is not 0."""
         if len(series) == 1:
             if start:
-                self.add(int(series[0]), start, 0.0)
-            self.add(int(series[0]), ts, values[0])
+                self.add(series[0], start, 0.0)
+            self.add(series[0], ts, values[0])
             return
-        times = np.array([start, ts] if start else [ts])
-        rows = np.zeros((len(series), len(times)))
-        rows[:, -1] = values
-        index = np.asarray(series, dtype=np.int64)
-        self.extend(index.repeat(len(times)), np.resize(times, rows.size), rows.ravel())
+        n = len(series)
+        if start:
+            index, rows = [0] * (2 * n), [0.0] * (2 * n)
+            index[::2] = index[1::2] = list(series)
+            rows[1::2] = values
+            self._series.extend(index)
+            self._ts.extend([start, ts] * n)
+            self._value.extend(rows)
+        else:
+            self._series.extend(series)
+            self._ts.extend([ts] * n)
+            self._value.extend(values)

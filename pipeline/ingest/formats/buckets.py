@@ -105,13 +105,11 @@ def exponential(histogram: Exponential, *, delta: bool) -> Cumulative:
     n = cumulate(positive, negative, histogram.zero, (histogram.scale, scale), found)
     if delta and len(filled := positive.index[positive.count != 0]):
         found, n = _filled(found, n, scale, filled >> (histogram.scale - scale))
-    finite = [at for at in (0, n - 1) if n and not math.isfinite(found.bound[at])]
-    begin, end = int(0 in finite), n - (n - 1 in finite)
-    place, bound = found.place[begin:end], found.bound[begin:end]
-    texts = _grid_texts(place.tobytes()) if len(place) <= _SHARED else _texts(place)
-    if len(place) and place.min() == OFF_GRID:
-        texts = tuple(text or bound_text(one) for text, one in zip(texts, bound.tolist(), strict=True))
-    return Cumulative((*texts, "+Inf"), (*found.below[begin:end].tolist(), histogram.total))
+    place = found.place[:n]
+    texts = _grid_texts(place.tobytes()) if n <= _SHARED else _texts(place)
+    if "" in texts:
+        texts = tuple(text or bound_text(one) for text, one in zip(texts, found.bound[:n].tolist(), strict=True))
+    return Cumulative((*texts, "+Inf"), (*found.below[:n].tolist(), histogram.total))
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -6,13 +6,14 @@ Source: prometheus.io/docs/specs/native_histograms, "Data model"; `Histogram.Val
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.formats.buckets import Cumulative, Exponential, explicit, exponential
-from pipeline.ingest.scan.exponential import Buckets, Zero
+from pipeline.ingest.scan.exponential import NOTHING, Buckets, Zero
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,22 +31,26 @@ def total(histogram: Histogram) -> float:
 
 def cumulative(histogram: Histogram) -> Cumulative:
     """Its buckets. Raises DecodeError (reason `fields`)."""
-    positive = _buckets(histogram.positive_spans, histogram.positive_deltas, histogram.positive_counts)
-    if histogram.schema == _CUSTOM_BOUNDS:
-        return _custom(histogram, positive)
-    if histogram.schema not in _SCHEMAS:
+    is_custom = histogram.schema == _CUSTOM_BOUNDS
+    if not is_custom and histogram.schema not in _SCHEMAS:
         raise DecodeError(f"schema {histogram.schema} of a native histogram is neither -4…8 nor -53", reason="fields")
-    negative = _buckets(histogram.negative_spans, histogram.negative_deltas, histogram.negative_counts)
-    zero = Zero(histogram.zero_threshold, float(_either(histogram, "zero_count")))
-    _check_total(histogram, zero.count + float(positive.count.sum()) + float(negative.count.sum()))
     # OTLP's index i is (base^i, base^(i+1)]; here it is (base^(i-1), base^i].
-    positive, negative = (one._replace(index=one.index - 1) for one in (positive, negative))
+    first = 0 if is_custom else -1
+    zero = Zero(histogram.zero_threshold, 0.0 if is_custom else float(_either(histogram, "zero_count")))
+    positive, above = _buckets(histogram.positive_spans, histogram.positive_deltas, histogram.positive_counts, first)
+    negative, under = NOTHING, 0.0
+    if histogram.negative_spans and not is_custom:
+        negative, under = _buckets(
+            histogram.negative_spans, histogram.negative_deltas, histogram.negative_counts, first
+        )
+    _check_total(histogram, zero.count + above + under)
+    if is_custom:
+        return _custom(histogram, positive)
     return exponential(Exponential(histogram.schema, zero, positive, negative, total(histogram)), delta=False)
 
 
 def _custom(histogram: Histogram, buckets: Buckets) -> Cumulative:
     bounds = list(histogram.custom_values)
-    _check_total(histogram, float(buckets.count.sum()))
     if len(buckets.index) and not 0 <= buckets.index[0] <= buckets.index[-1] <= len(bounds):
         raise DecodeError(f"a bucket beyond the {len(bounds)} custom bounds", reason="fields")
     counts = np.zeros(len(bounds) + 1)
@@ -73,20 +78,26 @@ def _either(histogram: Histogram, group: Literal["count", "zero_count"]) -> floa
     return 0.0 if which is None else float(getattr(histogram, which))
 
 
-def _buckets(spans: Sequence[BucketSpan], deltas: Sequence[int], counts: Sequence[float]) -> Buckets:
-    """Buckets by index. Raises DecodeError (reason `fields`) where spans and counts differ in length."""
-    count = np.array(list(counts)) if counts else np.cumsum(np.array(list(deltas), dtype=np.float64))
-    lengths = sum(span.length for span in spans)
-    if lengths != len(count):
-        raise DecodeError(f"spans of {lengths} buckets with {len(count)} counts", reason="fields")
+def _buckets(
+    spans: Sequence[BucketSpan], deltas: Sequence[int], counts: Sequence[float], first: int
+) -> tuple[Buckets, float]:
+    """Buckets by index, from `first` on, and how much they hold.
+
+    Raises DecodeError (reason `fields`) where spans and counts differ in length.
+    """
+    values: list[float] = list(counts) or list(accumulate(deltas))
+    lengths = sum([span.length for span in spans])
+    if lengths != len(values):
+        raise DecodeError(f"spans of {lengths} buckets with {len(values)} counts", reason="fields")
     indexes: list[int] = []
-    at = 0
+    at = first
     for span in spans:
         at += span.offset
         indexes += range(at, at + span.length)
         at += span.length
-    index = np.array(indexes, dtype=np.int64)
-    if any(span.offset < 0 for span in spans[1:]):  # of those that come twice the last counts
-        index, last = np.unique(index[::-1], return_index=True)
-        count = count[::-1][last]
-    return Buckets(index, count)
+    if any([span.offset < 0 for span in spans[1:]]):  # of those that come twice the last counts
+        last = dict(zip(indexes, values, strict=True))
+        indexes = sorted(last)
+        values = [last[index] for index in indexes]
+    held = Buckets(np.array(indexes, dtype=np.int64), np.array(values, dtype=np.float64))
+    return held, float(sum(values))

@@ -30,7 +30,7 @@ from pipeline.errors import DecodeError
 from pipeline.ingest.formats.buckets import Cumulative, Exponential, bound_text, explicit, exponential
 from pipeline.ingest.naming import comes_twice
 from pipeline.ingest.rows import Column, Named, Rows, ended
-from pipeline.ingest.scan.exponential import Buckets, Zero
+from pipeline.ingest.scan.exponential import NOTHING, Buckets, Zero
 from pipeline.series import STALE, Kind
 
 if TYPE_CHECKING:
@@ -39,10 +39,9 @@ if TYPE_CHECKING:
 
     from pipeline.ingest.limits import Limits
     from pipeline.ingest.points import Context, Points
-    from pipeline.ingest.rows import Indexes
 
     Alone: TypeAlias = Callable[["Place"], bytes]
-    Learn: TypeAlias = Callable[["Place", "Indexes"], None]
+    Learn: TypeAlias = Callable[["Place", Sequence[int]], None]
     Read: TypeAlias = Callable[["Place"], Any]
     Columns: TypeAlias = Sequence["Column"]
 
@@ -276,6 +275,8 @@ def _check_total(point: Any, in_buckets: int) -> None:
 
 
 def _buckets(buckets: Any) -> Buckets:
+    if not buckets.bucket_counts:
+        return NOTHING
     counts = np.array(list(buckets.bucket_counts), dtype=np.float64)
     return Buckets(np.arange(buckets.offset, buckets.offset + len(counts), dtype=np.int64), counts)
 

@@ -29,10 +29,11 @@ from pipeline.ingest.scan.otlp import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipeline.ingest.formats.otlp import Place
     from pipeline.ingest.formats.raw_otlp import Field
     from pipeline.ingest.points import Context, Points
-    from pipeline.ingest.rows import Indexes
 
 CONTENT_TYPES = (
     "application/x-protobuf;proto=opentelemetry.proto.collector.metrics.v1.ExportMetricsServiceRequest".lower(),
@@ -130,14 +131,14 @@ class _Teacher:
         self._path: tuple[int, ...] = ()
         self._scope_path: tuple[int, ...] = ()
 
-    def learn(self, place: Place, series: Indexes) -> None:
+    def learn(self, place: Place, series: Sequence[int]) -> None:
         """Know the series of this point; what is out of the ordinary is not learned, but decoded each time."""
         number = _SCANNED.get(place.data)
         if number is not None:
             with suppress(LookupError):
                 self._learn(place, number, series)
 
-    def _learn(self, place: Place, number: int, series: Indexes) -> None:
+    def _learn(self, place: Place, number: int, series: Sequence[int]) -> None:
         if place.path[:3] != self._path:
             self._data, self._part = self._metric(place, number)
             self._path = place.path[:3]
@@ -148,7 +149,7 @@ class _Teacher:
             self._known.learn_block(key, self._raw.run(point, HISTOGRAM_ATTRIBUTES), bounds, series)
         else:
             key = number_of(OTLP_NUMBER, part)
-            self._known.learn(key, self._raw.run(point, NUMBER_ATTRIBUTES), b"", int(series[0]))
+            self._known.learn(key, self._raw.run(point, NUMBER_ATTRIBUTES), b"", series[0])
 
     def _metric(self, place: Place, number: int) -> tuple[Field, int]:
         """Where a metric has its data, and its number as a part. Raises LookupError."""

@@ -32,6 +32,9 @@ class Buckets(NamedTuple):
     count: npt.NDArray[np.float64]
 
 
+NOTHING: Final = Buckets(np.empty(0, dtype=np.int64), np.empty(0))
+
+
 class Zero(NamedTuple):
     """The bucket around 0."""
 
@@ -60,10 +63,12 @@ def _place(index: int, scale: int) -> int:
 
 @kernel
 def _add(into: Cumulated, n: int, place: int, bound: float, below: float, is_end: bool) -> int:
-    """How many are at or below a bound, none of which descends; where it stands already, only the end of a bucket says.
+    """How many are at or below a finite bound, none of which descends; where one stands, only a bucket's end says more.
 
     How many bounds there are then.
     """
+    if math.isinf(bound):  # a bound of no bucket: what is below the last one the total tells
+        return n
     if n > 0 and into.bound[n - 1] == bound:
         if is_end:
             into.below[n - 1] = below

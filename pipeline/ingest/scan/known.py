@@ -125,7 +125,7 @@ class KnownBytes:
         self.held = self.held._replace(parts=part + 1)
         return part
 
-    def learn_block(self, number: int, a: bytes, b: bytes, series: Sequence[int] | npt.NDArray[np.int64]) -> None:
+    def learn_block(self, number: int, a: bytes, b: bytes, series: Sequence[int]) -> None:
         """Know what gives several series, in order."""
         start = self.held.blocks
         if self.learn(number, a, b, start) == start:
