@@ -124,7 +124,6 @@ def parse_canonical(data: bytes) -> Series:
     return series
 
 
-@lru_cache(maxsize=65_536)
 def kind_of_name(name: str) -> Kind:
     """Kind by the Prometheus naming conventions, for formats that do not say (prometheus.io/docs/practices/naming)."""
     if name in _GAUGES_WITH_SUFFIX:
@@ -161,7 +160,6 @@ _GAUGES_WITH_SUFFIX = frozenset({"pg_stat_activity_count", "pg_locks_count", "pg
 _UNITS = {"seconds": "s", "bytes": "By", "ratio": "1", "celsius": "Cel"}
 
 
-@lru_cache(maxsize=65_536)
 def unit_of_name(name: str) -> str:
     """UCUM unit by Prometheus naming (`_seconds`, `_bytes`, `_ratio`), or the empty string."""
     stem = name

@@ -93,7 +93,7 @@ class _Message:
                 return self._take(at)
             except DecodeError as error:
                 return self.lines.refuse(at, error)
-        self._patience *= _TIMES
+        self._patience = min(self._patience * _TIMES, _ROWS)
         if used.lines:
             used, end = self._named(used, end)
         self._gather(used.rows)

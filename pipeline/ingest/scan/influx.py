@@ -41,6 +41,7 @@ _LOWER_I, _LOWER_U, _LOWER_T, _UPPER_T, _LOWER_F, _UPPER_F = 105, 117, 116, 84, 
 _TRUE, _FALSE = np.frombuffer(b"true", dtype=np.uint8), np.frombuffer(b"false", dtype=np.uint8)
 _SECONDS_BELOW, _MILLIS_BELOW, _MICROS_BELOW = np.uint64(10**11), np.uint64(10**14), np.uint64(10**17)
 _LARGEST_INTEGER = np.uint64(2**63 - 1)
+_LONGEST_TIME = 20
 _NO_ROOM = -2
 # A field and what divides it from the next take four bytes at least.
 _SHORTEST_FIELD = 4
@@ -280,12 +281,17 @@ def _line_begin(text: npt.NDArray[np.uint8], at: int) -> tuple[int, int]:
 
 
 @kernel
+def _after_white(text: npt.NDArray[np.uint8], at: int) -> int:
+    """Place after white space, as `bytes.strip` has it, up to the line break."""
+    while at < len(text) and text[at] != _NEWLINE and (text[at] == _BLANK or _TAB <= text[at] <= _RETURN):
+        at += 1
+    return at
+
+
+@kernel
 def _line_end(text: npt.NDArray[np.uint8], at: int) -> int:
-    """Place after the blanks and the line break that end a line; -1 where anything else is there."""
-    while at < len(text) and text[at] == _BLANK:
-        at += 1
-    if at < len(text) and text[at] == _RETURN:
-        at += 1
+    """Place after the white space and the line break that end a line; -1 where anything else is there."""
+    at = _after_white(text, at)
     if at >= len(text):
         return at
     return at + 1 if text[at] == _NEWLINE else -1
@@ -306,13 +312,14 @@ def _to_millis(number: np.uint64) -> int:
 @kernel
 def _time(text: npt.NDArray[np.uint8], at: int, bounds: Bounds) -> tuple[int, int]:
     """Time of a line in ms from behind its fields on, and the place after the line; -1 where it is not for here."""
+    if at < len(text) and text[at] not in (_BLANK, _RETURN, _NEWLINE):
+        return 0, -1
     end = _line_end(text, at)
     if end >= 0:
         return bounds.arrived, end
-    while at < len(text) and text[at] == _BLANK:
-        at += 1
+    at = _after_white(text, at)
     number, scale, after = read_decimal(text, at, len(text))
-    if after < 0 or scale > 0 or text[after - 1] == _DOT:
+    if after < 0 or scale > 0 or text[after - 1] == _DOT or after - at > _LONGEST_TIME:
         return 0, -1
     ts = _to_millis(number)
     return ts, _line_end(text, after) if bounds.earliest <= ts <= bounds.latest else -1

@@ -89,11 +89,12 @@ class KnownBytes:
     def learn(self, number: int, a: bytes, b: bytes, value: int) -> int:
         """Know this key by that value; gives the value it has, which is an older one where it was known."""
         self.make_room(1, len(a) + len(b), 0)
-        spans = (0, len(a), len(a), len(a) + len(b))
-        slot, held = learn_in(self.arrays, number, np.frombuffer(a + b, dtype=np.uint8), spans, value, self.held)
-        if held[1] == self.held.count:
-            return int(self._entry[slot, KNOWN_AS])
-        self.held = Held(*held)
+        text, used = np.frombuffer(a + b, dtype=np.uint8), self.held.used
+        key = (number, len(a), value, used)
+        found = int(_learn(self._arena, self._digest, self._entry, text, key))
+        if found >= 0:
+            return found
+        self.held = self.held._replace(used=used + len(text), count=self.held.count + 1)
         return value
 
     def make_room(self, keys: int, size: int, numbers: int) -> None:
@@ -255,6 +256,43 @@ def _place(
 
 
 @kernel
+def _put(
+    arena: npt.NDArray[np.uint8],
+    digest: npt.NDArray[np.uint64],
+    entry: npt.NDArray[np.int64],
+    text: npt.NDArray[np.uint8],
+    key: tuple[int, Spans, int, int],
+) -> tuple[int, bool]:
+    """The entry of a key (number, spans, value, where in the arena its bytes go), and whether it is new."""
+    number, spans, value, used = key
+    at = _place(arena, digest, entry, number, text, spans)
+    if digest[at] != np.uint64(0):
+        return at, False
+    digest[at] = _digest(number, text, spans)
+    entry[at, START], entry[at, _NUMBER], entry[at, KNOWN_AS] = used, number, value
+    entry[at, _A_SIZE], entry[at, _B_SIZE] = spans[1] - spans[0], spans[3] - spans[2]
+    copy(text, spans[2], spans[3], arena, copy(text, spans[0], spans[1], arena, used))
+    return at, True
+
+
+@kernel
+def _learn(
+    arena: npt.NDArray[np.uint8],
+    digest: npt.NDArray[np.uint64],
+    entry: npt.NDArray[np.int64],
+    text: npt.NDArray[np.uint8],
+    key: tuple[int, int, int, int],
+) -> int:
+    """Know the key (number, bytes of its first span, value, where in the arena its bytes go).
+
+    The value that it has already, -1 where it was not known.
+    """
+    number, a_size, value, used = key
+    at, is_new = _put(arena, digest, entry, text, (number, (0, a_size, a_size, len(text)), value, used))
+    return -1 if is_new else int(entry[at, KNOWN_AS])
+
+
+@kernel
 def learn_in(
     known: Arrays, number: int, text: npt.NDArray[np.uint8], spans: Spans, value: int, held: Held
 ) -> tuple[int, Held]:
@@ -262,12 +300,8 @@ def learn_in(
 
     Its entry, and how much is held then.
     """
-    at = _place(known.arena, known.digest, known.entry, number, text, spans)
-    if known.digest[at] != np.uint64(0):
+    at, is_new = _put(known.arena, known.digest, known.entry, text, (number, spans, value, held.used))
+    if not is_new:
         return at, held
-    known.digest[at] = _digest(number, text, spans)
-    entry = known.entry[at]
-    entry[START], entry[_NUMBER], entry[KNOWN_AS] = held.used, number, value
-    entry[_A_SIZE], entry[_B_SIZE] = spans[1] - spans[0], spans[3] - spans[2]
-    end = copy(text, spans[2], spans[3], known.arena, copy(text, spans[0], spans[1], known.arena, held.used))
-    return at, Held(end, held.count + 1, held.parts, held.blocks)
+    size = spans[1] - spans[0] + spans[3] - spans[2]
+    return at, Held(held.used + size, held.count + 1, held.parts, held.blocks)
