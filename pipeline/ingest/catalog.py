@@ -107,7 +107,8 @@ class SeriesCatalog:
 
     def clear(self) -> None:
         """Forget all; indexes given out before mean nothing afterwards."""
-        self._by_raw: dict[tuple[str | bytes, bytes, bytes | None, str | None, str | None], int] = {}
+        self._by_raw: dict[tuple[str, bytes, bytes | None, str | None, str | None], int] = {}
+        self._by_text: dict[bytes | None, dict[tuple[bytes, bytes | None], int]] = {}
         self._by_labels: dict[_Asked, int] = {}
         self.scanner = Scanner()
         self.known = self.scanner.known
@@ -120,7 +121,8 @@ class SeriesCatalog:
     @property
     def is_full(self) -> bool:
         """Whether it should be cleared before the next records."""
-        most = max(len(self._by_raw), len(self.series), len(self.known))
+        texts = sum(map(len, self._by_text.values())) + len(self._by_text)
+        most = max(len(self._by_raw), texts, len(self.series), len(self.known))
         return most >= _CAPACITY or self.known.is_full
 
     def intern_raw(self, name: str, labels: bytes, key: bytes | None, kind: str | None, unit: str | None) -> int:
@@ -134,24 +136,9 @@ class SeriesCatalog:
                 self.known.learn(number_of(JSON_SAMPLE, bool(key)), name.encode(), labels, index)
         return index
 
-    def intern_text(
-        self,
-        raw: tuple[bytes, bytes],
-        named: Callable[[bytes, bytes], tuple[str, Labelled]],
-        key: bytes | None,
-        kind_of: Callable[[str], Kind | None],
-    ) -> int:
-        """Index of the series that a text format writes so, raw name and raw labels. Raises DecodeError.
-
-        `named` says what they are, `kind_of` the kind of samples of a name; both are asked once.
-        """
-        known = (*raw, key, None, None)
-        index = self._by_raw.get(known)
-        if index is None:
-            name, one = named(*raw)
-            frame = self.frame(name, one, kind_of(name), None)
-            index = self._by_raw[known] = self.series.place(frame, one.text, one.partition)
-        return index
+    def texts(self, key: bytes | None) -> dict[tuple[bytes, bytes | None], int]:
+        """Series that a text format writes so, raw name and raw labels, in messages with this key; to be added to."""
+        return self._by_text.setdefault(key, {})
 
     def is_told(self, labels: dict[str, str], key: bytes | None) -> bool:
         """Whether the labels tell the series by themselves: there is no key, or the service is named before it."""

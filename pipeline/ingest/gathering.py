@@ -137,4 +137,3 @@ class Lines:
         at = 0
         while at < len(self._payload):
             at = take(at)
-            self._gathered.check_series()

@@ -14,7 +14,7 @@ Prometheus 3.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.formats.numerals import to_float
@@ -34,7 +34,7 @@ CONTENT_TYPES = (
     "text/plain;version=1.0.0",
 )
 
-_COMMENT = re.compile(rb"[ \t]*(?:#([^\n]*))?(?:\n|\Z)")
+_COMMENT = re.compile(rb"[ \t]*+(?:#([^\n]*+))?(?:\n++|\Z)")
 _SAMPLE = re.compile(
     rb'[ \t]*+([^\s{}"#]*+)[ \t]*+(\{(?:[^}"\n]++|"(?:[^"\\\n]++|\\.)*+")*+\})?+[ \t]*+'
     rb"([^\s#{}]++)(?:[ \t]++([^\s#]++))?+[ \t]*+(?:#[^\n]*+)?+\r?(?:\n|\Z)"
@@ -93,6 +93,7 @@ class _Body:
     def __init__(self, payload: bytes, context: Context) -> None:
         self._payload = payload
         self._catalog, self._key, self._arrived = context.catalog, context.key, context.arrived
+        self._known = context.catalog.texts(context.key)
         self._window = context.window
         self._types = Types()
         self._labels: tuple[bool, bytes] | None = None
@@ -103,20 +104,40 @@ class _Body:
         """Gather the sample of the line at this place, or refuse it; the place after it. Raises DecodeError."""
         match = _SAMPLE.match(self._payload, at)
         if match is None:
-            comment = _COMMENT.match(self._payload, at)
-            if comment is not None:
-                self._types.note(comment[1] or b"")
-                return comment.end()
+            return self._other(at)
+        name, labels, value, time = match.groups()
+        series = self._known.get((name, labels))
         try:
-            sample = _sample(match)
-            if sample.ts is not None:
-                self._window.check(sample.ts)
-            raw = sample.name, sample.labels
-            series = self._catalog.intern_text(raw, self._named, self._key, self._types.kind)
+            number = float(value) if value.isdigit() else to_float(value.decode("utf-8", "replace"))
+            ts = self._millis(time) if time else self._arrived
+            index = self._meet(name, labels) if series is None else series
         except DecodeError as error:
             return self.lines.refuse(at, error)
-        self.gathered.add(series, self._arrived if sample.ts is None else sample.ts, sample.value)
-        return sample.end
+        self.gathered.add(index, ts, number)
+        if series is None:
+            self.gathered.check_series()
+        return match.end()
+
+    def _other(self, at: int) -> int:
+        """Take note of the comment at this place, or refuse what it is; the place after it. Raises DecodeError."""
+        comment = _COMMENT.match(self._payload, at)
+        if comment is None:
+            return self.lines.refuse(at, DecodeError('a line is `name{label="value"} number time`', reason="syntax"))
+        self._types.note(comment[1] or b"")
+        return comment.end()
+
+    def _millis(self, time: bytes) -> int:
+        """Raises DecodeError."""
+        ts = to_millis(to_float(time.decode("utf-8", "replace")))
+        self._window.check(ts)
+        return ts
+
+    def _meet(self, name: bytes, labels: bytes | None) -> int:
+        """Index of a series that is written so for the first time. Raises DecodeError."""
+        metric, labelled = self._named(name, labels or b"")
+        frame = self._catalog.frame(metric, labelled, self._types.kind(metric), None)
+        index = self._known[name, labels] = self._catalog.series.place(frame, labelled.text, labelled.partition)
+        return index
 
     def _named(self, name: bytes, labels: bytes) -> tuple[str, Labelled]:
         """What the series of a line is called; mostly many have the same labels. Raises DecodeError."""
@@ -126,26 +147,6 @@ class _Body:
             self._labelled = self._catalog.labelled(texts, self._key)
             self._labels = (bool(metric), labels)
         return metric or self._name, self._labelled
-
-
-class Sample(NamedTuple):
-    """One sample line: raw name, raw labels with their braces (or nothing), value, its time in ms if it tells."""
-
-    name: bytes
-    labels: bytes
-    value: float
-    ts: int | None
-    end: int
-
-
-def _sample(match: re.Match[bytes] | None) -> Sample:
-    """The sample of a line that was matched. Raises DecodeError."""
-    if match is None:
-        raise DecodeError('a line is `name{label="value"} number time`', reason="syntax")
-    name, labels, value, ts = match.groups()
-    number = float(value) if value.isdigit() else to_float(value.decode("utf-8", "replace"))
-    millis = to_millis(to_float(ts.decode("utf-8", "replace"))) if ts else None
-    return Sample(name, labels or b"", number, millis, match.end())
 
 
 def name_and_labels(metric: str, labels: bytes) -> tuple[str, dict[str, str]]:

@@ -90,13 +90,16 @@ class _Message:
         used, end = self._scanner.scan(at, self._patience)
         if end == at:
             try:
-                return self._take(at)
+                end = self._take(at)
             except DecodeError as error:
                 return self.lines.refuse(at, error)
+            self.gathered.check_series()
+            return end
         self._patience = min(self._patience * _TIMES, _ROWS)
         if used.lines:
             used, end = self._named(used, end)
         self._gather(used.rows)
+        self.gathered.check_series()
         return end
 
     def _gather(self, found: int) -> None:
