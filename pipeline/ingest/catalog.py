@@ -131,7 +131,7 @@ class SeriesCatalog:
         index = self._by_raw.get(raw)
         if index is None:
             texts = _parsed(name, labels)
-            index = self._by_raw[raw] = self._place(name, texts, key, kind, unit)
+            index = self._by_raw[raw] = self.place(name, texts, key, kind, unit)
             if kind is None and unit is None and self.is_told(texts, key):
                 self.known.learn(number_of(JSON_SAMPLE, bool(key)), name.encode(), labels, index)
         return index
@@ -148,11 +148,11 @@ class SeriesCatalog:
         return KEY_AS_SERVICE not in self._settings.service_labels or any(map(labels.get, before_key))
 
     def intern(self, name: str, labels: dict[str, str], key: bytes | None, kind: str | None, unit: str | None) -> int:
-        """Index of the series. Raises DecodeError (reason `labels`)."""
+        """Index of the series, as `place` gives it: remembered for a while. Raises DecodeError (reason `labels`)."""
         asked = (name, tuple(labels.items()), key, kind, unit)
         index = self._by_labels.get(asked)
         if index is None:
-            index = self._place(name, labels, key, kind, unit)
+            index = self.place(name, labels, key, kind, unit)
             if len(self._by_labels) >= _RECENT:
                 self._by_labels.clear()
             self._by_labels[asked] = index
@@ -185,7 +185,7 @@ class SeriesCatalog:
         ]
         return np.asarray(found, dtype=np.int64)
 
-    def _place(self, name: str, labels: dict[str, str], key: bytes | None, kind: str | None, unit: str | None) -> int:
+    def place(self, name: str, labels: dict[str, str], key: bytes | None, kind: str | None, unit: str | None) -> int:
         """Index of the series, told by its identity. Raises DecodeError (reason `labels`)."""
         one = self.labelled(labels, key)
         return self.series.place(self.frame(name, one, kind, unit), one.text, one.partition)

@@ -50,8 +50,10 @@ class Rows(Gathering):
     that is further before its sample tells nothing, and is not said: most points have such a one.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, learned: bool = False) -> None:
+        """`learned`: the scanner learns the series, so that they need not be remembered by their labels."""
         super().__init__(context)
+        self._index = context.catalog.place if learned else context.catalog.intern
         self._key = context.key
         self._window = context.window
         self._reset_ms = context.catalog.limits.reset_ms
@@ -67,7 +69,7 @@ class Rows(Gathering):
         starts = [self.begun(start, ts, column.kind) for column in columns]
         if len(columns) == 1 and not columns[0].label:
             (column,), name = columns, named.name + columns[0].suffix
-            one = (self._catalog.intern(name, named.labels, self._key, column.kind, named.unit),)
+            one = (self._index(name, named.labels, self._key, column.kind, named.unit),)
             self.add_all(one, ts, column.values, starts[0])
             return one
         self._limits.check_series(sum([len(column.values) for column in columns]))

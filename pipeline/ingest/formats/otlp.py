@@ -80,7 +80,7 @@ class _Walk:
     """Takes the points of one request."""
 
     def __init__(self, context: Context, alone: Alone, learn: Learn | None, read: Read) -> None:
-        self.rows = Rows(context)
+        self.rows = Rows(context, learned=learn is not None)
         self._context = context
         self._limits = context.catalog.limits
         self._alone = alone

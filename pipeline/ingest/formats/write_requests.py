@@ -105,7 +105,7 @@ class SeriesReader:
         index = -1
         if series.samples:
             key, (name, labels, kind, unit) = self._context.key, identity
-            index = self._context.catalog.intern(name, labels, key, kind, unit)
+            index = self._context.catalog.place(name, labels, key, kind, unit)
         for number, sample in enumerate(series.samples):
             try:
                 self._sample(index, identity.kind_or_told, sample, _start(series, sample))
