@@ -334,7 +334,7 @@ def _fields(
     Rows, new fields and odd numbers that are used then, and the place after the fields, -1 where one is not for here,
     `_NO_ROOM` where there are too many.
     """
-    arena, digest, entry, blocks = known.arena, known.digest, known.entry, known.blocks
+    arena, slots, entry, blocks = known.arena, known.slots, known.entry, known.blocks
     rows, (n, fields, odd) = room.rows, used
     expected, last = line + 2, line + 2 + 3 * blocks[line + 1] if line >= 0 else -1
     while True:
@@ -358,7 +358,7 @@ def _fields(
                 series = blocks[expected + 2]
             elif line >= 0:
                 number = number_of(INFLUX_FIELD, blocks[line])
-                series = find_in(arena, digest, entry, number, text, (at, name_end, name_end, name_end))
+                series = find_in(arena, slots, entry, number, text, (at, name_end, name_end, name_end))
             else:
                 series = -1
             if series < 0:
@@ -386,7 +386,7 @@ def _scan(
     """
     at, most_lines, key = start
     n, lines, fields, odd = 0, 0, 0, 0
-    arena, digest, entry, number = known.arena, known.digest, known.entry, number_of(INFLUX_LINE, key)
+    arena, slots, entry, number = known.arena, known.slots, known.entry, number_of(INFLUX_LINE, key)
     most_lines = min(most_lines, len(room.lines))
     while True:
         at, begin = _line_begin(text, at)
@@ -395,7 +395,7 @@ def _scan(
         prefix_end = _prefix_end(text, begin)
         if prefix_end >= len(text) or text[prefix_end] != _BLANK:
             return n, lines, fields, odd, at
-        line = find_in(arena, digest, entry, number, text, (begin, prefix_end, prefix_end, prefix_end))
+        line = find_in(arena, slots, entry, number, text, (begin, prefix_end, prefix_end, prefix_end))
         first = prefix_end
         while first < len(text) and text[first] == _BLANK:
             first += 1
