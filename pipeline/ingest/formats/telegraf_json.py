@@ -79,14 +79,14 @@ def _take(context: Context, gathered: Gathering, payload: bytes) -> Sequence[Par
     metric, bad = _read(payload)
     ts = to_millis(metric.timestamp)
     context.window.check(ts)
-    numbers = {name: float(value) for name, value in metric.fields.items() if isinstance(value, int | float)}
+    numbers = [name for name, value in metric.fields.items() if isinstance(value, int | float)]
     context.catalog.limits.check_series(len(numbers))
     known = [
         context.catalog.intern(series_name(metric.name, field), metric.tags or {}, context.key, None, None)
         for field in numbers
     ]
-    for series, value in zip(known, numbers.values(), strict=True):
-        gathered.add(series, ts, value)
+    for series, field in zip(known, numbers, strict=True):
+        gathered.add(series, ts, metric.fields[field])
     return bad
 
 

@@ -131,8 +131,8 @@ class LineScanner:
     def noted(self, used: Used) -> Iterator[Noted]:
         """The lines that were noted."""
         fields = odd = 0
-        for at, end, begin, prefix_end, row, *ends in self.room.lines[: used.lines].tolist():
-            rows_end, fields_end, odd_end = ends
+        for number in range(used.lines):
+            at, end, begin, prefix_end, row, rows_end, fields_end, odd_end = self.room.lines[number].tolist()
             of_line = range(fields, fields_end)
             yield Noted(at, end, slice(begin, prefix_end), slice(row, rows_end), of_line, slice(odd, odd_end))
             fields, odd = fields_end, odd_end
