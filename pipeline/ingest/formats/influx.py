@@ -11,6 +11,7 @@ Source: docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol, and the 
 from __future__ import annotations
 
 import re
+from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ from pipeline.ingest.scan.influx import SERIES, VALUE, LineScanner, Used
 from pipeline.ingest.timestamps import to_millis
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipeline.ingest.points import Context, Points
     from pipeline.ingest.scan.influx import Noted
     from pipeline.series import Frame
@@ -31,7 +34,8 @@ CONTENT_TYPES = ("application/vnd.influx.line-protocol", "text/vnd.influx.line-p
 
 _PATIENCE, _TIMES = 64, 8
 """How many lines the scanner notes at first, and how many times as many the next time."""
-_ROWS = 2048
+_ROWS, _FIELDS = 2048, 256
+"""Rows, and names of fields, that are handled together: as objects of Python they take many times their bytes."""
 # A backslash and what follows are one character of a measurement or a field's name. In tags a backslash is one by
 # itself, even behind another: so has Telegraf's parser it (its machine.go.rl).
 _MEASUREMENT = re.compile(rb"(?:[^, \\\n]++|\\[^\n]?)*+")
@@ -115,13 +119,14 @@ class _Message:
         Rows of lines that are refused have no series. Raises DecodeError where too many are.
         """
         newcomers = Newcomers(self._context.catalog)
-        added: list[int] = []
+        added = array("q")
         refused: list[slice] = []
         for number, line in enumerate(self._scanner.noted(used)):
             try:
                 self._read_odd(line)
-                for frame in self._frames(line):
+                for field, frame in zip(line.fields, self._frames(line), strict=True):
                     newcomers.add(frame, self._labelled)
+                    added.append(field)
             except DecodeError as error:
                 after = self.lines.refuse(line.at, error)
                 refused.append(line.rows)
@@ -130,8 +135,6 @@ class _Message:
                     used, end = Used(line.rows.start, number, line.fields.start, line.odd.start), after
                     self._patience = _PATIENCE
                     break
-            else:
-                added += line.fields
         self._scanner.name(used, added, newcomers.placed())
         for rows in refused:
             self._scanner.room.rows[SERIES, rows] = -1
@@ -144,10 +147,10 @@ class _Message:
         for row, begin, end in room.odd[line.odd].tolist() if line.odd.start < line.odd.stop else ():
             room.rows[VALUE, row] = _number(self._payload[begin:end])
 
-    def _frames(self, line: Noted) -> list[Frame]:
+    def _frames(self, line: Noted) -> Iterator[Frame]:
         """Of the new series of a line, whose labels are `_labelled` then. Raises DecodeError."""
         if not line.fields and line.rows.start < line.rows.stop:
-            return []  # all are known
+            return  # all are known
         prefix, catalog = self._payload[line.prefix], self._context.catalog
         end = prefix.find(b",") if _BACKSLASH not in prefix else _measurement_end(prefix, 0)
         measurement, tags = (prefix, b"") if end < 0 else (prefix[:end], prefix[end:])
@@ -155,9 +158,11 @@ class _Message:
             self._labelled, self._tags = catalog.labelled(tags_of(tags), self._context.key), tags
         name = unescape(measurement, _ESCAPED_IN_NAME)
         self._limits.check_series(line.rows.stop - line.rows.start)
-        spans = self._scanner.room.fields[line.fields.start : line.fields.stop, :2].tolist()
-        names = [series_name(name, unescape(self._payload[begin:end])) for begin, end in spans]
-        return [catalog.frame(each, self._labelled, None, None) for each in names]
+        fields = self._scanner.room.fields
+        for first in range(line.fields.start, line.fields.stop, _FIELDS):
+            for begin, end in fields[first : min(first + _FIELDS, line.fields.stop), :2].tolist():
+                field = unescape(self._payload[begin:end])
+                yield catalog.frame(series_name(name, field), self._labelled, None, None)
 
     def _take(self, at: int) -> int:
         """Gather the samples of the line at this place, which is not for the scanner. Raises DecodeError."""
@@ -169,8 +174,8 @@ class _Message:
         self._context.window.check(ts)
         measurement, tags = name_and_tags(line.prefix)
         self._limits.check_series(len(line.fields))
-        names = [series_name(measurement, unescape(field)) for field, _ in line.fields]
-        known = [self._context.catalog.intern(name, tags, self._context.key, None, None) for name in names]
+        names = (series_name(measurement, unescape(field)) for field, _ in line.fields)
+        known = [self._context.catalog.place(name, tags, self._context.key, None, None) for name in names]
         for index, (_, value) in zip(known, line.fields, strict=True):
             self.gathered.add(index, ts, value)
         return line.end

@@ -142,10 +142,12 @@ class LineScanner:
         self.room.lines[number, _AT] = -1
 
     def name(self, used: Used, fields: Sequence[int], series: npt.NDArray[np.int64]) -> None:
-        """These new fields are these series; others are none."""
+        """These new fields, ascending, are these series; others are none."""
         rows = self.room.fields[: used.fields, 2]
         self.room.rows[SERIES, rows] = -1
-        self.room.rows[SERIES, rows[np.asarray(fields, dtype=np.int64)]] = series
+        of_these = np.asarray(fields, dtype=np.int64)
+        of_these = of_these[of_these < used.fields]
+        self.room.rows[SERIES, rows[of_these]] = series[: len(of_these)]
 
     def learn(self, used: Used) -> None:
         """Know the series of what was noted, which rows have by now."""
