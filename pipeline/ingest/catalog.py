@@ -24,7 +24,7 @@ from pipeline.partitioning import partition_of
 from pipeline.series import SERVICE_LABEL, Frame, Kind, frame_of, kind_of_name, spelled, unit_of_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 

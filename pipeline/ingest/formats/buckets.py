@@ -101,9 +101,9 @@ def exponential(histogram: Exponential, *, delta: bool) -> Cumulative:
         raise DecodeError("zero threshold of a histogram is not a positive number", reason="fields")
     scale = min(histogram.scale, DELTA_SCALE if delta else SCALE)
     positive, negative = histogram.positive, histogram.negative
-    found = room_for(2 * (len(positive.index) + len(negative.index)) + 2)
+    found = room_for(2 * (len(positive.indexes) + len(negative.indexes)) + 2)
     n = cumulate(positive, negative, histogram.zero, (histogram.scale, scale), found)
-    if delta and len(filled := positive.index[positive.count != 0]):
+    if delta and len(filled := positive.indexes[positive.counts != 0]):
         found, n = _filled(found, n, scale, filled >> (histogram.scale - scale))
     place = found.place[:n]
     texts = _grid_texts(place.tobytes()) if n <= _SHARED else _texts(place)

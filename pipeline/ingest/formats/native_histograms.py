@@ -43,7 +43,7 @@ def cumulative(histogram: Histogram) -> Cumulative:
         negative, under = _buckets(
             histogram.negative_spans, histogram.negative_deltas, histogram.negative_counts, first
         )
-    _check_total(histogram, zero.count + above + under)
+    _check_total(histogram, zero.held + above + under)
     if is_custom:
         return _custom(histogram, positive)
     return exponential(Exponential(histogram.schema, zero, positive, negative, total(histogram)), delta=False)
@@ -51,10 +51,10 @@ def cumulative(histogram: Histogram) -> Cumulative:
 
 def _custom(histogram: Histogram, buckets: Buckets) -> Cumulative:
     bounds = list(histogram.custom_values)
-    if len(buckets.index) and not 0 <= buckets.index[0] <= buckets.index[-1] <= len(bounds):
+    if len(buckets.indexes) and not 0 <= buckets.indexes[0] <= buckets.indexes[-1] <= len(bounds):
         raise DecodeError(f"a bucket beyond the {len(bounds)} custom bounds", reason="fields")
     counts = np.zeros(len(bounds) + 1)
-    counts[buckets.index] = buckets.count
+    counts[buckets.indexes] = buckets.counts
     return explicit(bounds, counts.tolist(), total(histogram))
 
 
@@ -95,7 +95,7 @@ def _buckets(
         at += span.offset
         indexes += range(at, at + span.length)
         at += span.length
-    if any([span.offset < 0 for span in spans[1:]]):  # of those that come twice the last counts
+    if any(span.offset < 0 for span in spans[1:]):  # of those that come twice the last counts
         last = dict(zip(indexes, values, strict=True))
         indexes = sorted(last)
         values = [last[index] for index in indexes]

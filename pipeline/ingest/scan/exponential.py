@@ -26,10 +26,10 @@ OFF_GRID: Final = -_LAST - 1
 
 
 class Buckets(NamedTuple):
-    """n buckets by ascending index: index int64[n], count float64[n]. Those of no count are as if they were not."""
+    """n buckets by ascending index: indexes int64[n], counts float64[n]. Those of no count are as if they were not."""
 
-    index: npt.NDArray[np.int64]
-    count: npt.NDArray[np.float64]
+    indexes: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.float64]
 
 
 NOTHING: Final = Buckets(np.empty(0, dtype=np.int64), np.empty(0))
@@ -39,7 +39,7 @@ class Zero(NamedTuple):
     """The bucket around 0."""
 
     threshold: float
-    count: float
+    held: float
 
 
 class Cumulated(NamedTuple):
@@ -103,27 +103,27 @@ def cumulate(positive: Buckets, negative: Buckets, zero: Zero, scales: tuple[int
     """
     shift, scale = scales[0] - scales[1], scales[1]
     n, below = 0, 0.0
-    at = len(negative.index) - 1
+    at = len(negative.indexes) - 1
     while at >= 0:
-        index, count = negative.index[at] >> shift, 0.0
-        while at >= 0 and negative.index[at] >> shift == index:
-            count += negative.count[at]
+        index, count = negative.indexes[at] >> shift, 0.0
+        while at >= 0 and negative.indexes[at] >> shift == index:
+            count += negative.counts[at]
             at -= 1
         if count != 0.0:
             n = _add_below(into, n, _place(index + 1, scale), -zero.threshold, below, False)
             below += count
             n = _add_below(into, n, _place(index, scale), -zero.threshold, below, True)
-    if zero.count != 0.0:
+    if zero.held != 0.0:
         # What is below it has its own bounds.
         place = 0 if zero.threshold == 0.0 else OFF_GRID
         n = _add(into, n, place, zero.threshold, below, False)
-        below += zero.count
+        below += zero.held
         n = _add(into, n, place, zero.threshold, below, True)
     at = 0
-    while at < len(positive.index):
-        index, count = positive.index[at] >> shift, 0.0
-        while at < len(positive.index) and positive.index[at] >> shift == index:
-            count += positive.count[at]
+    while at < len(positive.indexes):
+        index, count = positive.indexes[at] >> shift, 0.0
+        while at < len(positive.indexes) and positive.indexes[at] >> shift == index:
+            count += positive.counts[at]
             at += 1
         if count != 0.0:
             n = _add_at(into, n, _place(index, scale), zero.threshold, below, False)

@@ -64,8 +64,8 @@ class Room(NamedTuple):
     rows float64[3, n]: series, ms, value of each sample; a new series is -1 less its number among the new fields. lines
     int32[n, 8] are those of which something is to be named or read: where each begins and ends, where its measurement
     begins and its tags end, its first row, and how many rows, new fields and odd numbers there are then. fields
-    int32[n, 3] are new ones: where the name of each begins and ends, and its row. odd int32[n, 3]: the row of a number that is to be
-    read, where its text begins and ends.
+    int32[n, 3] are new ones: where the name of each begins and ends, and its row. odd int32[n, 3]: the row of a number
+    that is to be read, where its text begins and ends.
     """
 
     rows: npt.NDArray[np.float64]
@@ -118,7 +118,7 @@ class LineScanner:
         )
 
     def scan(self, at: int, most_lines: int) -> tuple[Used, int]:
-        """Read the lines from this place on, up to one that is not for here, or as many to be noted; that one's place."""
+        """Read the lines from this place on, up to one that is not for here, or one to be noted too many; its place."""
         while True:
             what = (at, most_lines, self._key)
             *used, end = _scan(self._text, what, self._bounds, self._known.arrays, self.room)
@@ -328,6 +328,33 @@ def _time(text: npt.NDArray[np.uint8], at: int, bounds: Bounds) -> tuple[int, in
 
 
 @kernel
+def _read(text: npt.NDArray[np.uint8], at: int) -> tuple[float, int, bool]:
+    """The value at a place, the place after it, and whether it is odd: the decoder is to read it.
+
+    The place is -1 where no value may be.
+    """
+    value, after = _value(text, at)
+    if after >= 0 and _is_after_value(text, after):
+        return value, after, False
+    return 0.0, _token_end(text, at), True
+
+
+@kernel
+def _series_of(
+    arrays: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.int64]],
+    part: int,
+    text: npt.NDArray[np.uint8],
+    at: int,
+    end: int,
+) -> int:
+    """Series of the field of this name in lines of this part (-1: of new ones); -1 where it is new."""
+    if part < 0:
+        return -1
+    arena, slots, entry = arrays
+    return int(find_in(arena, slots, entry, number_of(INFLUX_FIELD, part), text, (at, end, end, end)))
+
+
+@kernel
 def _fields(
     text: npt.NDArray[np.uint8], at: int, line: int, known: Arrays, room: Room, used: tuple[int, int, int]
 ) -> tuple[int, int, int, int]:
@@ -336,9 +363,11 @@ def _fields(
     Rows, new fields and odd numbers that are used then, and the place after the fields, -1 where one is not for here,
     `_NO_ROOM` where there are too many.
     """
-    arena, slots, entry, blocks = known.arena, known.slots, known.entry, known.blocks
+    arena, blocks, arrays = known.arena, known.blocks, (known.arena, known.slots, known.entry)
     rows, (n, fields, odd) = room.rows, used
-    expected, last = line + 2, line + 2 + 3 * blocks[line + 1] if line >= 0 else -1
+    part, expected, last = -1, 0, 0
+    if line >= 0:
+        part, expected, last = blocks[line], line + 2, line + 2 + 3 * blocks[line + 1]
     while True:
         name_end = _name_end(text, at)
         if name_end < 0:
@@ -346,26 +375,17 @@ def _fields(
         if name_end + 1 < len(text) and text[name_end + 1] == _QUOTE:
             after = _text_end(text, name_end + 2)
         else:
-            if n >= rows.shape[1]:
-                return n, fields, odd, _NO_ROOM
-            value, after = _value(text, name_end + 1)
-            if after < 0 or not _is_after_value(text, after):
-                after = _token_end(text, name_end + 1)
-                if after < 0:
-                    return n, fields, odd, -1
-                room.odd[odd, 0], room.odd[odd, 1], room.odd[odd, 2] = n, name_end + 1, after
-                odd += 1
+            value, after, is_odd = _read(text, name_end + 1)
+            if after < 0 or n >= rows.shape[1] or fields >= len(room.fields):
+                return n, fields, odd, -1 if after < 0 else _NO_ROOM
+            room.odd[odd, 0], room.odd[odd, 1], room.odd[odd, 2] = n, name_end + 1, after
+            odd += is_odd
             size = name_end - at
             if expected < last and blocks[expected + 1] == size and is_same(arena, blocks[expected], text, at, size):
                 series = blocks[expected + 2]
-            elif line >= 0:
-                number = number_of(INFLUX_FIELD, blocks[line])
-                series = find_in(arena, slots, entry, number, text, (at, name_end, name_end, name_end))
             else:
-                series = -1
+                series = _series_of(arrays, part, text, at, name_end)
             if series < 0:
-                if fields >= len(room.fields):
-                    return n, fields, odd, _NO_ROOM
                 room.fields[fields, 0], room.fields[fields, 1], room.fields[fields, 2] = at, name_end, n
                 fields += 1
                 series = -fields
@@ -429,20 +449,20 @@ def _learn_lines(text: npt.NDArray[np.uint8], what: tuple[int, int], known: Arra
     field = 0
     for noted in range(lines):
         line = room.lines[noted]
-        first, field = field, np.int64(line[_FIELDS_END])
+        first, field = field, int(np.int64(line[_FIELDS_END]))
         if line[_AT] < 0 or (first == field and line[_ROW] < line[_ROWS_END]):
             continue  # nothing is new
-        begin, end = np.int64(line[_PREFIX]), np.int64(line[_PREFIX_END])
+        begin, end = int(np.int64(line[_PREFIX])), int(np.int64(line[_PREFIX_END]))
         slot, held = learn_in(known, number_of(INFLUX_LINE, key), text, (begin, end, end, end), held.blocks, held)
         place = known.entry[slot, KNOWN_AS]
         is_new = place == held.blocks
         if is_new:
             known.blocks[place], known.blocks[place + 1] = held.parts, field - first
-            held = Held(held.used, held.count, held.parts + 1, place + 2 + 3 * (field - first))
+            held = Held(held.used, held.keys, held.parts + 1, place + 2 + 3 * (field - first))
         number = number_of(INFLUX_FIELD, known.blocks[place])
         for one in range(first, field):
-            begin, end = np.int64(room.fields[one, 0]), np.int64(room.fields[one, 1])
-            series = np.int64(room.rows[SERIES, room.fields[one, 2]])
+            begin, end = int(np.int64(room.fields[one, 0])), int(np.int64(room.fields[one, 1]))
+            series = int(np.int64(room.rows[SERIES, room.fields[one, 2]]))
             slot, held = learn_in(known, number, text, (begin, end, end, end), series, held)
             if is_new:
                 at = place + 2 + 3 * (one - first)

@@ -51,7 +51,7 @@ class Held(NamedTuple):
     """How much is held: bytes of the arena, keys, parts, numbers of blocks."""
 
     used: int
-    count: int
+    keys: int
     parts: int
     blocks: int
 
@@ -74,7 +74,7 @@ class KnownBytes:
         self._entry = np.empty((_FEWEST, _COLUMNS), dtype=np.int64)
 
     def __len__(self) -> int:
-        return self.held.count + len(self._keys)
+        return self.held.keys + len(self._keys)
 
     @property
     def is_full(self) -> bool:
@@ -90,19 +90,19 @@ class KnownBytes:
         """Know this key by that value; gives the value it has, which is an older one where it was known."""
         self.make_room(1, len(a) + len(b), 0)
         text, used = np.frombuffer(a + b, dtype=np.uint8), self.held.used
-        key = (number, len(a), value, used, self.held.count)
+        key = (number, len(a), value, used, self.held.keys)
         found = int(_learn(self._arena, self._slots, self._entry, text, key))
         if found >= 0:
             return found
-        self.held = self.held._replace(used=used + len(text), count=self.held.count + 1)
+        self.held = self.held._replace(used=used + len(text), keys=self.held.keys + 1)
         return value
 
     def make_room(self, keys: int, size: int, numbers: int) -> None:
         """For so many more keys, of so many bytes together, and so many numbers in blocks."""
-        most = self.held.count + keys
+        most = self.held.keys + keys
         if 2 * most > len(self._slots):
             self._slots = np.zeros(1 << (2 * most).bit_length(), dtype=np.int32)
-            _fill(self._slots, self._entry, self.held.count)
+            _fill(self._slots, self._entry, self.held.keys)
         # Nothing outside keeps them, so they may move; to copy them would hold them twice.
         if most > len(self._entry):
             self._entry.resize((most + (most >> 2), _COLUMNS), refcheck=False)
@@ -288,8 +288,8 @@ def learn_in(
 
     Its entry, and how much is held then.
     """
-    at, is_new = _put(known.arena, known.slots, known.entry, text, (number, spans, value, held.used, held.count))
+    at, is_new = _put(known.arena, known.slots, known.entry, text, (number, spans, value, held.used, held.keys))
     if not is_new:
         return at, held
     size = spans[1] - spans[0] + spans[3] - spans[2]
-    return at, Held(held.used + size, held.count + 1, held.parts, held.blocks)
+    return at, Held(held.used + size, held.keys + 1, held.parts, held.blocks)

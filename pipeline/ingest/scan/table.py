@@ -178,7 +178,7 @@ def _place_all(
     arrays: tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.uint8]],
     held: tuple[int, int, int],
 ) -> tuple[int, int, int]:
-    """Indexes of many series into the last of `rows`, from one on; up to which there was room, series and bytes then."""
+    """Indexes of many series into the last of `rows`, from one on; how far there was room, and what is held then."""
     runs, sizes, found = rows
     columns, slots, arena = arrays
     done, count, used = held

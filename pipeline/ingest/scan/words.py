@@ -58,7 +58,7 @@ def _copied(_typing: Any, text: Any, _at: Any, _end: Any, into: Any, _to: Any) -
         source = builder.gep(context.make_array(text_type)(context, builder, text).data, [at])
         target = builder.gep(context.make_array(into_type)(context, builder, into).data, [place])
         size = builder.sub(end, at)
-        cgutils.raw_memcpy(builder, target, source, size, 1)
+        cast("Callable[..., None]", cgutils.raw_memcpy)(builder, target, source, size, 1)
         return builder.add(place, size)
 
     return types.int64(text, types.int64, types.int64, into, types.int64), generate
