@@ -90,12 +90,18 @@ class Frame(NamedTuple):
 
 def frame_of(name: str, kind: Kind, unit: str) -> Frame:
     """The frame of series of this name, kind and unit."""
-    encode = _encoder.encode
-    return Frame(
-        hashed=b"[" + encode(name) + b",",
-        before=b'{"kind":' + encode(kind) + b',"labels":',
-        after=b',"name":' + encode(name) + b',"unit":' + encode(unit) + b"}",
-    )
+    text = _encoder.encode(name)
+    return Frame(hashed=b"[" + text + b",", before=_opening(kind), after=b',"name":' + text + _ending(unit))
+
+
+@lru_cache(maxsize=len(Kind))
+def _opening(kind: Kind) -> bytes:
+    return b'{"kind":' + _encoder.encode(kind) + b',"labels":'
+
+
+@lru_cache(maxsize=1024)
+def _ending(unit: str) -> bytes:
+    return b',"unit":' + _encoder.encode(unit) + b"}"
 
 
 def spelled(labels: Mapping[str, str]) -> bytes:
@@ -118,7 +124,6 @@ def parse_canonical(data: bytes) -> Series:
     return series
 
 
-@lru_cache(maxsize=65_536)
 def kind_of_name(name: str) -> Kind:
     """Kind by the Prometheus naming conventions, for formats that do not say (prometheus.io/docs/practices/naming)."""
     if name in _GAUGES_WITH_SUFFIX:
@@ -155,7 +160,6 @@ _GAUGES_WITH_SUFFIX = frozenset({"pg_stat_activity_count", "pg_locks_count", "pg
 _UNITS = {"seconds": "s", "bytes": "By", "ratio": "1", "celsius": "Cel"}
 
 
-@lru_cache(maxsize=65_536)
 def unit_of_name(name: str) -> str:
     """UCUM unit by Prometheus naming (`_seconds`, `_bytes`, `_ratio`), or the empty string."""
     stem = name

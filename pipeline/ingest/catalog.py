@@ -5,9 +5,10 @@ Only a cache: it is cleared when it is full, and what it answers depends on noth
 
 from __future__ import annotations
 
+from array import array
 from functools import lru_cache
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,14 +19,16 @@ from pipeline.ingest.naming import KEY_AS_SERVICE, service_of
 from pipeline.ingest.parsing import parse_json
 from pipeline.ingest.scan.known import JSON_SAMPLE, number_of
 from pipeline.ingest.scan.scanner import Scanner
+from pipeline.ingest.scan.table import SeriesTable
 from pipeline.partitioning import partition_of
 from pipeline.series import SERVICE_LABEL, Frame, Kind, frame_of, kind_of_name, spelled, unit_of_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
+    from pipeline.ingest.rows import Column, Named
     from pipeline.settings import IngestSettings
 
 _CAPACITY = 1_000_000
@@ -36,6 +39,40 @@ _Asked = tuple[str, tuple[tuple[str, str], ...], bytes | None, str | None, str |
 _FRAMES = 4096
 _texts = msgspec.json.Decoder(dict[str, str])
 _scalars = msgspec.json.Decoder(dict[str, str | int | float | bool])
+
+
+class Labelled(NamedTuple):
+    """Labels of series: without empty ones, their service, their canonical bytes, their partition of `duri.samples`."""
+
+    labels: dict[str, str]
+    service: str
+    text: bytes
+    partition: int
+
+
+class _Family(NamedTuple):
+    """Labels of series that differ in one, or of a single one."""
+
+    longest: Labelled
+    """Labels of that with the longest text."""
+    text: bytes
+    """Canonical bytes of the labels of each, one after the other."""
+    sizes: Sequence[int]
+    """Bytes of that in which each differs."""
+
+
+def _family(one: Labelled, label: str, texts: Sequence[str]) -> _Family:
+    """These labels with each of these texts for that one: numerals, of which JSON escapes nothing."""
+    held = {**one.labels, SERVICE_LABEL: one.service}
+    # Canonical bytes have labels by name.
+    before = spelled({name: text for name, text in held.items() if name < label})[:-1]
+    after = spelled({name: text for name, text in held.items() if name > label})[1:]
+    left = b'%s%s"%s":"' % (before, b"," if len(before) > 1 else b"", label.encode())
+    right = b'"%s%s' % (b"," if len(after) > 1 else b"", after)
+    longest = max(texts, key=len, default="")
+    labels = one._replace(labels={**one.labels, label: longest}, text=left + longest.encode() + right)
+    whole = left + (right + left).decode().join(texts).encode() + right if texts else b""
+    return _Family(labels, whole, tuple(map(len, texts)))
 
 
 class SectionCache:
@@ -70,40 +107,23 @@ class SeriesCatalog:
 
     def clear(self) -> None:
         """Forget all; indexes given out before mean nothing afterwards."""
-        self._by_raw: dict[tuple[str | bytes, bytes, bytes | None, str | None, str | None], int] = {}
+        self._by_raw: dict[tuple[str, bytes, bytes | None, str | None, str | None], int] = {}
+        self._by_text: dict[bytes | None, dict[tuple[bytes, bytes | None], int]] = {}
         self._by_labels: dict[_Asked, int] = {}
-        self._by_identity: dict[int, int] = {}
         self.scanner = Scanner()
         self.known = self.scanner.known
         self.sections = SectionCache()
-        self.canonical: list[bytes] = []
-        self._identity = np.zeros(1024, dtype=np.uint64)
-        self._partition = np.zeros(1024, dtype=np.int32)
-        self._size = np.zeros(1024, dtype=np.int64)
+        self.series = SeriesTable()
 
     def __len__(self) -> int:
-        return len(self.canonical)
+        return len(self.series)
 
     @property
     def is_full(self) -> bool:
         """Whether it should be cleared before the next records."""
-        most = max(len(self._by_raw), len(self.canonical), len(self.known))
+        texts = sum(map(len, self._by_text.values())) + len(self._by_text)
+        most = max(len(self._by_raw), texts, len(self.series), len(self.known))
         return most >= _CAPACITY or self.known.is_full
-
-    @property
-    def identity(self) -> npt.NDArray[np.uint64]:
-        """uint64[len]: identity of each series."""
-        return self._identity[: len(self.canonical)]
-
-    @property
-    def partition(self) -> npt.NDArray[np.int32]:
-        """int32[len]: partition of `duri.samples` of each series, by its service."""
-        return self._partition[: len(self.canonical)]
-
-    @property
-    def size(self) -> npt.NDArray[np.int64]:
-        """int64[len]: bytes of each series' canonical form."""
-        return self._size[: len(self.canonical)]
 
     def intern_raw(self, name: str, labels: bytes, key: bytes | None, kind: str | None, unit: str | None) -> int:
         """Index of the series with these labels as JSON text. Raises DecodeError (reason `labels`)."""
@@ -111,28 +131,14 @@ class SeriesCatalog:
         index = self._by_raw.get(raw)
         if index is None:
             texts = _parsed(name, labels)
-            index = self._by_raw[raw] = self._place(name, texts, key, kind, unit)
+            index = self._by_raw[raw] = self.place(name, texts, key, kind, unit)
             if kind is None and unit is None and self.is_told(texts, key):
                 self.known.learn(number_of(JSON_SAMPLE, bool(key)), name.encode(), labels, index)
         return index
 
-    def intern_text(
-        self,
-        raw: tuple[bytes, bytes],
-        names: Callable[[bytes, bytes], tuple[str, dict[str, str]]],
-        key: bytes | None,
-        kind_of: Callable[[str], Kind | None],
-    ) -> int:
-        """Index of the series that a text format writes so, raw name and raw labels. Raises DecodeError.
-
-        `names` says what they are, `kind_of` the kind of samples of a name; both are asked once.
-        """
-        known = (*raw, key, None, None)
-        index = self._by_raw.get(known)
-        if index is None:
-            name, labels = names(*raw)
-            index = self._by_raw[known] = self._place(name, labels, key, kind_of(name), None)
-        return index
+    def texts(self, key: bytes | None) -> dict[tuple[bytes, bytes | None], int]:
+        """Series that a text format writes so, raw name and raw labels, in messages with this key; to be added to."""
+        return self._by_text.setdefault(key, {})
 
     def is_told(self, labels: dict[str, str], key: bytes | None) -> bool:
         """Whether the labels tell the series by themselves: there is no key, or the service is named before it."""
@@ -142,54 +148,66 @@ class SeriesCatalog:
         return KEY_AS_SERVICE not in self._settings.service_labels or any(map(labels.get, before_key))
 
     def intern(self, name: str, labels: dict[str, str], key: bytes | None, kind: str | None, unit: str | None) -> int:
-        """Index of the series. Raises DecodeError (reason `labels`)."""
+        """Index of the series, as `place` gives it: remembered for a while. Raises DecodeError (reason `labels`)."""
         asked = (name, tuple(labels.items()), key, kind, unit)
         index = self._by_labels.get(asked)
         if index is None:
-            index = self._place(name, labels, key, kind, unit)
+            index = self.place(name, labels, key, kind, unit)
             if len(self._by_labels) >= _RECENT:
                 self._by_labels.clear()
             self._by_labels[asked] = index
         return index
 
-    def index_of(self, identity: int) -> int | None:
-        """Index of the series with this identity, if it is known."""
-        return self._by_identity.get(identity)
+    def intern_all(self, named: Named, columns: Sequence[Column], key: bytes | None) -> npt.NDArray[np.int64]:
+        """Indexes int64[n] of the series of a point, in order. Raises DecodeError (reason `labels`)."""
+        if any(column.label in self._settings.service_labels for column in columns):
+            return self._one_by_one(named, columns, key)
+        one = self.labelled(named.labels, key)
+        parts: list[bytes] = []
+        runs, sizes = array("q"), array("q")
+        for column in columns:
+            each = _family(one, column.label, column.texts) if column.label else _Family(one, one.text, (0,))
+            frame = self.frame(named.name + column.suffix, each.longest, column.kind, named.unit)
+            parts += (*frame, each.text)
+            around = len(each.longest.text) - max(each.sizes, default=0)
+            runs.extend((*map(len, frame), len(each.sizes), around, one.partition))
+            sizes.extend(each.sizes)
+        return self.series.place_all(
+            b"".join(parts), np.frombuffer(runs, np.int64).reshape(-1, 6), np.frombuffer(sizes, np.int64)
+        )
 
-    def _place(self, name: str, labels: dict[str, str], key: bytes | None, kind: str | None, unit: str | None) -> int:
+    def _one_by_one(self, named: Named, columns: Sequence[Column], key: bytes | None) -> npt.NDArray[np.int64]:
+        """The same where the label in which they differ names the service: each has its own."""
+        found = [
+            self.intern(named.name + column.suffix, labels, key, column.kind, named.unit)
+            for column in columns
+            for labels in ([{**named.labels, column.label: text} for text in column.texts] or [named.labels])
+        ]
+        return np.asarray(found, dtype=np.int64)
+
+    def place(self, name: str, labels: dict[str, str], key: bytes | None, kind: str | None, unit: str | None) -> int:
         """Index of the series, told by its identity. Raises DecodeError (reason `labels`)."""
-        if not name:
-            raise DecodeError("a sample without a name", reason="labels")
+        one = self.labelled(labels, key)
+        return self.series.place(self.frame(name, one, kind, unit), one.text, one.partition)
+
+    def labelled(self, labels: dict[str, str], key: bytes | None) -> Labelled:
+        """What series with these labels have in common, whatever their names."""
         if "" in labels.values():
             # An empty label is none, as Prometheus has it: what leaves them out is the same series as what sends them.
             labels = {label: text for label, text in labels.items() if text}
         service = service_of(labels, key, self._settings)
-        count = len(labels)
         whole = labels if labels.get(SERVICE_LABEL) == service else {**labels, SERVICE_LABEL: service}
-        text = spelled(whole)
-        if not self.limits.are_small(name, count, len(text)):
+        return Labelled(labels, service, spelled(whole), partition_of(service.encode(), self._partitions))
+
+    def frame(self, name: str, labelled: Labelled, kind: str | None, unit: str | None) -> Frame:
+        """What the series of that name has around these labels. Raises DecodeError (reason `labels`)."""
+        if not name:
+            raise DecodeError("a sample without a name", reason="labels")
+        labels = labelled.labels
+        if not self.limits.are_small(name, len(labels), len(labelled.text)):
             self.limits.check_labels(name, labels)
-            self.limits.check_labels(name, {SERVICE_LABEL: service})
-        frame = _frame(name, kind, unit, "le" in labels)
-        identity = frame.identity(text)
-        index = self._by_identity.get(identity)
-        return self._add(identity, frame.canonical(text), service) if index is None else index
-
-    def _add(self, identity: int, canonical: bytes, service: str) -> int:
-        index = len(self.canonical)
-        if index == len(self._identity):
-            self._grow()
-        self._identity[index] = identity
-        self._partition[index] = partition_of(service.encode(), self._partitions)
-        self._size[index] = len(canonical)
-        self.canonical.append(canonical)
-        self._by_identity[identity] = index
-        return index
-
-    def _grow(self) -> None:
-        for column in ("_identity", "_partition", "_size"):
-            old = getattr(self, column)
-            setattr(self, column, np.concatenate([old, np.zeros_like(old)]))
+            self.limits.check_labels(name, {SERVICE_LABEL: labelled.service})
+        return _frame(name, kind, unit, "le" in labels)
 
 
 @lru_cache(maxsize=_FRAMES)

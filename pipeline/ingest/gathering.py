@@ -53,13 +53,15 @@ class Gathering:
 
     def extend(self, series: npt.NDArray[np.int64], ts: npt.NDArray[np.int64], value: npt.NDArray[np.float64]) -> None:
         """Many samples."""
-        self._series.frombytes(series.view(np.uint8).data)
-        self._ts.frombytes(ts.view(np.uint8).data)
-        self._value.frombytes(value.view(np.uint8).data)
+        self._series.frombytes(series.data.cast("B"))
+        self._ts.frombytes(ts.data.cast("B"))
+        self._value.frombytes(value.data.cast("B"))
 
     def check_series(self) -> None:
         """Raises DecodeError where the message has more new series than it may have any: they are what takes time."""
-        self._limits.check_series(len(self._catalog) - self._known)
+        new = len(self._catalog) - self._known
+        if new > self._limits.max_series:
+            self._limits.check_series(new)
 
     def refuse(self, payload: bytes, position: str, error: DecodeError) -> None:
         """A piece that cannot be read, as a message by itself. Raises DecodeError where there are too many.
@@ -108,22 +110,30 @@ def gather_points(
         gathered.check_series()
 
 
-def gather_lines(
-    payload: bytes, gathered: Gathering, take: Callable[[int], int], alone: Callable[[bytes], bytes], at: int = 0
-) -> None:
-    """Read a message of lines that stand alone, from this place on.
+class Lines:
+    """A message of lines that stand alone."""
 
-    `take` reads what begins at a place and gives the place after it, or raises DecodeError; then the line up to the
-    next line break is refused, with its number, as the message that `alone` makes of it.
-    """
-    number, counted = 1, 0
-    while at < len(payload):
-        try:
+    def __init__(self, payload: bytes, gathered: Gathering, alone: Callable[[bytes], bytes]) -> None:
+        """`alone` makes a message of a line."""
+        self._payload = payload
+        self._gathered = gathered
+        self._alone = alone
+        self._number, self._counted = 1, 0
+
+    def refuse(self, at: int, error: DecodeError) -> int:
+        """Refuse the line from this place up to the next line break, with its number; the place after it.
+
+        Raises DecodeError where too many are.
+        """
+        self._number += self._payload.count(b"\n", self._counted, at)
+        newline = self._payload.find(b"\n", at)
+        end = len(self._payload) if newline < 0 else newline
+        self._gathered.refuse(self._alone(self._payload[at:end]), f"line {self._number}", error)
+        self._counted = at
+        return end + 1
+
+    def gather(self, take: Callable[[int], int]) -> None:
+        """Read it: `take` reads what begins at a place, refuses of it what is bad, and gives the place after it."""
+        at = 0
+        while at < len(self._payload):
             at = take(at)
-        except DecodeError as error:
-            number += payload.count(b"\n", counted, at)
-            newline = payload.find(b"\n", at)
-            end = len(payload) if newline < 0 else newline
-            gathered.refuse(alone(payload[at:end]), f"line {number}", error)
-            counted, at = at, end + 1
-        gathered.check_series()

@@ -55,6 +55,8 @@ class Limits:
         """How long before its sample a count may have begun to be told as a sample of 0, ms."""
         self.max_nesting = settings.max_nesting
         """Levels of lists and objects that a value may have."""
+        self.max_series = settings.max_series_per_message
+        """New ones of a message."""
         self.max_unfolded = settings.max_decompressed_bytes
         """Bytes that a compressed message may unfold to."""
         self.future_ms = round(settings.max_future_s * 1000)

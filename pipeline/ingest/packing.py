@@ -50,13 +50,13 @@ def pack(columns: Points, origin: Origin, catalog: SeriesCatalog, partitions: in
     if not len(index):
         return
     headers = origin.headers()
-    message, first = _assign(index, catalog.partition, catalog.size, partitions, MESSAGE_BYTES)
+    message, first = _assign(index, catalog.series.partition, catalog.series.size, partitions, MESSAGE_BYTES)
     order = np.argsort(message, kind="stable")
     cuts = np.flatnonzero(np.diff(message[order])) + 1
     for rows in np.split(order, cuts):
         series = index[rows]
         batch = SampleBatch(
-            series=catalog.identity[series],
+            series=catalog.series.identity[series],
             ts=ts[rows],
             value=value[rows],
             labels=_labels(series, first[rows], catalog),
@@ -66,13 +66,13 @@ def pack(columns: Points, origin: Origin, catalog: SeriesCatalog, partitions: in
             value=encode_batch(batch),
             timestamp=int(batch.ts.max()),
             headers=headers,
-            partition=int(catalog.partition[series[0]]),
+            partition=int(catalog.series.partition[series[0]]),
         )
 
 
 def _labels(series: npt.NDArray[np.int64], first: npt.NDArray[np.bool_], catalog: SeriesCatalog) -> pa.BinaryArray:
     firsts = np.flatnonzero(first)
-    canonical = pa.array([catalog.canonical[at] for at in series[firsts]], type=pa.binary())
+    canonical = catalog.series.canonical(series[firsts])
     place = np.zeros(len(series), dtype=np.int64)
     place[firsts] = np.arange(len(firsts))
     return canonical.take(pa.array(place, mask=~first))
@@ -81,7 +81,7 @@ def _labels(series: npt.NDArray[np.int64], first: npt.NDArray[np.bool_], catalog
 @numba.njit(cache=True, nogil=True)
 def _assign(
     index: npt.NDArray[np.int64],
-    partition: npt.NDArray[np.int32],
+    partition: npt.NDArray[np.int64],
     size: npt.NDArray[np.int64],
     partitions: int,
     limit: int,

@@ -35,7 +35,7 @@ def read(messages: list[Message]) -> dict[tuple[str, str], tuple[Kind, list[tupl
         catalog = SeriesCatalog(IngestSettings(), 1)
         points = columnar.decode(message.value, Context(catalog, message.service.encode(), TS))
         for index, ts, value in zip(points.series, points.ts, points.value, strict=True):
-            series = parse_canonical(catalog.canonical[index])
+            series = parse_canonical(catalog.series[index])
             assert series.labels["service"] == message.service
             rest = {name: text for name, text in series.labels.items() if name not in ("service", "zone")}
             found.setdefault((series.name, json.dumps(rest)), (series.kind, []))[1].append((int(ts), float(value)))

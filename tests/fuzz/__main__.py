@@ -2,8 +2,9 @@
 
 `message` is the whole way of one with headers: compression, the choice of a format, an event's time, the decoder.
 A finding is an exception other than DecodeError, a broken promise (`tests/ingest/promises.py`), more than 100 ms of CPU
-time for one message, or more memory than ten times the message, each beyond what its new series take. The messages that
-were found are in build/fuzz/<name>, with what was learnt (the corpus), from which the next run goes on.
+time for one message (of at most 64 KiB; unfolded ones in proportion), new series or not, or more memory than ten times
+the message, beside the samples made of it and what the table of series keeps. The messages that were found are in
+build/fuzz/<name>, with what was learnt (the corpus), from which the next run goes on.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ ENCODINGS: Final = (b"", b"gzip", b"deflate", b"zstd", b"snappy", b"GZIP", b"ide
 _CONTENT_TYPES: Final = (b"", *(entry.content_types[0].encode() for entry in FORMATS), b"text/xml", b";=", b"\xff")
 _TIMES: Final = (b"", b"2026-01-01T00:00:00Z", b"1767225600000", b"1970-01-01T00:00:00Z", b"x", b"\xff")
 _LIMITS: Final = Limits(IngestSettings(max_decompressed_bytes=1 << 20))
-_MEMORY: Final = 10
 HEAD: Final = 3
 """The first bytes of a fuzzed message say which headers it has; what follows is its value."""
 
@@ -30,8 +29,10 @@ class Subject(NamedTuple):
     """Something that takes bytes as a decoder does."""
 
     decode: Decode
-    room: Callable[[bytes], int]
-    """Bytes of memory for a message: ten times itself, unfolded where it is compressed."""
+    size: Callable[[bytes], int]
+    """Bytes of a message, unfolded where it is compressed and can be."""
+    bomb: int = 0
+    """Bytes beside a message that does not unfold: it fills its limit before it is refused, beside a room too small."""
 
 
 def names() -> list[str]:
@@ -42,16 +43,16 @@ def names() -> list[str]:
 def subject_of(name: str) -> Subject:
     """The subject of this name. Raises DecodeError."""
     if name == MESSAGE:
-        return Subject(_decode, _room)
+        return Subject(_decode, _size, 2 * _LIMITS.max_unfolded)
     entry = by_name(name)
 
-    def room(payload: bytes) -> int:
+    def size(payload: bytes) -> int:
         try:
-            return _MEMORY * max(len(payload), len(entry.unfold(payload, "", _LIMITS)))
+            return max(len(payload), len(entry.unfold(payload, "", _LIMITS)))
         except DecodeError:
-            return _MEMORY * len(payload)
+            return len(payload)
 
-    return Subject(entry.decode, room)
+    return Subject(entry.decode, size)
 
 
 def _headers(payload: bytes) -> Headers:
@@ -69,11 +70,9 @@ def _decode(payload: bytes, context: Context) -> Points:
     return decode_message(open_message(payload[HEAD:], _headers(payload), AUTO, _LIMITS), context)
 
 
-def _room(payload: bytes) -> int:
+def _size(payload: bytes) -> int:
     try:
         opened = open_message(payload[HEAD:], _headers(payload), AUTO, _LIMITS)
-        unfolded = opened.format.unfold(opened.payload, opened.encoding, _LIMITS)
+        return max(len(payload), len(opened.format.unfold(opened.payload, opened.encoding, _LIMITS)))
     except DecodeError:
-        # A bomb, or what is broken at its end, fills its limit before it is refused, beside a room too small.
-        return _MEMORY * len(payload) + 2 * _LIMITS.max_unfolded
-    return _MEMORY * max(len(payload), len(unfolded))
+        return len(payload)

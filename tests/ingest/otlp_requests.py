@@ -74,7 +74,7 @@ def rows(body: Any) -> dict[str, tuple[str, float]]:
     points = both(body, known)
     found = {}
     for index, value in zip(points.series, points.value, strict=True):
-        series = parse_canonical(known.catalog.canonical[index])
+        series = parse_canonical(known.catalog.series[index])
         label = series.labels.get("le") or series.labels.get("quantile") or ""
         found[series.name + (f" {label}" if label else "")] = (series.kind.value, float(value))
     return found
@@ -83,4 +83,4 @@ def rows(body: Any) -> dict[str, tuple[str, float]]:
 def labels(body: Any) -> dict[str, str]:
     known = context()
     [index] = both(body, known).series
-    return parse_canonical(known.catalog.canonical[index]).labels
+    return parse_canonical(known.catalog.series[index]).labels

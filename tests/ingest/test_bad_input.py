@@ -208,7 +208,7 @@ def test_arrow_buckets_without_bound_are_counters() -> None:
     samples_json.decode(
         json.dumps({**sample, "name": "x_bucket", "kind": "bucket"}).encode(), Context(known, None, START)
     )
-    assert [json.loads(canonical)["kind"] for canonical in known.canonical] == ["counter", "counter"]
+    assert [json.loads(canonical)["kind"] for canonical in known.series] == ["counter", "counter"]
 
 
 def test_arrow_series_without_a_name_are_refused() -> None:

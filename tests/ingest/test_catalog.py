@@ -65,14 +65,14 @@ def test_identity_and_canonical_bytes_are_of_the_whole_series(
     """Whatever is put together from parts: as the same texts are encoded in one, with sorted keys."""
     catalog = SeriesCatalog(IngestSettings(), 4)
     index = catalog.intern(name, labels, None, kind, unit)
-    told = json.loads(catalog.canonical[index])
+    told = json.loads(catalog.series[index])
     assert told["name"] == name
     kept = {label: text for label, text in labels.items() if text}
     assert told["labels"] == {**kept, "service": service_of(kept, None, IngestSettings())}
-    assert catalog.canonical[index] == msgspec.json.encode(told, order="sorted")
+    assert catalog.series[index] == msgspec.json.encode(told, order="sorted")
     hashed = msgspec.json.encode((name, told["labels"]), order="sorted")
-    assert catalog.identity[index] == int.from_bytes(blake2b(hashed, digest_size=8).digest(), "little")
-    assert catalog.size[index] == len(catalog.canonical[index])
+    assert catalog.series.identity[index] == int.from_bytes(blake2b(hashed, digest_size=8).digest(), "little")
+    assert catalog.series.size[index] == len(catalog.series[index])
 
 
 @pytest.mark.parametrize("text", ["a", "é", "漢", '"', "\n"])

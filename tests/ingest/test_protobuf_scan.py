@@ -52,7 +52,7 @@ def reference(form: Form, payload: bytes, key: bytes | None = None) -> list[Row]
 
 def rows(known: SeriesCatalog, series: Any, ts: Any, value: Any) -> list[Row]:
     return [
-        (known.canonical[index], int(at), struct.pack("<d", float(number)))
+        (known.series[index], int(at), struct.pack("<d", float(number)))
         for index, at, number in zip(series, ts, value, strict=True)
     ]
 

@@ -66,7 +66,7 @@ def rows(points: Points, known: Context) -> list[tuple[str, str, int, float]]:
     """Name with `le`, kind, time and value."""
     found = []
     for index, ts, value in zip(points.series, points.ts, points.value, strict=True):
-        series = parse_canonical(known.catalog.canonical[index])
+        series = parse_canonical(known.catalog.series[index])
         found.append((" ".join([series.name, *filter(None, [series.labels.get("le")])]), series.kind.value, ts, value))
     return found
 
@@ -90,7 +90,7 @@ def test_labels_are_kept_and_empty_ones_are_none() -> None:
     """The name is taken out, an empty value is no label, the service is named by `job`."""
     known = context()
     [index] = remote_write.decode(first(one({**LABELS, "empty": ""}, samples=[sample()])), known).series
-    series = parse_canonical(known.catalog.canonical[index])
+    series = parse_canonical(known.catalog.series[index])
     assert (series.name, series.labels) == ("http_requests_total", {"job": "shop", "code": "200", "service": "shop"})
 
 
@@ -111,7 +111,7 @@ def test_second_version_says_kind_and_unit(name: str, kind: int, expected: str) 
     known = context()
     payload = second({"__name__": name, "job": "a", "le": "1"}, kind, "seconds", samples=[sample()])
     [index] = remote_write_2.decode(payload, known).series
-    series = parse_canonical(known.catalog.canonical[index])
+    series = parse_canonical(known.catalog.series[index])
     assert (series.kind, series.unit) == (expected, "seconds")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from pipeline.ingest.formats import remote_write
 from pipeline.ingest.formats.buckets import Exponential, exponential, ranges
 from pipeline.ingest.points import Context
 from pipeline.ingest.protobuf import remote_write_pb2 as wire
+from pipeline.ingest.scan.exponential import Buckets, Zero
 from pipeline.series import parse_canonical
 from pipeline.settings import IngestSettings
 from pipeline.sources.prometheus import PrometheusReader, Server
@@ -79,7 +81,7 @@ def ingested(request: bytes, now: int) -> set[Row]:
     points = remote_write.decode(request, known)
     found = set()
     for index, value in zip(points.series, points.value, strict=True):
-        series = parse_canonical(known.catalog.canonical[index])
+        series = parse_canonical(known.catalog.series[index])
         found.add((series.name, series.labels.get("le"), series.kind, value))
     return found
 
@@ -101,6 +103,12 @@ def test_read_from_a_server_they_are_what_remote_write_gives(tmp_path: Path) -> 
 COUNTS = st.dictionaries(st.integers(-40, 40), st.integers(1, 100), max_size=8)
 
 
+def _buckets(counts: dict[int, float]) -> Buckets:
+    return Buckets(
+        np.array(sorted(counts), dtype=np.int64), np.array([counts[index] for index in sorted(counts)], float)
+    )
+
+
 @given(scale=st.integers(-4, 8), positive=COUNTS, negative=COUNTS, zero=st.integers(0, 5))
 def test_bounds_say_what_indexes_say(
     scale: int, positive: dict[int, float], negative: dict[int, float], zero: int
@@ -115,7 +123,7 @@ def test_bounds_say_what_indexes_say(
     told += [(-threshold, threshold, float(zero))] if zero else []
     told += [(bound(index), bound(index + 1), positive[index]) for index in sorted(positive)]
     total = float(zero + sum(positive.values()) + sum(negative.values()))
-    histogram = Exponential(scale, threshold, float(zero), positive, negative, total)
+    histogram = Exponential(scale, Zero(threshold, float(zero)), _buckets(positive), _buckets(negative), total)
     assert ranges(told, total) == exponential(histogram, delta=False)
 
 

@@ -47,7 +47,7 @@ def decode(payload: bytes, context: Context) -> Points:
 
 def _intern(batch: SampleBatch, identity: int, row: int, context: Context) -> int:
     catalog = context.catalog
-    known = catalog.index_of(identity)
+    known = catalog.series.find(identity)
     if known is not None:
         return known
     canonical = batch.labels[row].as_py()
@@ -59,10 +59,10 @@ def _intern(batch: SampleBatch, identity: int, row: int, context: Context) -> in
         raise DecodeError(f"row {row}: {error}", reason="labels") from error
     # Held to the same rules as series of every other format; what they change is another series than was named.
     index = catalog.intern(series.name, series.labels, context.key, series.kind, series.unit)
-    if catalog.identity[index] != identity:
+    if catalog.series.identity[index] != identity:
         raise DecodeError(
             f"row {row}: {identity:#x} is not the identity of its labels "
-            f"({catalog.canonical[index][:200].decode('utf-8', 'replace')})",
+            f"({catalog.series[index][:200].decode('utf-8', 'replace')})",
             reason="labels",
         )
     return index

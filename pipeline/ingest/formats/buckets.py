@@ -18,12 +18,27 @@ from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
 from pipeline.errors import DecodeError
+from pipeline.ingest.scan.exponential import (
+    GRID,
+    GRID_SCALE,
+    OFF_GRID,
+    Buckets,
+    Cumulated,
+    Zero,
+    cumulate,
+    fill,
+    room_for,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-SCALE: Final = 2
+    import numpy.typing as npt
+
+SCALE: Final = GRID_SCALE
 DELTA_SCALE: Final = 0
 _DELTA_TOP: Final = 20
 _FILLED_FROM: Final = -64
@@ -32,6 +47,8 @@ _FILLED_TO: Final = 64
 _COARSEST: Final = -10
 _REMEMBERED: Final = 4096
 """Bounds that are kept once they are worked out: histograms share them."""
+_SHARED: Final = 256
+"""So many bounds together, too."""
 _FINEST: Final = 2**8
 _TOLERANCE: Final = 1e-6
 """Of an exponent: bounds come as the shortest text that gives the float."""
@@ -45,13 +62,12 @@ class Cumulative(NamedTuple):
 
 
 class Exponential(NamedTuple):
-    """An exponential histogram: counts by index, where index i is (base^i, base^(i+1)] and base 2^(2^-scale)."""
+    """An exponential histogram: buckets by index, where index i is (base^i, base^(i+1)] and base 2^(2^-scale)."""
 
     scale: int
-    zero_threshold: float
-    zero: float
-    positive: Mapping[int, float]
-    negative: Mapping[int, float]
+    zero: Zero
+    positive: Buckets
+    negative: Buckets
     total: float
 
 
@@ -59,6 +75,9 @@ class Exponential(NamedTuple):
 def bound_text(bound: float) -> str:
     """A bound as a label has it: `0.25`, `5`, `+Inf`; both zeros are `0`."""
     return "+Inf" if bound == math.inf else repr(bound + 0.0).removesuffix(".0")
+
+
+_GRID_TEXTS: Final = tuple(map(bound_text.__wrapped__, GRID.tolist()))
 
 
 def explicit(bounds: Sequence[float], counts: Sequence[float], total: float) -> Cumulative:
@@ -78,15 +97,40 @@ def exponential(histogram: Exponential, *, delta: bool) -> Cumulative:
     """Exponential buckets by the rule above. Raises DecodeError (reason `fields`) for a scale below -10."""
     if histogram.scale < _COARSEST:
         raise DecodeError(f"scale {histogram.scale} of an exponential histogram is below {_COARSEST}", reason="fields")
-    if math.isnan(histogram.zero_threshold) or histogram.zero_threshold < 0:
+    if math.isnan(histogram.zero.threshold) or histogram.zero.threshold < 0:
         raise DecodeError("zero threshold of a histogram is not a positive number", reason="fields")
     scale = min(histogram.scale, DELTA_SCALE if delta else SCALE)
-    positive = _merged(histogram.positive, histogram.scale - scale)
-    negative = _merged(histogram.negative, histogram.scale - scale)
-    at_or_below = _cumulated(_ascending(histogram, scale, positive, negative))
-    if delta and positive:
-        _fill(at_or_below, scale, positive)
-    return _closed(at_or_below, histogram.total)
+    positive, negative = histogram.positive, histogram.negative
+    found = room_for(2 * (len(positive.indexes) + len(negative.indexes)) + 2)
+    n = cumulate(positive, negative, histogram.zero, (histogram.scale, scale), found)
+    if delta and len(filled := positive.indexes[positive.counts != 0]):
+        found, n = _filled(found, n, scale, filled >> (histogram.scale - scale))
+    place = found.place[:n]
+    texts = _grid_texts(place.tobytes()) if n <= _SHARED else _texts(place)
+    if "" in texts:
+        texts = tuple(text or bound_text(one) for text, one in zip(texts, found.bound[:n].tolist(), strict=True))
+    return Cumulative((*texts, "+Inf"), (*found.below[:n].tolist(), histogram.total))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _grid_texts(places: bytes) -> tuple[str, ...]:
+    """Bounds at these places (int64) as labels have them: most histograms of a metric have the same."""
+    return _texts(np.frombuffer(places, dtype=np.int64))
+
+
+def _texts(place: npt.NDArray[np.int64]) -> tuple[str, ...]:
+    """Bounds at these places as labels have them; an empty text for one that is not on the grid."""
+    return tuple(
+        _GRID_TEXTS[one] if one >= 0 else f"-{_GRID_TEXTS[-one]}" if one != OFF_GRID else "" for one in place.tolist()
+    )
+
+
+def _filled(found: Cumulated, n: int, scale: int, filled: npt.NDArray[np.int64]) -> tuple[Cumulated, int]:
+    """These n bounds, and those between and above up to the top that other increments may give."""
+    lowest = max(int(filled[0]), _FILLED_FROM >> -scale)
+    highest = min(max(_DELTA_TOP >> -scale, int(filled[-1])) + 1, _FILLED_TO >> -scale)
+    into = room_for(n + max(0, highest - lowest + 1))
+    return into, fill(found, n, (lowest, highest), scale, into)
 
 
 def ranges(buckets: Sequence[tuple[float, float, float]], total: float) -> Cumulative:
@@ -121,7 +165,7 @@ def _outwards(bound: float, way: int) -> float:
     index = round(exponent)
     if abs(exponent - index) > _TOLERANCE:
         index = math.ceil(exponent) if (bound > 0) == (way > 0) else math.floor(exponent)
-    return math.copysign(_bound(index, SCALE), bound)
+    return math.copysign(_bound(index), bound)
 
 
 def _cumulated(ascending: Iterable[tuple[float, float, float]]) -> dict[float, float]:
@@ -140,44 +184,9 @@ def _closed(at_or_below: Mapping[float, float], total: float) -> Cumulative:
     return Cumulative((*map(bound_text, bounds), "+Inf"), (*(at_or_below[bound] for bound in bounds), total))
 
 
-def _merged(counts: Mapping[int, float], shift: int) -> dict[int, float]:
-    """Buckets that hold anything, 2^shift of them in one."""
-    merged: dict[int, float] = {}
-    for index, count in counts.items():
-        if count:
-            merged[index >> shift] = merged.get(index >> shift, 0.0) + count
-    return merged
-
-
-def _ascending(
-    histogram: Exponential, scale: int, positive: Mapping[int, float], negative: Mapping[int, float]
-) -> Iterator[tuple[float, float, float]]:
-    """Lower bound, upper bound and count of what is not empty."""
-    zero = histogram.zero_threshold
-    for index in sorted(negative, reverse=True):
-        # Not -bound: of one that is 0 that would be -0, another label.
-        yield 0.0 - _bound(index + 1, scale), min(0.0 - _bound(index, scale), -zero), negative[index]
-    if histogram.zero:
-        yield zero, zero, histogram.zero  # what is below it gives its own bounds
-    for index in sorted(positive):
-        yield max(_bound(index, scale), zero), max(_bound(index + 1, scale), zero), positive[index]
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _bound(index: int, scale: int) -> float:
-    """base^index; infinite or 0 beyond what a float holds."""
+def _bound(index: int) -> float:
+    """Bound with this index on the grid; infinite or 0 beyond what a float holds."""
     try:
-        return float(2.0 ** (index * 2.0**-scale))
+        return float(2.0 ** (index * 2.0**-SCALE))
     except OverflowError:
         return math.inf if index > 0 else 0.0
-
-
-def _fill(at_or_below: dict[float, float], scale: int, positive: Iterable[int]) -> None:
-    """Add the bounds between, and above up to the top, that other increments may give."""
-    lowest = max(min(positive), _FILLED_FROM >> -scale)
-    highest = min(max(_DELTA_TOP >> -scale, *positive) + 1, _FILLED_TO >> -scale)
-    start = _bound(lowest, scale)
-    reached = max((below for bound, below in at_or_below.items() if bound <= start), default=0.0)
-    for index in range(lowest, highest + 1):
-        bound = _bound(index, scale)
-        reached = at_or_below.setdefault(bound, reached)

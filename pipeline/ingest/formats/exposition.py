@@ -14,16 +14,17 @@ Prometheus 3.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.formats.numerals import to_float
-from pipeline.ingest.gathering import Gathering, gather_lines
+from pipeline.ingest.gathering import Gathering, Lines
 from pipeline.ingest.naming import comes_twice
 from pipeline.ingest.timestamps import to_millis
 from pipeline.series import Kind
 
 if TYPE_CHECKING:
+    from pipeline.ingest.catalog import Labelled
     from pipeline.ingest.points import Context, Points
 
 CONTENT_TYPES = (
@@ -33,7 +34,7 @@ CONTENT_TYPES = (
     "text/plain;version=1.0.0",
 )
 
-_COMMENT = re.compile(rb"[ \t]*(?:#([^\n]*))?(?:\n|\Z)")
+_COMMENT = re.compile(rb"[ \t]*+(?:#([^\n]*+))?(?:\n++|\Z)")
 _SAMPLE = re.compile(
     rb'[ \t]*+([^\s{}"#]*+)[ \t]*+(\{(?:[^}"\n]++|"(?:[^"\\\n]++|\\.)*+")*+\})?+[ \t]*+'
     rb"([^\s#{}]++)(?:[ \t]++([^\s#]++))?+[ \t]*+(?:#[^\n]*+)?+\r?(?:\n|\Z)"
@@ -81,50 +82,76 @@ def sniff(payload: bytes) -> bool:
 
 def decode(payload: bytes, context: Context) -> Points:
     """Columns of samples; bad lines are refused, each with its number."""
-    gathered, types = Gathering(context), Types()
-    gather_lines(payload, gathered, lambda at: _take(payload, at, types, context, gathered), types.with_line)
-    return gathered.points()
+    body = _Body(payload, context)
+    body.lines.gather(body.take)
+    return body.gathered.points()
 
 
-def _take(payload: bytes, at: int, types: Types, context: Context, gathered: Gathering) -> int:
-    """Gather the sample of the line at this place; the place after it. Raises DecodeError."""
-    comment = _COMMENT.match(payload, at)
-    if comment is not None:
-        types.note(comment[1] or b"")
+class _Body:
+    """The body of a scrape."""
+
+    def __init__(self, payload: bytes, context: Context) -> None:
+        self._payload = payload
+        self._catalog, self._key, self._arrived = context.catalog, context.key, context.arrived
+        self._known = context.catalog.texts(context.key)
+        self._window = context.window
+        self._types = Types()
+        self._labels: tuple[bool, bytes] | None = None
+        self.gathered = Gathering(context)
+        self.lines = Lines(payload, self.gathered, self._types.with_line)
+
+    def take(self, at: int) -> int:
+        """Gather the sample of the line at this place, or refuse it; the place after it. Raises DecodeError."""
+        match = _SAMPLE.match(self._payload, at)
+        if match is None:
+            return self._other(at)
+        name, labels, value, time = match.groups()
+        series = self._known.get((name, labels))
+        try:
+            number = float(value) if value.isdigit() else to_float(value.decode("utf-8", "replace"))
+            ts = self._millis(time) if time else self._arrived
+            index = self._meet(name, labels) if series is None else series
+        except DecodeError as error:
+            return self.lines.refuse(at, error)
+        self.gathered.add(index, ts, number)
+        if series is None:
+            self.gathered.check_series()
+        return match.end()
+
+    def _other(self, at: int) -> int:
+        """Take note of the comment at this place, or refuse what it is; the place after it. Raises DecodeError."""
+        comment = _COMMENT.match(self._payload, at)
+        if comment is None:
+            return self.lines.refuse(at, DecodeError('a line is `name{label="value"} number time`', reason="syntax"))
+        self._types.note(comment[1] or b"")
         return comment.end()
-    sample = parse_sample(payload, at)
-    ts = context.arrived if sample.ts is None else sample.ts
-    context.window.check(ts)
-    raw = sample.name, sample.labels
-    gathered.add(context.catalog.intern_text(raw, name_and_labels, context.key, types.kind), ts, sample.value)
-    return sample.end
+
+    def _millis(self, time: bytes) -> int:
+        """Raises DecodeError."""
+        ts = to_millis(to_float(time.decode("utf-8", "replace")))
+        self._window.check(ts)
+        return ts
+
+    def _meet(self, name: bytes, labels: bytes | None) -> int:
+        """Index of a series that is written so for the first time. Raises DecodeError."""
+        metric, labelled = self._named(name, labels or b"")
+        frame = self._catalog.frame(metric, labelled, self._types.kind(metric), None)
+        index = self._known[name, labels] = self._catalog.series.place(frame, labelled.text, labelled.partition)
+        return index
+
+    def _named(self, name: bytes, labels: bytes) -> tuple[str, Labelled]:
+        """What the series of a line is called; mostly many have the same labels. Raises DecodeError."""
+        metric = _text(name)
+        if self._labels != (bool(metric), labels):
+            self._name, texts = name_and_labels(metric, labels)
+            self._labelled = self._catalog.labelled(texts, self._key)
+            self._labels = (bool(metric), labels)
+        return metric or self._name, self._labelled
 
 
-class Sample(NamedTuple):
-    """One sample line: raw name, raw labels with their braces (or nothing), value, its time in ms if it tells."""
-
-    name: bytes
-    labels: bytes
-    value: float
-    ts: int | None
-    end: int
-
-
-def parse_sample(text: bytes, at: int) -> Sample:
-    """The sample line that begins at this place, `end` after its line break. Raises DecodeError."""
-    match = _SAMPLE.match(text, at)
-    if match is None:
-        raise DecodeError('a line is `name{label="value"} number time`', reason="syntax")
-    name, labels, value, ts = match.groups()
-    number = to_float(value.decode("utf-8", "replace"))
-    millis = to_millis(to_float(ts.decode("utf-8", "replace"))) if ts else None
-    return Sample(name, labels or b"", number, millis, match.end())
-
-
-def name_and_labels(name: bytes, labels: bytes) -> tuple[str, dict[str, str]]:
+def name_and_labels(metric: str, labels: bytes) -> tuple[str, dict[str, str]]:
     """Name and labels of a sample line, unescaped; the name may be in the braces, in quotes. Raises DecodeError."""
     texts: dict[str, str] = {}
-    metric = _text(name)
     at = 1
     while _LABELS_END.match(labels, at) is None:
         match = _LABEL.match(labels, at)
@@ -160,6 +187,8 @@ class Types:
 
     def kind(self, name: str) -> Kind | None:
         """Kind of the samples of this name, None where nothing was said."""
+        if not self._of:
+            return None
         if name not in self._known:
             _, self._known[name] = self._family(name)
         return self._known[name]
@@ -181,6 +210,6 @@ class Types:
 
 def _text(raw: bytes) -> str:
     try:
-        return _ESCAPE.sub(lambda match: _UNESCAPED[match[1]], raw).decode()
+        return (_ESCAPE.sub(lambda match: _UNESCAPED[match[1]], raw) if b"\\" in raw else raw).decode()
     except UnicodeDecodeError as error:
         raise DecodeError(f"{raw[:40]!r} is not UTF-8", reason="syntax") from error

@@ -11,22 +11,31 @@ Source: docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol, and the 
 from __future__ import annotations
 
 import re
+from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from pipeline.errors import DecodeError
-from pipeline.ingest.gathering import Gathering, gather_lines
+from pipeline.ingest.gathering import Gathering, Lines
 from pipeline.ingest.naming import comes_twice
-from pipeline.ingest.points import Points
-from pipeline.ingest.scan.influx import LineScanner
+from pipeline.ingest.newcomers import Newcomers
+from pipeline.ingest.scan.influx import SERIES, VALUE, LineScanner, Used
 from pipeline.ingest.timestamps import to_millis
 
 if TYPE_CHECKING:
-    from pipeline.ingest.points import Context
+    from collections.abc import Iterator
+
+    from pipeline.ingest.points import Context, Points
+    from pipeline.ingest.scan.influx import Noted
+    from pipeline.series import Frame
 
 CONTENT_TYPES = ("application/vnd.influx.line-protocol", "text/vnd.influx.line-protocol")
 
-_PATIENCE = 16
-"""How many new lines are read, at most, before the scanner is asked for the next."""
+_PATIENCE, _TIMES = 64, 8
+"""How many lines the scanner notes at first, and how many times as many the next time."""
+_ROWS, _FIELDS = 2048, 256
+"""Rows, and names of fields, that are handled together: as objects of Python they take many times their bytes."""
 # A backslash and what follows are one character of a measurement or a field's name. In tags a backslash is one by
 # itself, even behind another: so has Telegraf's parser it (its machine.go.rl).
 _MEASUREMENT = re.compile(rb"(?:[^, \\\n]++|\\[^\n]?)*+")
@@ -62,30 +71,114 @@ def sniff(payload: bytes) -> bool:
 
 def decode(payload: bytes, context: Context) -> Points:
     """Columns of samples; bad lines are refused, each with its number."""
-    scanner = LineScanner(payload, context)
-    columns, at = scanner.scan(0)
-    if at == len(payload):
-        return Points(*columns)
-    gathered = Gathering(context)
-    gathered.extend(*columns)
+    message = _Message(payload, context)
+    message.lines.gather(message.take)
+    return message.gathered.points()
 
-    missed = wait = 0
 
-    def take(at: int) -> int:
-        nonlocal missed, wait
-        end = _take(payload, at, context, gathered, scanner)
-        wait -= 1
-        if wait > 0:
+class _Message:
+    """A message of lines: what the scanner finds in it is named here, and what it leaves is read."""
+
+    def __init__(self, payload: bytes, context: Context) -> None:
+        self._payload = payload
+        self._context = context
+        self._limits = context.catalog.limits
+        self._scanner = LineScanner(payload, context, self._limits.max_series + 1)
+        self._patience = _PATIENCE
+        self._tags, self._labelled = b"", context.catalog.labelled({}, context.key)
+        self.gathered = Gathering(context)
+        self.lines = Lines(payload, self.gathered, lambda line: line)
+
+    def take(self, at: int) -> int:
+        """Gather the samples of lines from this place on; the place after them. Raises DecodeError for the message."""
+        used, end = self._scanner.scan(at, self._patience)
+        if end == at:
+            try:
+                end = self._take(at)
+            except DecodeError as error:
+                return self.lines.refuse(at, error)
+            self.gathered.check_series()
             return end
-        columns, after = scanner.scan(end)
-        gathered.extend(*columns)
-        # Where one line is new the next ones mostly are: not each is to be asked for in vain.
-        missed = 0 if after > end else missed + 1
-        wait = min(missed, _PATIENCE)
-        return after
+        self._patience = min(self._patience * _TIMES, _ROWS)
+        if used.lines:
+            used, end = self._named(used, end)
+        self._gather(used.rows)
+        self.gathered.check_series()
+        return end
 
-    gather_lines(payload, gathered, take, lambda line: line, at)
-    return gathered.points()
+    def _gather(self, found: int) -> None:
+        """Take the rows that were found and have a series, some at once: each copy takes as much again."""
+        for begin in range(0, found, _ROWS):
+            series, ts, value = self._scanner.room.rows[:, begin : min(begin + _ROWS, found)]
+            good = series >= 0
+            self.gathered.extend(series[good].astype(np.int64), ts[good].astype(np.int64), value[good])
+
+    def _named(self, used: Used, end: int) -> tuple[Used, int]:
+        """Name the new series, read the odd numbers, and let the scanner know; how far all that is then.
+
+        Rows of lines that are refused have no series. Raises DecodeError where too many are.
+        """
+        newcomers = Newcomers(self._context.catalog)
+        added = array("q")
+        refused: list[slice] = []
+        for number, line in enumerate(self._scanner.noted(used)):
+            try:
+                self._read_odd(line)
+                for field, frame in zip(line.fields, self._frames(line), strict=True):
+                    newcomers.add(frame, self._labelled)
+                    added.append(field)
+            except DecodeError as error:
+                after = self.lines.refuse(line.at, error)
+                refused.append(line.rows)
+                self._scanner.leave_out(number)
+                if after < line.end:  # a text with a line break: what is behind that is looked at anew
+                    used, end = Used(line.rows.start, number, line.fields.start, line.odd.start), after
+                    self._patience = _PATIENCE
+                    break
+        self._scanner.name(used, added, newcomers.placed())
+        for rows in refused:
+            self._scanner.room.rows[SERIES, rows] = -1
+        self._scanner.learn(used)
+        return used, end
+
+    def _read_odd(self, line: Noted) -> None:
+        """Read the numbers of a line that the scanner cannot. Raises DecodeError."""
+        room = self._scanner.room
+        for row, begin, end in room.odd[line.odd].tolist() if line.odd.start < line.odd.stop else ():
+            room.rows[VALUE, row] = _number(self._payload[begin:end])
+
+    def _frames(self, line: Noted) -> Iterator[Frame]:
+        """Of the new series of a line, whose labels are `_labelled` then. Raises DecodeError."""
+        if not line.fields and line.rows.start < line.rows.stop:
+            return  # all are known
+        prefix, catalog = self._payload[line.prefix], self._context.catalog
+        end = prefix.find(b",") if _BACKSLASH not in prefix else _measurement_end(prefix, 0)
+        measurement, tags = (prefix, b"") if end < 0 else (prefix[:end], prefix[end:])
+        if tags != self._tags:
+            self._labelled, self._tags = catalog.labelled(tags_of(tags), self._context.key), tags
+        name = unescape(measurement, _ESCAPED_IN_NAME)
+        self._limits.check_series(line.rows.stop - line.rows.start)
+        fields = self._scanner.room.fields
+        for first in range(line.fields.start, line.fields.stop, _FIELDS):
+            for begin, end in fields[first : min(first + _FIELDS, line.fields.stop), :2].tolist():
+                field = unescape(self._payload[begin:end])
+                yield catalog.frame(series_name(name, field), self._labelled, None, None)
+
+    def _take(self, at: int) -> int:
+        """Gather the samples of the line at this place, which is not for the scanner. Raises DecodeError."""
+        ignored = _IGNORED.match(self._payload, at)
+        if ignored is not None:
+            return ignored.end()
+        line = parse_line(self._payload, at)
+        ts = self._context.arrived if line.ts is None else line.ts
+        self._context.window.check(ts)
+        measurement, tags = name_and_tags(line.prefix)
+        self._limits.check_series(len(line.fields))
+        names = (series_name(measurement, unescape(field)) for field, _ in line.fields)
+        known = [self._context.catalog.place(name, tags, self._context.key, None, None) for name in names]
+        for index, (_, value) in zip(known, line.fields, strict=True):
+            self.gathered.add(index, ts, value)
+        return line.end
 
 
 def series_name(measurement: str, field: str) -> str:
@@ -93,24 +186,6 @@ def series_name(measurement: str, field: str) -> str:
     if not measurement:
         raise DecodeError(f"field {field[:40]!r} of no measurement", reason="labels")
     return field if measurement == "prometheus" else f"{measurement}_{field}"
-
-
-def _take(payload: bytes, at: int, context: Context, gathered: Gathering, scanner: LineScanner) -> int:
-    """Gather the samples of the line at this place, and teach the scanner; the place after it. Raises DecodeError."""
-    ignored = _IGNORED.match(payload, at)
-    if ignored is not None:
-        return ignored.end()
-    line = parse_line(payload, at)
-    ts = context.arrived if line.ts is None else line.ts
-    context.window.check(ts)
-    measurement, tags = name_and_tags(line.prefix)
-    context.catalog.limits.check_series(len(line.fields))
-    names = [series_name(measurement, unescape(field)) for field, _ in line.fields]
-    known = [context.catalog.intern(name, tags, context.key, None, None) for name in names]
-    for index, (_, value) in zip(known, line.fields, strict=True):
-        gathered.add(index, ts, value)
-    scanner.learn(line.prefix, [(field, index) for (field, _), index in zip(line.fields, known, strict=True)])
-    return line.end
 
 
 class Line(NamedTuple):
@@ -136,10 +211,16 @@ def parse_line(text: bytes, at: int) -> Line:
 
 
 def name_and_tags(prefix: bytes) -> tuple[str, dict[str, str]]:
-    """Measurement and tags of a line, unescaped; a tag without a key is left out. Raises DecodeError."""
+    """Measurement and tags of a line, unescaped. Raises DecodeError."""
     end = _measurement_end(prefix, 0)
+    tags = tags_of(prefix[end:])
+    return unescape(prefix[:end], _ESCAPED_IN_NAME), tags
+
+
+def tags_of(raw: bytes) -> dict[str, str]:
+    """Tags of a line from the comma before them on, unescaped; one without a key is left out. Raises DecodeError."""
     labels: dict[str, str] = {}
-    for tag in _split(prefix[end + 1 :], b",", _COMMA) if end < len(prefix) else ():
+    for tag in _split(raw[1:], b",", _COMMA) if raw else ():
         parts = _split(tag, b"=", _EQUALS, 1)
         if len(parts) != 2:
             raise DecodeError(f"tag {_quoted(tag)} has no value", reason="labels")
@@ -148,7 +229,7 @@ def name_and_tags(prefix: bytes) -> tuple[str, dict[str, str]]:
             if name in labels:
                 raise comes_twice(name)
             labels[name] = unescape(parts[1])
-    return unescape(prefix[:end], _ESCAPED_IN_NAME), labels
+    return labels
 
 
 def _split(raw: bytes, mark: bytes, unescaped: re.Pattern[bytes], most: int = -1) -> list[bytes]:

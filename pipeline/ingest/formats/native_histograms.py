@@ -9,11 +9,14 @@ import math
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, Literal
 
+import numpy as np
+
 from pipeline.errors import DecodeError
 from pipeline.ingest.formats.buckets import Cumulative, Exponential, explicit, exponential
+from pipeline.ingest.scan.exponential import NOTHING, Buckets, Zero
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pipeline.ingest.protobuf.remote_write_pb2 import BucketSpan, Histogram
 
@@ -28,33 +31,31 @@ def total(histogram: Histogram) -> float:
 
 def cumulative(histogram: Histogram) -> Cumulative:
     """Its buckets. Raises DecodeError (reason `fields`)."""
-    positive = _counts(histogram.positive_spans, histogram.positive_deltas, histogram.positive_counts)
-    if histogram.schema == _CUSTOM_BOUNDS:
-        return _custom(histogram, positive)
-    if histogram.schema not in _SCHEMAS:
+    is_custom = histogram.schema == _CUSTOM_BOUNDS
+    if not is_custom and histogram.schema not in _SCHEMAS:
         raise DecodeError(f"schema {histogram.schema} of a native histogram is neither -4…8 nor -53", reason="fields")
-    negative = _counts(histogram.negative_spans, histogram.negative_deltas, histogram.negative_counts)
-    _check_total(histogram, _either(histogram, "zero_count") + sum(positive.values()) + sum(negative.values()))
     # OTLP's index i is (base^i, base^(i+1)]; here it is (base^(i-1), base^i].
-    return exponential(
-        Exponential(
-            scale=histogram.schema,
-            zero_threshold=histogram.zero_threshold,
-            zero=float(_either(histogram, "zero_count")),
-            positive={index - 1: count for index, count in positive.items()},
-            negative={index - 1: count for index, count in negative.items()},
-            total=total(histogram),
-        ),
-        delta=False,
-    )
+    first = 0 if is_custom else -1
+    zero = Zero(histogram.zero_threshold, 0.0 if is_custom else float(_either(histogram, "zero_count")))
+    positive, above = _buckets(histogram.positive_spans, histogram.positive_deltas, histogram.positive_counts, first)
+    negative, under = NOTHING, 0.0
+    if histogram.negative_spans and not is_custom:
+        negative, under = _buckets(
+            histogram.negative_spans, histogram.negative_deltas, histogram.negative_counts, first
+        )
+    _check_total(histogram, zero.held + above + under)
+    if is_custom:
+        return _custom(histogram, positive)
+    return exponential(Exponential(histogram.schema, zero, positive, negative, total(histogram)), delta=False)
 
 
-def _custom(histogram: Histogram, counts: Mapping[int, float]) -> Cumulative:
+def _custom(histogram: Histogram, buckets: Buckets) -> Cumulative:
     bounds = list(histogram.custom_values)
-    _check_total(histogram, sum(counts.values()))
-    if any(not 0 <= index <= len(bounds) for index in counts):
+    if len(buckets.indexes) and not 0 <= buckets.indexes[0] <= buckets.indexes[-1] <= len(bounds):
         raise DecodeError(f"a bucket beyond the {len(bounds)} custom bounds", reason="fields")
-    return explicit(bounds, [counts.get(index, 0.0) for index in range(len(bounds) + 1)], total(histogram))
+    counts = np.zeros(len(bounds) + 1)
+    counts[buckets.indexes] = buckets.counts
+    return explicit(bounds, counts.tolist(), total(histogram))
 
 
 def _check_total(histogram: Histogram, in_buckets: float) -> None:
@@ -77,16 +78,26 @@ def _either(histogram: Histogram, group: Literal["count", "zero_count"]) -> floa
     return 0.0 if which is None else float(getattr(histogram, which))
 
 
-def _counts(spans: Sequence[BucketSpan], deltas: Sequence[int], counts: Sequence[float]) -> dict[int, float]:
-    """Counts by index. Raises DecodeError (reason `fields`) where spans and counts differ in length."""
-    values = list(counts) or [float(count) for count in accumulate(deltas)]
-    lengths = sum(span.length for span in spans)
+def _buckets(
+    spans: Sequence[BucketSpan], deltas: Sequence[int], counts: Sequence[float], first: int
+) -> tuple[Buckets, float]:
+    """Buckets by index, from `first` on, and how much they hold.
+
+    Raises DecodeError (reason `fields`) where spans and counts differ in length.
+    """
+    values: list[float] = list(counts) or list(accumulate(deltas))
+    lengths = sum([span.length for span in spans])
     if lengths != len(values):
         raise DecodeError(f"spans of {lengths} buckets with {len(values)} counts", reason="fields")
     indexes: list[int] = []
-    at = 0
+    at = first
     for span in spans:
         at += span.offset
         indexes += range(at, at + span.length)
         at += span.length
-    return dict(zip(indexes, values, strict=True))
+    if any(span.offset < 0 for span in spans[1:]):  # of those that come twice the last counts
+        last = dict(zip(indexes, values, strict=True))
+        indexes = sorted(last)
+        values = [last[index] for index in indexes]
+    held = Buckets(np.array(indexes, dtype=np.int64), np.array(values, dtype=np.float64))
+    return held, float(sum(values))

@@ -24,11 +24,13 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
+import numpy as np
 
 from pipeline.errors import DecodeError
 from pipeline.ingest.formats.buckets import Cumulative, Exponential, bound_text, explicit, exponential
 from pipeline.ingest.naming import comes_twice
-from pipeline.ingest.rows import Rows
+from pipeline.ingest.rows import Column, Named, Rows, ended
+from pipeline.ingest.scan.exponential import NOTHING, Buckets, Zero
 from pipeline.series import STALE, Kind
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     Alone: TypeAlias = Callable[["Place"], bytes]
     Learn: TypeAlias = Callable[["Place", Sequence[int]], None]
     Read: TypeAlias = Callable[["Place"], Any]
-    Found: TypeAlias = tuple[Sequence["Column"], Sequence[float]]
+    Columns: TypeAlias = Sequence["Column"]
 
 DELTA: Final = 1
 CUMULATIVE: Final = 2
@@ -52,14 +54,6 @@ _LEVELS: Final = ("resourceMetrics", "scopeMetrics", "metrics", "dataPoints")
 _UNSAID: Final = "telemetry."
 _SCOPE: Final = "otel.scope."
 _COUNTS: Final = (Kind.COUNTER, Kind.BUCKET)
-
-
-class Column(NamedTuple):
-    """A series that a point gives: what is added to the metric's name and labels, and its kind."""
-
-    suffix: str
-    label: tuple[str, str] | None
-    kind: Kind
 
 
 class Place(NamedTuple):
@@ -86,7 +80,7 @@ class _Walk:
     """Takes the points of one request."""
 
     def __init__(self, context: Context, alone: Alone, learn: Learn | None, read: Read) -> None:
-        self.rows = Rows(context)
+        self.rows = Rows(context, learned=learn is not None)
         self._context = context
         self._limits = context.catalog.limits
         self._alone = alone
@@ -139,22 +133,14 @@ class _Walk:
         point, metric = self._read(place), place.metric
         ts = point.time_unix_nano // _NS
         self.rows.check_time(ts)
-        columns, values = _READERS[place.data](getattr(metric, place.data), point)
-        self._limits.check_series(len(columns))
+        columns = _READERS[place.data](getattr(metric, place.data), point)
         labels = {**around, **labels_of(point.attributes, self._limits)}
-        series = [self._intern(metric, labels, column) for column in columns]
         start = point.start_time_unix_nano // _NS
         if point.flags & _NO_VALUE:
-            values, start = [STALE] * len(columns), 0
-        self.rows.add_point(series, [column.kind for column in columns], ts, values, start)
+            columns, start = ended(columns), 0
+        series = self.rows.add_point(Named(metric.name, labels, metric.unit), columns, ts, start)
         if self._learn is not None and self._context.catalog.is_told(labels, self._context.key):
             self._learn(place, series)
-
-    def _intern(self, metric: Any, labels: dict[str, str], column: Column) -> int:
-        more = labels if column.label is None else {**labels, column.label[0]: column.label[1]}
-        return self._context.catalog.intern(
-            metric.name + column.suffix, more, self._context.key, column.kind, metric.unit
-        )
 
 
 def walk(
@@ -239,12 +225,12 @@ def _temporality(data: Any) -> int:
     return int(temporality)
 
 
-def _gauge(data: Any, point: Any) -> Found:  # noqa: ARG001  one signature for all readers
-    return (Column("", None, Kind.GAUGE),), (_number(point),)
+def _gauge(data: Any, point: Any) -> Columns:  # noqa: ARG001  one signature for all readers
+    return (Column("", Kind.GAUGE, (_number(point),)),)
 
 
-def _sum(data: Any, point: Any) -> Found:
-    return (Column("", None, number_kind(data)),), (_number(point),)
+def _sum(data: Any, point: Any) -> Columns:
+    return (Column("", number_kind(data), (_number(point),)),)
 
 
 def _number(point: Any) -> float:
@@ -256,24 +242,23 @@ def _number(point: Any) -> float:
     return float(getattr(point, which))
 
 
-def _histogram(data: Any, point: Any) -> Found:
+def _histogram(data: Any, point: Any) -> Columns:
     if point.bucket_counts:
         _check_total(point, sum(point.bucket_counts))
     buckets = explicit(point.explicit_bounds, point.bucket_counts, float(point.count))
     return _distribution(_temporality(data), point, buckets)
 
 
-def _exponential(data: Any, point: Any) -> Found:
+def _exponential(data: Any, point: Any) -> Columns:
     temporality = _temporality(data)
     in_buckets = sum(point.positive.bucket_counts) + sum(point.negative.bucket_counts) + point.zero_count
     _check_total(point, in_buckets)
     histogram = Exponential(
-        scale=point.scale,
-        zero_threshold=point.zero_threshold,
-        zero=point.zero_count,
-        positive=_by_index(point.positive),
-        negative=_by_index(point.negative),
-        total=float(point.count),
+        point.scale,
+        Zero(point.zero_threshold, float(point.zero_count)),
+        _buckets(point.positive),
+        _buckets(point.negative),
+        float(point.count),
     )
     return _distribution(temporality, point, exponential(histogram, delta=temporality == DELTA))
 
@@ -289,28 +274,29 @@ def _check_total(point: Any, in_buckets: int) -> None:
         )
 
 
-def _by_index(buckets: Any) -> dict[int, float]:
-    return {buckets.offset + place: float(count) for place, count in enumerate(buckets.bucket_counts) if count}
+def _buckets(buckets: Any) -> Buckets:
+    if not buckets.bucket_counts:
+        return NOTHING
+    counts = np.array(list(buckets.bucket_counts), dtype=np.float64)
+    return Buckets(np.arange(buckets.offset, buckets.offset + len(counts), dtype=np.int64), counts)
 
 
-def _distribution(temporality: int, point: Any, buckets: Cumulative) -> Found:
+def _distribution(temporality: int, point: Any, buckets: Cumulative) -> Columns:
     count, bucket = (Kind.DELTA, Kind.DELTA_BUCKET) if temporality == DELTA else _COUNTS
-    columns = [Column("_count", None, count)]
-    values = [float(point.count)]
+    columns = [Column("_count", count, (float(point.count),))]
     if point.HasField("sum"):
-        columns.append(Column("_sum", None, count))
-        values.append(point.sum)
-    columns += [Column("_bucket", ("le", le), bucket) for le in buckets.le]
-    return columns, [*values, *buckets.below]
+        columns.append(Column("_sum", count, (point.sum,)))
+    return [*columns, Column("_bucket", bucket, buckets.below, "le", buckets.le)]
 
 
-def _summary(data: Any, point: Any) -> Found:  # noqa: ARG001
-    columns = [Column("_count", None, Kind.COUNTER), Column("_sum", None, Kind.COUNTER)]
-    columns += [Column("", ("quantile", bound_text(one.quantile)), Kind.GAUGE) for one in point.quantile_values]
-    return columns, [float(point.count), point.sum, *(one.value for one in point.quantile_values)]
+def _summary(data: Any, point: Any) -> Columns:  # noqa: ARG001
+    quantiles = point.quantile_values
+    columns = [Column("_count", Kind.COUNTER, (float(point.count),)), Column("_sum", Kind.COUNTER, (point.sum,))]
+    values, texts = [one.value for one in quantiles], [bound_text(one.quantile) for one in quantiles]
+    return [*columns, Column("", Kind.GAUGE, values, "quantile", texts)]
 
 
-_READERS: Final[dict[str, Callable[[Any, Any], Found]]] = {
+_READERS: Final[dict[str, Callable[[Any, Any], Columns]]] = {
     "gauge": _gauge,
     "sum": _sum,
     "histogram": _histogram,

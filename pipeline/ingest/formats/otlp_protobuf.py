@@ -129,6 +129,7 @@ class _Teacher:
         self._is_keyed = bool(context.key)
         self._raw = RawRequest(payload)
         self._path: tuple[int, ...] = ()
+        self._scope_path: tuple[int, ...] = ()
 
     def learn(self, place: Place, series: Sequence[int]) -> None:
         """Know the series of this point; what is out of the ordinary is not learned, but decoded each time."""
@@ -147,17 +148,25 @@ class _Teacher:
             key = number_of(OTLP_HISTOGRAM, part * 2 + place.held.HasField("sum"))
             self._known.learn_block(key, self._raw.run(point, HISTOGRAM_ATTRIBUTES), bounds, series)
         else:
-            self._known.learn(number_of(OTLP_NUMBER, part), self._raw.run(point, NUMBER_ATTRIBUTES), b"", series[0])
+            key = number_of(OTLP_NUMBER, part)
+            self._known.learn(key, self._raw.run(point, NUMBER_ATTRIBUTES), b"", series[0])
 
     def _metric(self, place: Place, number: int) -> tuple[Field, int]:
         """Where a metric has its data, and its number as a part. Raises LookupError."""
         raw, data = self._raw, getattr(place.metric, place.data)
-        resource_at, scope_at, metric_at, _ = place.path
-        resource_metrics = raw.child(raw.root, 1, resource_at)
-        scope_metrics = raw.child(resource_metrics, 2, scope_at)
-        whole = raw.only(raw.child(scope_metrics, 2, metric_at), number)
-        around = (raw.own(resource_metrics, 1), raw.own(scope_metrics, 1))
-        scope = self._known.learn_part(number_of(OTLP_SCOPE, self._is_keyed), *around)
+        metrics, scope = self._scope(place)
+        whole = raw.only(raw.child(metrics, 2, place.path[2]), number)
         code = metric_code(number, getattr(data, "aggregation_temporality", 0), getattr(data, "is_monotonic", 0))
         part_of = number_of(OTLP_METRIC, scope * CODES + code)
         return whole, self._known.learn_part(part_of, place.metric.name.encode(), place.metric.unit.encode())
+
+    def _scope(self, place: Place) -> tuple[Field, int]:
+        """Where a scope has its metrics, and its number as a part. Raises LookupError."""
+        if place.path[:2] != self._scope_path:
+            raw = self._raw
+            resource_metrics = raw.child(raw.root, 1, place.path[0])
+            scope_metrics = raw.child(resource_metrics, 2, place.path[1])
+            around = (raw.own(resource_metrics, 1), raw.own(scope_metrics, 1))
+            self._scope_known = scope_metrics, self._known.learn_part(number_of(OTLP_SCOPE, self._is_keyed), *around)
+            self._scope_path = place.path[:2]
+        return self._scope_known

@@ -5,13 +5,13 @@ The scanner knows series by these; a message that was parsed and serialised agai
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+import numpy as np
 
-_VARINT, _FIXED64, _MEASURED, _FIXED32 = 0, 1, 2, 5
-_SIZES = {_FIXED64: 8, _FIXED32: 4}
+from pipeline.ingest.scan.wire import list_fields
+
+_FEW = 64
 
 
 class Field(NamedTuple):
@@ -31,6 +31,8 @@ class RawRequest:
 
     def __init__(self, payload: bytes) -> None:
         self._payload = payload
+        self._text = np.frombuffer(payload, dtype=np.uint8)
+        self._room = np.empty((_FEW, 4), dtype=np.int64)
         self._around: list[tuple[Field, dict[int, list[Field]]]] = []
         self.root = Field(0, 0, 0, len(payload))
 
@@ -80,29 +82,12 @@ class RawRequest:
         around.append((parent, found))
         return found
 
-    def _inside(self, parent: Field) -> Iterator[Field]:
-        at = parent.begin
-        while at < parent.end:
-            field = self._field(at)
-            yield field
-            at = field.end
-
-    def _field(self, at: int) -> Field:
-        tag, begin = self._varint(at)
-        wire_type = tag & 7
-        if wire_type == _MEASURED:
-            size, begin = self._varint(begin)
-            return Field(tag >> 3, at, begin, begin + size)
-        if wire_type == _VARINT:
-            return Field(tag >> 3, at, begin, self._varint(begin)[1])
-        return Field(tag >> 3, at, begin, begin + _SIZES[wire_type])
-
-    def _varint(self, at: int) -> tuple[int, int]:
-        value = shift = 0
-        while True:
-            byte = self._payload[at]
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            at += 1
-            if byte < 0x80:
-                return value, at
+    def _inside(self, parent: Field) -> list[Field]:
+        """Its fields, in order. Raises LookupError where it has groups, which nothing here knows."""
+        count = int(list_fields(self._text, parent.begin, parent.end, self._room))
+        if count < 0:
+            raise LookupError(parent.number)
+        if count > len(self._room):
+            self._room = np.empty((2 * count, 4), dtype=np.int64)
+            list_fields(self._text, parent.begin, parent.end, self._room)
+        return [Field(*row) for row in self._room[:count].tolist()]

@@ -70,12 +70,15 @@ def decode(payload: bytes, context: Context) -> Points:
     return reader.rows.points()
 
 
-def _in_pieces(payload: bytes, context: Context) -> tuple[list[str], list[bytes]]:
-    """Symbols, and the bytes of each series: all series parsed at once would take many times the request's memory."""
+def _in_pieces(payload: bytes, context: Context) -> tuple[Sequence[str], Sequence[bytes]]:
+    """Symbols, and the bytes of each series: all series parsed at once would take many times the request's memory.
+
+    So would all of these as objects of Python: they stay in the message, which makes each when it is asked for.
+    """
     limits = context.catalog.limits
     request = _parsed(wire.RequestInPieces, unfolded(payload, context.encoding, limits))
     limits.check_series(len(request.timeseries))
-    return list(request.symbols), list(request.timeseries)
+    return request.symbols, request.timeseries
 
 
 def _parsed(message: type[_M], payload: bytes) -> _M:

@@ -9,6 +9,7 @@ alone, and so does a field that cannot be read (a number beyond all floats): a b
 
 from __future__ import annotations
 
+from array import array
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from pipeline.ingest.parsing import has_keys, parse_json
 from pipeline.ingest.timestamps import to_millis
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pipeline.ingest.points import Context, Points
 
@@ -79,15 +80,19 @@ def _take(context: Context, gathered: Gathering, payload: bytes) -> Sequence[Par
     metric, bad = _read(payload)
     ts = to_millis(metric.timestamp)
     context.window.check(ts)
-    numbers = {name: float(value) for name, value in metric.fields.items() if isinstance(value, int | float)}
-    context.catalog.limits.check_series(len(numbers))
-    known = [
-        context.catalog.intern(series_name(metric.name, field), metric.tags or {}, context.key, None, None)
-        for field in numbers
-    ]
-    for series, value in zip(known, numbers.values(), strict=True):
+    context.catalog.limits.check_series(sum(1 for _ in _numbers(metric)))
+    known = array("q")
+    for field, _ in _numbers(metric):
+        name = series_name(metric.name, field)
+        known.append(context.catalog.intern(name, metric.tags or {}, context.key, None, None))
+    for series, (_, value) in zip(known, _numbers(metric), strict=True):
         gathered.add(series, ts, value)
     return bad
+
+
+def _numbers(metric: _Metric) -> Iterator[tuple[str, float]]:
+    """The fields that are numbers; many of them are not to be held once more."""
+    return ((field, value) for field, value in metric.fields.items() if isinstance(value, int | float))
 
 
 def _read(payload: bytes) -> tuple[_Metric, Sequence[Part]]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -23,8 +23,9 @@ import numpy as np
 from pipeline.errors import DecodeError
 from pipeline.ingest.formats.buckets import Cumulative, bound_text, explicit
 from pipeline.ingest.formats.numerals import to_float
-from pipeline.ingest.gathering import Gathering, gather_points
+from pipeline.ingest.gathering import gather_points
 from pipeline.ingest.parsing import has_keys, parse_json
+from pipeline.ingest.rows import Column, Named, Rows
 from pipeline.ingest.timestamps import to_millis
 from pipeline.series import Kind
 
@@ -104,26 +105,17 @@ class _Event(msgspec.Struct, gc=False):
     metric: _Metric | None = None
 
 
-class Row(NamedTuple):
-    """One sample of a metric: what its name ends in, a label of its own, its kind, its value."""
-
-    suffix: str
-    labels: dict[str, str]
-    kind: Kind
-    value: float
-
-
-def _rows(metric: _Metric) -> Iterator[Row]:
-    """The samples that this metric stands for. Raises DecodeError."""
+def _columns(metric: _Metric) -> Iterator[Column]:
+    """The series that this metric stands for. Raises DecodeError."""
     counts = Kind.COUNTER if metric.kind == "absolute" else Kind.DELTA
     if metric.counter is not None:
-        yield Row("", {}, counts, _number(metric.counter.value))
+        yield Column("", counts, (_number(metric.counter.value),))
     elif metric.gauge is not None:
         if metric.kind == "incremental":
             raise DecodeError("an incremental gauge says no level; send it as absolute", reason="kind")
-        yield Row("", {}, Kind.GAUGE, _number(metric.gauge.value))
+        yield Column("", Kind.GAUGE, (_number(metric.gauge.value),))
     elif metric.set is not None:
-        yield Row("", {}, Kind.GAUGE, float(len(set(metric.set.values))))
+        yield Column("", Kind.GAUGE, (float(len(set(metric.set.values))),))
     elif metric.distribution is not None:
         yield from _distribution(metric.distribution, counts)
     elif metric.aggregated_histogram is not None:
@@ -136,26 +128,26 @@ def _rows(metric: _Metric) -> Iterator[Row]:
         raise DecodeError("no counter, gauge, set, distribution, aggregated histogram or summary", reason="fields")
 
 
-def _distribution(distribution: _Distribution, counts: Kind) -> Iterator[Row]:
+def _distribution(distribution: _Distribution, counts: Kind) -> Iterator[Column]:
     value = np.array([_number(one.value) for one in distribution.samples], dtype=np.float64)
     rate = np.array([float(one.rate) for one in distribution.samples], dtype=np.float64)
-    yield Row("_count", {}, counts, float(rate.sum()))
-    yield Row("_sum", {}, counts, float(value @ rate))
+    yield Column("_count", counts, (float(rate.sum()),))
+    yield Column("_sum", counts, (float(value @ rate),))
     if distribution.statistic == "histogram":
         below = [float(rate[value <= bound].sum()) for bound in _DEFAULT_BOUNDS]
         le = (*map(bound_text, _DEFAULT_BOUNDS), "+Inf")
-        yield from _buckets(Cumulative(le, (*below, float(rate.sum()))), counts)
+        yield _buckets(Cumulative(le, (*below, float(rate.sum()))), counts)
     elif rate.sum() > 0:
         order = np.argsort(value, kind="stable")
         reached = np.cumsum(rate[order])
-        for quantile in _DEFAULT_QUANTILES:
-            place = min(int(np.searchsorted(reached, quantile * reached[-1])), len(order) - 1)
-            yield Row("", {"quantile": bound_text(quantile)}, Kind.GAUGE, float(value[order][place]))
+        places = np.searchsorted(reached, np.multiply(_DEFAULT_QUANTILES, reached[-1]))
+        values = value[order][np.minimum(places, len(order) - 1)].tolist()
+        yield Column("", Kind.GAUGE, values, "quantile", tuple(map(bound_text, _DEFAULT_QUANTILES)))
 
 
-def _histogram(histogram: _Histogram, counts: Kind) -> Iterator[Row]:
-    yield Row("_count", {}, counts, float(histogram.count))
-    yield Row("_sum", {}, counts, _number(histogram.sum))
+def _histogram(histogram: _Histogram, counts: Kind) -> Iterator[Column]:
+    yield Column("_count", counts, (float(histogram.count),))
+    yield Column("_sum", counts, (_number(histogram.sum),))
     buckets = sorted((_number(bucket.upper_limit), bucket.count) for bucket in histogram.buckets)
     bounds, each = [bound for bound, _ in buckets], [float(count) for _, count in buckets]
     if bounds and bounds[-1] == np.inf:
@@ -167,23 +159,23 @@ def _histogram(histogram: _Histogram, counts: Kind) -> Iterator[Row]:
             f"the buckets of a histogram hold {sum(each):.0f} observations, its count says {histogram.count}",
             reason="fields",
         )
-    yield from _buckets(explicit(bounds, each, float(histogram.count)), counts)
+    yield _buckets(explicit(bounds, each, float(histogram.count)), counts)
 
 
-def _buckets(buckets: Cumulative, counts: Kind) -> Iterator[Row]:
+def _buckets(buckets: Cumulative, counts: Kind) -> Column:
     kind = Kind.BUCKET if counts is Kind.COUNTER else Kind.DELTA_BUCKET
-    for le, below in zip(buckets.le, buckets.below, strict=True):
-        yield Row("_bucket", {"le": le}, kind, below)
+    return Column("_bucket", kind, buckets.below, "le", buckets.le)
 
 
-def _summary(summary: _Summary, counts: Kind) -> Iterator[Row]:
-    yield Row("_count", {}, counts, float(summary.count))
-    yield Row("_sum", {}, counts, _number(summary.sum))
-    for one in summary.quantiles:
-        quantile = _number(one.quantile)
+def _summary(summary: _Summary, counts: Kind) -> Iterator[Column]:
+    yield Column("_count", counts, (float(summary.count),))
+    yield Column("_sum", counts, (_number(summary.sum),))
+    quantiles = [_number(one.quantile) for one in summary.quantiles]
+    for quantile in quantiles:
         if not 0 <= quantile <= 1:
             raise DecodeError(f"a quantile {quantile} is not between 0 and 1", reason="fields")
-        yield Row("", {"quantile": bound_text(quantile)}, Kind.GAUGE, _number(one.value))
+    values = [_number(one.value) for one in summary.quantiles]
+    yield Column("", Kind.GAUGE, values, "quantile", [*map(bound_text, quantiles)])
 
 
 def _number(value: Number) -> float:
@@ -215,29 +207,23 @@ def _first(payload: bytes) -> bytes:
 
 def decode(payload: bytes, context: Context) -> Points:
     """Columns of samples; bad metrics of an array are refused, each with its place. Raises DecodeError."""
-    gathered = Gathering(context)
+    rows = Rows(context)
     if not payload.lstrip().startswith(b"["):
-        _take(context, gathered, payload)
-        return gathered.points()
+        _take(context, rows, payload)
+        return rows.points()
     events = parse_json(_many, payload, "a list of Vector metrics")
-    gather_points(events, gathered, partial(_take, context, gathered), b"[%s]", "[%d]")
-    return gathered.points()
+    gather_points(events, rows, partial(_take, context, rows), b"[%s]", "[%d]")
+    return rows.points()
 
 
-def _take(context: Context, gathered: Gathering, payload: bytes) -> None:
+def _take(context: Context, rows: Rows, payload: bytes) -> None:
     """Gather the samples of this metric. Raises DecodeError."""
     metric = _read(payload)
     ts = context.arrived if metric.timestamp is None else to_millis(metric.timestamp)
     context.window.check(ts)
     name = f"{metric.namespace}_{metric.name}" if metric.namespace else metric.name
     tags = {tag: _tag(value) for tag, value in (metric.tags or {}).items()}
-    rows = list(_rows(metric))
-    context.catalog.limits.check_series(len(rows))
-    known = [
-        context.catalog.intern(name + row.suffix, {**tags, **row.labels}, context.key, row.kind, None) for row in rows
-    ]
-    for series, row in zip(known, rows, strict=True):
-        gathered.add(series, ts, row.value)
+    rows.add_point(Named(name, tags, None), [*_columns(metric)], ts, 0)
 
 
 def _read(payload: bytes) -> _Metric:

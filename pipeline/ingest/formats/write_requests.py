@@ -10,7 +10,7 @@ import cramjam
 from pipeline.errors import DecodeError
 from pipeline.ingest.formats import native_histograms
 from pipeline.ingest.naming import comes_twice
-from pipeline.ingest.rows import Rows
+from pipeline.ingest.rows import Column, Named, Rows, ended
 from pipeline.ingest.transport import unfold_snappy_block
 from pipeline.series import STALE, Kind, kind_of_name
 
@@ -102,7 +102,10 @@ class SeriesReader:
 
         `series` is a TimeSeries or a TimeSeries2. Raises DecodeError for its labels.
         """
-        index = self._intern(identity, "", identity.labels, identity.kind) if series.samples else -1
+        index = -1
+        if series.samples:
+            key, (name, labels, kind, unit) = self._context.key, identity
+            index = self._context.catalog.place(name, labels, key, kind, unit)
         for number, sample in enumerate(series.samples):
             try:
                 self._sample(index, identity.kind_or_told, sample, _start(series, sample))
@@ -115,30 +118,25 @@ class SeriesReader:
                 self.rows.refuse(alone([], [histogram]), f"{position}.histograms[{number}]", error)
         return index
 
-    def _intern(self, identity: Identity, suffix: str, labels: dict[str, str], kind: Kind | None) -> int:
-        return self._context.catalog.intern(identity.name + suffix, labels, self._context.key, kind, identity.unit)
-
     def _sample(self, index: int, kind: Kind, sample: Sample, start: int) -> None:
         self.rows.check_time(sample.timestamp)
-        self.rows.add_point([index], [kind], sample.timestamp, [sample.value], start)
+        self.rows.add_all((index,), sample.timestamp, (sample.value,), self.rows.begun(start, sample.timestamp, kind))
 
     def _histogram(self, identity: Identity, histogram: Histogram, start: int) -> None:
         self.rows.check_time(histogram.timestamp)
-        is_stale = struct.pack("<d", histogram.sum) == _STALE_BYTES
         count, bucket = (Kind.COUNTER, Kind.BUCKET)
         if histogram.reset_hint == _GAUGE_HISTOGRAM:
             count = bucket = Kind.GAUGE
-        series = [self._intern(identity, suffix, identity.labels, count) for suffix in ("_count", "_sum")]
-        kinds, values = [count, count], [native_histograms.total(histogram), histogram.sum]
         buckets = native_histograms.cumulative(histogram)
-        self._context.catalog.limits.check_series(len(buckets.le))
-        for le, below in zip(buckets.le, buckets.below, strict=True):
-            series.append(self._intern(identity, "_bucket", {**identity.labels, "le": le}, bucket))
-            kinds.append(bucket)
-            values.append(below)
-        if is_stale:
-            values, start = [STALE] * len(series), 0
-        self.rows.add_point(series, kinds, histogram.timestamp, values, start)
+        columns = [
+            Column("_count", count, (native_histograms.total(histogram),)),
+            Column("_sum", count, (histogram.sum,)),
+            Column("_bucket", bucket, buckets.below, "le", buckets.le),
+        ]
+        if struct.pack("<d", histogram.sum) == _STALE_BYTES:
+            columns, start = ended(columns), 0
+        named = Named(identity.name, identity.labels, identity.unit)
+        self.rows.add_point(named, columns, histogram.timestamp, start)
 
 
 def _start(series: Any, sample: Sample | Histogram) -> int:

@@ -220,13 +220,13 @@ def scan_samples(
     """Take messages of one sample; what is given as in `pipeline.ingest.scan.rows`."""
     # Where a message is one sample, handing tuples of arrays on would cost as much as reading it.
     spans, numbers, found = rows.spans, rows.numbers, rows.found
-    arena, digest, entry = known.arena, known.digest, known.entry
+    arena, slots, entry = known.arena, known.slots, known.entry
     used = 0
     for i in range(len(places)):
         message = message_at(places, i)
         if _read(text, message.start, message.end, spans, numbers):
             key = number_of(JSON_SAMPLE, message.is_keyed)
-            series = find_in(arena, digest, entry, key, text, (spans[0], spans[1], spans[2], spans[3]))
+            series = find_in(arena, slots, entry, key, text, (spans[0], spans[1], spans[2], spans[3]))
             ts = int(numbers[2])
             if series >= 0 and message.earliest <= ts <= message.latest:
                 found[0, used], found[1, used], found[2, used] = series, ts, bits_of(numbers[3])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pipeline.ingest.scan.compiled import kernel
-from pipeline.ingest.scan.words import load64
+from pipeline.ingest.scan.words import copy, load64
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _FNV_OFFSET, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
-_START, _A_SIZE, _B_SIZE, _NUMBER, _VALUE = range(5)
+START, _SIZES, _NUMBER, KNOWN_AS, _DIGEST = range(5)
+_COLUMNS = 5
+_FEWEST = 1024
 _ARENA_BYTES = 256 << 20
 
 
@@ -27,19 +29,31 @@ JSON_SAMPLE, REMOTE_WRITE, REMOTE_WRITE_2, OTLP_SCOPE, OTLP_METRIC, OTLP_NUMBER,
 INFLUX_LINE, INFLUX_FIELD = range(7, 9)
 """Kinds of things that are known: the lowest bits of a key's number."""
 _KIND_BITS = 4
+_SIZE_BITS = 32
 
 
 class Arrays(NamedTuple):
     """What is known, as kernels read it.
 
-    arena uint8[bytes], digest uint64[places] (0: empty), entry int64[places, 5]; blocks int64[m]: where a key stands
-    for several series, its value is the place of their number, which the series follow (or of what `learn_layout` has).
+    arena uint8[bytes], slots int32[places] (number of the entry + 1; 0: empty), entry int64[n, 5]; blocks int64[m]:
+    where a key stands for several series, its value is the place of their number, which the series follow. A line's is
+    that of its layout: its number as a part, how many fields it has, and of each the place of its name in the arena,
+    the name's size, its series.
     """
 
     arena: npt.NDArray[np.uint8]
-    digest: npt.NDArray[np.uint64]
+    slots: npt.NDArray[np.int32]
     entry: npt.NDArray[np.int64]
     blocks: npt.NDArray[np.int64]
+
+
+class Held(NamedTuple):
+    """How much is held: bytes of the arena, keys, parts, numbers of blocks."""
+
+    used: int
+    keys: int
+    parts: int
+    blocks: int
 
 
 @kernel
@@ -52,100 +66,79 @@ class KnownBytes:
     """Bytes that were met before, each with a value of its own."""
 
     def __init__(self) -> None:
-        self._arena = np.zeros(1 << 16, dtype=np.uint8)
-        self._used = 0
-        self._count = 0
-        self._parts = 0
+        self._arena = np.empty(1 << 16, dtype=np.uint8)
         self._keys: dict[bytes, int] = {}
-        self._blocks = np.zeros(1024, dtype=np.int64)
-        self._blocks_used = 0
-        self._allocate(1024)
-
-    def _allocate(self, places: int) -> None:
-        self._digest = np.zeros(places, dtype=np.uint64)
-        self._entry = np.zeros((places, 5), dtype=np.int64)
+        self._blocks = np.empty(1024, dtype=np.int64)
+        self.held = Held(0, 0, 0, 0)
+        self._slots = np.zeros(4 * _FEWEST, dtype=np.int32)
+        self._entry = np.empty((_FEWEST, _COLUMNS), dtype=np.int64)
 
     def __len__(self) -> int:
-        return self._count + len(self._keys)
+        return self.held.keys + len(self._keys)
 
     @property
     def is_full(self) -> bool:
         """Whether it holds more bytes than it should."""
-        return self._used > _ARENA_BYTES
+        return self.held.used > _ARENA_BYTES
 
     @property
     def arrays(self) -> Arrays:
-        """As kernels read it; what is learned later may be elsewhere."""
-        return Arrays(self._arena, self._digest, self._entry, self._blocks)
+        """For a kernel that is called at once: what is learned moves them."""
+        return Arrays(self._arena, self._slots, self._entry, self._blocks)
 
     def learn(self, number: int, a: bytes, b: bytes, value: int) -> int:
         """Know this key by that value; gives the value it has, which is an older one where it was known."""
-        text = np.frombuffer(a + b, dtype=np.uint8)
-        if 2 * (self._count + 1) > len(self._digest):
-            self._grow()
-        self._make_room(len(text))
-        found = int(_learn(self._arena, self._digest, self._entry, text, (number, len(a), self._used, value)))
+        self.make_room(1, len(a) + len(b), 0)
+        text, used = np.frombuffer(a + b, dtype=np.uint8), self.held.used
+        key = (number, len(a), value, used, self.held.keys)
+        found = int(_learn(self._arena, self._slots, self._entry, text, key))
         if found >= 0:
             return found
-        self._used += len(text)
-        self._count += 1
+        self.held = self.held._replace(used=used + len(text), keys=self.held.keys + 1)
         return value
 
-    def _store(self, raw: npt.NDArray[np.uint8]) -> int:
-        """Where in the arena these bytes are from now on."""
-        self._make_room(len(raw))
-        start, self._used = self._used, self._used + len(raw)
-        self._arena[start : self._used] = raw
-        return start
-
-    def _make_room(self, size: int) -> None:
-        while self._used + size > len(self._arena):
-            self._arena = np.concatenate([self._arena, np.zeros_like(self._arena)])
+    def make_room(self, keys: int, size: int, numbers: int) -> None:
+        """For so many more keys, of so many bytes together, and so many numbers in blocks."""
+        most = self.held.keys + keys
+        if 2 * most > len(self._slots):
+            self._slots = np.zeros(1 << (2 * most).bit_length(), dtype=np.int32)
+            _fill(self._slots, self._entry, self.held.keys)
+        # Nothing outside keeps them, so they may move; to copy them would hold them twice.
+        if most > len(self._entry):
+            self._entry.resize((most + (most >> 2), _COLUMNS), refcheck=False)
+        if self.held.used + size > len(self._arena):
+            self._arena.resize(self.held.used + size + (self.held.used + size >> 2), refcheck=False)
+        if self.held.blocks + numbers > len(self._blocks):
+            self._blocks.resize(self.held.blocks + numbers + (self.held.blocks + numbers >> 2), refcheck=False)
 
     def key_part(self, key: bytes | None) -> int:
         """The number of a message key as a part: where the key may name the service, all is part of it."""
         part = self._keys.get(key or b"")
         if part is None:
-            part = self._keys[key or b""] = self._parts
-            self._parts += 1
+            part = self._keys[key or b""] = self._add_part()
         return part
 
     def learn_part(self, number: int, a: bytes, b: bytes) -> int:
         """Know what is not a series but holds some, by a number of its own, which is given."""
-        found = self.learn(number, a, b, self._parts)
-        self._parts += found == self._parts
+        found = self.learn(number, a, b, self.held.parts)
+        if found == self.held.parts:
+            self._add_part()
         return found
+
+    def _add_part(self) -> int:
+        part = self.held.parts
+        self.held = self.held._replace(parts=part + 1)
+        return part
 
     def learn_block(self, number: int, a: bytes, b: bytes, series: Sequence[int]) -> None:
         """Know what gives several series, in order."""
-        if self.learn(number, a, b, self._blocks_used) == self._blocks_used:
-            self._add_block([len(series), *series])
-
-    def learn_layout(self, number: int, a: bytes, b: bytes, fields: Sequence[tuple[bytes, int]]) -> int:
-        """Know what holds series under names of their own, mostly these in this order; the number of it as a part.
-
-        The block is that number, how many fields there are, and of each the place of its name in the arena, the name's
-        size and the series.
-        """
-        place = self.learn(number, a, b, self._blocks_used)
-        if place == self._blocks_used:
-            names = [(self._store(np.frombuffer(name, dtype=np.uint8)), len(name)) for name, _ in fields]
-            of_each = [part for name, (_, series) in zip(names, fields, strict=True) for part in (*name, series)]
-            self._add_block([self._parts, len(fields), *of_each])
-            self._parts += 1
-        return int(self._blocks[place])
-
-    def _add_block(self, numbers: Sequence[int]) -> None:
-        start, end = self._blocks_used, self._blocks_used + len(numbers)
-        while end > len(self._blocks):
-            self._blocks = np.concatenate([self._blocks, np.zeros_like(self._blocks)])
-        self._blocks[start:end] = numbers
-        self._blocks_used = end
-
-    def _grow(self) -> None:
-        digests, entries = self._digest, self._entry
-        self._allocate(2 * len(digests))
-        _insert_all(self._digest, self._entry, digests, entries)
+        start = self.held.blocks
+        if self.learn(number, a, b, start) == start:
+            end = start + 1 + len(series)
+            self.make_room(0, 0, end - start)
+            self._blocks[start] = len(series)
+            self._blocks[start + 1 : end] = series
+            self.held = self.held._replace(blocks=end)
 
 
 Spans = tuple[int, int, int, int]
@@ -167,29 +160,21 @@ def _mixed(h: np.uint64, text: npt.NDArray[np.uint8], at: int, end: int) -> np.u
 
 @kernel
 def _digest(number: int, text: npt.NDArray[np.uint8], spans: Spans) -> np.uint64:
-    """Hash of the number and two spans; never 0, which marks an empty place."""
+    """Hash of the number and two spans."""
     h = (_FNV_OFFSET ^ np.uint64(number)) * _FNV_PRIME
     h = _mixed(_mixed(h, text, spans[0], spans[1]), text, spans[2], spans[3])
-    h ^= h >> np.uint64(32)
-    return h if h != np.uint64(0) else np.uint64(1)
+    return h ^ h >> np.uint64(32)
 
 
 @kernel
-def _insert_all(
-    digests: npt.NDArray[np.uint64],
-    entries: npt.NDArray[np.int64],
-    old_digests: npt.NDArray[np.uint64],
-    old_entries: npt.NDArray[np.int64],
-) -> None:
-    """Put what was known into a larger, empty table."""
-    for old in range(len(old_digests)):
-        if old_digests[old] != np.uint64(0):
-            at = np.int64(old_digests[old] & np.uint64(len(digests) - 1))
-            while digests[at] != np.uint64(0):
-                at = (at + 1) & (len(digests) - 1)
-            digests[at] = old_digests[old]
-            for field in range(entries.shape[1]):
-                entries[at, field] = old_entries[old, field]
+def _fill(slots: npt.NDArray[np.int32], entry: npt.NDArray[np.int64], count: int) -> None:
+    """Put all entries into empty slots."""
+    last = np.uint64(len(slots) - 1)
+    for number in range(count):
+        at = np.int64(np.uint64(entry[number, _DIGEST]) & last)
+        while slots[at] != 0:
+            at = (at + 1) & np.int64(last)
+        slots[at] = number + 1
 
 
 @kernel
@@ -210,70 +195,101 @@ def is_same(arena: npt.NDArray[np.uint8], start: int, text: npt.NDArray[np.uint8
 @kernel
 def find(known: Arrays, number: int, text: npt.NDArray[np.uint8], spans: Spans) -> int:
     """Value of the key with this number and these spans of the text; -1 where it is not known."""
-    return find_in(known.arena, known.digest, known.entry, number, text, spans)
+    return find_in(known.arena, known.slots, known.entry, number, text, spans)
 
 
 @kernel
 def find_in(
     arena: npt.NDArray[np.uint8],
-    digest: npt.NDArray[np.uint64],
+    slots: npt.NDArray[np.int32],
     entry: npt.NDArray[np.int64],
     number: int,
     text: npt.NDArray[np.uint8],
     spans: Spans,
 ) -> int:
     """As `find`, for loops: to take an array out of a tuple, or a row out of one, costs more than to look a key up."""
-    at = _place(arena, digest, entry, number, text, spans)
-    return int(entry[at, _VALUE]) if digest[at] != np.uint64(0) else -1
+    at, _ = _slot(arena, slots, entry, number, text, spans)
+    return int(entry[slots[at] - 1, KNOWN_AS]) if slots[at] != 0 else -1
 
 
 @kernel
-def _place(
+def _slot(
     arena: npt.NDArray[np.uint8],
-    digest: npt.NDArray[np.uint64],
+    slots: npt.NDArray[np.int32],
     entry: npt.NDArray[np.int64],
     number: int,
     text: npt.NDArray[np.uint8],
     spans: Spans,
-) -> int:
-    """Where in the table the key is, or the empty place where it belongs."""
-    wanted = _digest(number, text, spans)
+) -> tuple[int, np.int64]:
+    """The slot of the key, or the empty one where it belongs; and its digest."""
+    digest = np.int64(_digest(number, text, spans))
     a_size, b_size = spans[1] - spans[0], spans[3] - spans[2]
-    at = np.int64(wanted & np.uint64(len(digest) - 1))
-    while digest[at] != np.uint64(0):
+    last = np.int64(len(slots) - 1)
+    at = digest & last
+    while slots[at] != 0:
+        one = slots[at] - 1
         if (
-            digest[at] == wanted
-            and entry[at, _NUMBER] == number
-            and entry[at, _A_SIZE] == a_size
-            and entry[at, _B_SIZE] == b_size
-            and is_same(arena, entry[at, _START], text, spans[0], a_size)
-            and is_same(arena, entry[at, _START] + a_size, text, spans[2], b_size)
+            entry[one, _DIGEST] == digest
+            and entry[one, _NUMBER] == number
+            and entry[one, _SIZES] == (a_size << _SIZE_BITS | b_size)
+            and is_same(arena, entry[one, START], text, spans[0], a_size)
+            and is_same(arena, entry[one, START] + a_size, text, spans[2], b_size)
         ):
-            return int(at)
-        at = (at + 1) & (len(digest) - 1)
-    return int(at)
+            break
+        at = (at + 1) & last
+    return int(at), digest
+
+
+@kernel
+def _put(
+    arena: npt.NDArray[np.uint8],
+    slots: npt.NDArray[np.int32],
+    entry: npt.NDArray[np.int64],
+    text: npt.NDArray[np.uint8],
+    key: tuple[int, Spans, int, int, int],
+) -> tuple[int, bool]:
+    """The entry of a key, and whether it is new.
+
+    The key is its number, spans and value, and where in the arena its bytes go, and which its entry is, if it is new.
+    """
+    number, spans, value, used, count = key
+    at, digest = _slot(arena, slots, entry, number, text, spans)
+    if slots[at] != 0:
+        return int(slots[at]) - 1, False
+    slots[at] = count + 1
+    entry[count, START], entry[count, _NUMBER], entry[count, KNOWN_AS] = used, number, value
+    entry[count, _SIZES], entry[count, _DIGEST] = (spans[1] - spans[0]) << _SIZE_BITS | (spans[3] - spans[2]), digest
+    copy(text, spans[2], spans[3], arena, copy(text, spans[0], spans[1], arena, used))
+    return count, True
 
 
 @kernel
 def _learn(
     arena: npt.NDArray[np.uint8],
-    digest: npt.NDArray[np.uint64],
+    slots: npt.NDArray[np.int32],
     entry: npt.NDArray[np.int64],
     text: npt.NDArray[np.uint8],
-    key: tuple[int, int, int, int],
+    key: tuple[int, int, int, int, int],
 ) -> int:
-    """Know the key (its number, bytes of its first span, where in the arena its bytes go, its value).
+    """Know the key (number, bytes of its first span, value, then as `_put` has it).
 
     The value that it has already, -1 where it was not known.
     """
-    number, a_size, start, value = key
-    spans = (0, a_size, a_size, len(text))
-    at = _place(arena, digest, entry, number, text, spans)
-    if digest[at] != np.uint64(0):
-        return int(entry[at, _VALUE])
-    digest[at] = _digest(number, text, spans)
-    entry[at, _START], entry[at, _NUMBER], entry[at, _VALUE] = start, number, value
-    entry[at, _A_SIZE], entry[at, _B_SIZE] = a_size, len(text) - a_size
-    for i in range(len(text)):
-        arena[start + i] = text[i]
-    return -1
+    number, a_size, value, used, count = key
+    at, is_new = _put(arena, slots, entry, text, (number, (0, a_size, a_size, len(text)), value, used, count))
+    return -1 if is_new else int(entry[at, KNOWN_AS])
+
+
+@kernel
+def learn_in(
+    known: Arrays, number: int, text: npt.NDArray[np.uint8], spans: Spans, value: int, held: Held
+) -> tuple[int, Held]:
+    """Know the key with this number and these spans by that value, unless it is known; there is room for it.
+
+    Its entry, and how much is held then.
+    """
+    at, is_new = _put(known.arena, known.slots, known.entry, text, (number, spans, value, held.used, held.keys))
+    if not is_new:
+        return at, held
+    size = spans[1] - spans[0] + spans[3] - spans[2]
+    return at, Held(held.used + size, held.keys + 1, held.parts, held.blocks)

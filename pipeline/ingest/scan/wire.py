@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _VARINT_BYTES = 9
 """Longer ones are negative, or too large for what is read here."""
-_VARINT, _FIXED64, _MEASURED = 0, 1, 2
+_VARINT, _FIXED64, _MEASURED, _FIXED32 = 0, 1, 2, 5
 FIELDS = 32
 """Rows of the array that `read_fields` writes: a tag of one byte has a field number below this."""
 
@@ -67,6 +67,37 @@ def run_end(text: npt.NDArray[np.uint8], at: int, end: int, tag: int) -> int:
         if at < 0:
             return -1
     return at
+
+
+@kernel
+def list_fields(text: npt.NDArray[np.uint8], at: int, end: int, fields: npt.NDArray[np.int64]) -> int:
+    """How many fields the message between these places has; -1 where it has groups, or cannot be read.
+
+    fields int64[n, 4]: of as many as there is room for its number, where its tag begins, where its value begins and
+    ends.
+    """
+    count = 0
+    while at < end:
+        start = at
+        tag, begin = varint(text, at, end)
+        wire_type = tag & 7
+        if wire_type == _MEASURED:
+            begin, at = length(text, begin, end)
+        elif wire_type == _VARINT:
+            at = begin
+            while at < end and text[at] >= 0x80:
+                at += 1
+            at += 1
+        elif wire_type in (_FIXED64, _FIXED32):
+            at = begin + (8 if wire_type == _FIXED64 else 4)
+        else:
+            return -1
+        if begin < 0 or at < 0:
+            return -1
+        if count < len(fields):
+            fields[count, 0], fields[count, 1], fields[count, 2], fields[count, 3] = tag >> 3, start, begin, at
+        count += 1
+    return count
 
 
 @kernel

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Load = Callable[[npt.NDArray[np.uint8], int], int]
+    Copy = Callable[[npt.NDArray[np.uint8], int, int, npt.NDArray[np.uint8], int], int]
 
 
 def _place(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -50,9 +51,24 @@ def _lowest(_typing: Any, _marks: Any) -> tuple[Any, Any]:
     return types.int64(types.uint64), generate
 
 
+def _copied(_typing: Any, text: Any, _at: Any, _end: Any, into: Any, _to: Any) -> tuple[Any, Any]:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        text_type, _, _, into_type, _ = signature.args
+        text, at, end, into, place = arguments
+        source = builder.gep(context.make_array(text_type)(context, builder, text).data, [at])
+        target = builder.gep(context.make_array(into_type)(context, builder, into).data, [place])
+        size = builder.sub(end, at)
+        cast("Callable[..., None]", cgutils.raw_memcpy)(builder, target, source, size, 1)
+        return builder.add(place, size)
+
+    return types.int64(text, types.int64, types.int64, into, types.int64), generate
+
+
 load8 = cast("Load", intrinsic(_load8))
 """The byte of uint8[n] at a place."""
 load64 = cast("Load", intrinsic(_load64))
 """Bytes `at` to `at + 7` of uint8[n] as int64, the lowest first."""
 lowest = cast("Callable[[np.uint64], int]", intrinsic(_lowest))
 """Which byte of a uint64 that is not 0 holds its lowest bit."""
+copy = cast("Copy", intrinsic(_copied))
+"""Copy bytes of uint8[n] from a place up to another into a second array at a place; the place after them there."""

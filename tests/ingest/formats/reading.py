@@ -37,7 +37,7 @@ def decode(name: str, payload: bytes, given: Context | None = None) -> tuple[lis
         np.asarray(points.value).tolist(),
         strict=True,
     ):
-        one = json.loads(given.catalog.canonical[series])
+        one = json.loads(given.catalog.series[series])
         labels = {label: text for label, text in one["labels"].items() if label != "service"}
         rows.append((one["name"], labels, one["kind"], ts - START, value))
     return rows, points

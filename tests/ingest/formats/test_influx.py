@@ -154,7 +154,7 @@ def test_the_service_is_the_key_and_else_the_host() -> None:
     for key, service in ((b"orders", "orders"), (None, "web-1")):
         given = context(key=key)
         decode("influx", b"cpu,host=web-1 idle=1", given)
-        assert b'"service":"%s"' % service.encode() in given.catalog.canonical[0]
+        assert b'"service":"%s"' % service.encode() in given.catalog.series[0]
 
 
 def test_a_refusal_quotes_its_own_line() -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.ingest.formats import influx
-from pipeline.ingest.scan.influx import Columns, LineScanner
+from pipeline.ingest.scan.influx import LineScanner, Used
 from tests.builders import START
 from tests.ingest.formats.reading import context, decode
 from tests.ingest.formats.test_influx import ACCEPTED, REFUSED
@@ -20,13 +19,14 @@ if TYPE_CHECKING:
     from pipeline.ingest.points import Context
 
 NS = START * 1_000_000
+MANY = 1000
 
 
 class Blind(LineScanner):
     """Leaves every line to the general decoder."""
 
-    def scan(self, at: int) -> tuple[Columns, int]:
-        return Columns(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)), at
+    def scan(self, at: int, most_lines: int) -> tuple[Used, int]:  # noqa: ARG002  that of the scanner
+        return Used(0, 0, 0, 0), at
 
 
 def told(payload: bytes, given: Context) -> tuple[str, list[tuple[bytes, str, str, str]]]:
@@ -59,9 +59,10 @@ def test_takes_common_lines_of_known_series(payload: bytes) -> None:
     """What real producers send, it reads to the end, to the very same samples."""
     given = context()
     decode("influx", payload, given)
-    columns, end = LineScanner(payload, given).scan(0)
+    used, end = LineScanner(payload, given, MANY).scan(0, MANY)
     assert end == len(payload)
-    assert len(columns.series)
+    assert used.rows
+    assert not used.lines
     assert told(payload, given) == blindly(payload)
 
 
