@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from models.comparison import NOTABLE_RATIO, binomial_tail
+from models.comparison import NOTABLE_RATIO, SIGNIFICANT, Verdict, binomial_tail
 from pipeline import quantities as fmt
-from pipeline.advise.outcomes.windows import MIN_INTERVALS
+from pipeline.advise.outcomes.windows import MAX_INTERVALS, MIN_INTERVALS
 from pipeline.advise.rules.facts import BUSIER
 from pipeline.detect.frame import WHOLE_SERVICE_SIGNAL
 from pipeline.records import Detector
@@ -28,8 +28,6 @@ _ERRORS: Final = "http.error_ratio"
 _RATE: Final = "http.rps"
 _LATENCIES: Final = ("http.latency.mean", "http.latency.p95")
 _POINT: Final = 0.01
-_BY_CHANCE: Final = 0.01
-"""Failures at least as likely as this without any change count nothing."""
 _MOST: Final = 0.9
 """Errors come and go: as many as in one of ten intervals before are no more than before."""
 LATENCY_MS: Final = 120_000
@@ -77,7 +75,7 @@ def _failing(windows: Windows, trial: Trial, look: Look) -> Harmed | None:
         return None
     requests = (rate or 0.0) * look.frame_ms / 1000.0
     chances = [_chance(newest, requests, window, look.frame_ms) for window in (trial.before, trial.healthy)]
-    if requests and max(chances) * look.services >= _BY_CHANCE:
+    if requests and max(chances) * look.services >= SIGNIFICANT:
         return None
     text = f"{fmt.percent(newest)} of the requests fail, up to {fmt.percent(usual)} did before"
     return Harmed(trial.service, _ERRORS, text, f'signals["{_ERRORS}"] < usual["{_ERRORS}"] + {_POINT}')
@@ -106,7 +104,7 @@ def _slower(windows: Windows, trial: Trial, look: Look) -> Harmed | None:
             continue
         earlier = trial.before.get(signal, [])
         after = windows.after(trial, signal, trial.at)
-        if _enough(earlier, after, look.frame_ms) and windows.worse(trial, signal, trial.at, None):
+        if _enough(earlier, after, look) and _worse(windows, trial, signal, after):
             rose = (fmt.seconds(float(np.median(values))) for values in (earlier, after))
             text = f"{signal} rose from {' to '.join(rose)}"
             return Harmed(trial.service, signal, text, f'signals["{signal}"] <= 1.3 * usual["{signal}"]')
@@ -125,19 +123,35 @@ def silence(frame: Frame, since: int) -> Harmed | None:
     return Harmed(frame.service, _RATE, "no data comes", f'"{_RATE}" in signals', min(began))
 
 
+def _worse(windows: Windows, trial: Trial, signal: str, after: Float64s) -> bool:
+    """Whether it is worse than just before the change, and than what was healthy, where that is known."""
+    healthy = trial.healthy.get(signal, [])
+    usual = len(healthy) >= MIN_INTERVALS
+    return windows.worse(trial, signal, trial.at, None) and (
+        not usual or windows.verdict(signal, healthy, after, None) is Verdict.WORSE
+    )
+
+
 def _most_errors(before: list[float]) -> float:
     """The share of requests that failed before a change, as it was in nine of ten intervals, or on average."""
     return max(float(np.mean(before)), float(np.quantile(before, _MOST)))
 
 
-def _enough(before: list[float], after: Float64s, frame_ms: int) -> bool:
+def whole_window(look: Look) -> int:
+    """Intervals after which latency that is barely worse is judged."""
+    longer = 1.0 + math.log(look.services) / math.log(1.0 / SIGNIFICANT)
+    return min(MAX_INTERVALS, max(MIN_INTERVALS, round(longer * LATENCY_MS / look.frame_ms)))
+
+
+def _enough(before: list[float], after: Float64s, look: Look) -> bool:
     """Whether so many intervals tell at this size of effect: the window grows until they do.
 
     As a cumulative sum of log ratios would (Page 1954), with the median in place of the mean, since one bad interval
     proves nothing: what is `NOTABLE_RATIO` times as slow takes the two minutes, 2.5 times as slow a third of that.
-    What is already returning, as after a start with cold caches, waits for the whole window.
+    What is already returning, as after a start with cold caches, waits for the whole window. The more services are
+    looked at the longer it is, as the threshold of such a sum grows by the logarithm of their number.
     """
-    whole = max(MIN_INTERVALS, round(LATENCY_MS / frame_ms))
+    whole = whole_window(look)
     if len(after) >= whole or not before:
         return len(after) >= whole
     usual = float(np.median(before))

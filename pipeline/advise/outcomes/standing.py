@@ -155,7 +155,10 @@ class Board:
         self._lessons = lessons
         self.outbox: list[tuple[int, Recommendation | Outcome | Muting]] = []
         """Records to write, each with its time; the stage empties it."""
-        self._by_key: dict[str, str] = {}
+        self._by_key: dict[str, list[str]] = {}
+        """Ids, oldest first: two that would change the same may have come to stand together."""
+        self._keys: dict[str, list[str]] = {}
+        """Under which it is found, by id: who shares a thing may change while it stands."""
         self._by_incident: dict[str, set[str]] = {}
         self._cooldown_ms = cooldown_ms
         self._rejected_ms = rejected_ms
@@ -172,8 +175,8 @@ class Board:
 
     def about(self, key: str) -> Standing | None:
         """The open recommendation that would change this, whichever of those that share it it is told of."""
-        identity = self._by_key.get(key)
-        return None if identity is None else self.state.standing[identity]
+        found = self._by_key.get(key)
+        return self.state.standing[found[-1]] if found else None
 
     def of(self, incident: str) -> list[Standing]:
         """Open recommendations of an incident, first choice first."""
@@ -254,7 +257,7 @@ class Board:
     def restore(self, state: BoardState) -> None:
         """Go on from there."""
         self.state = state
-        self._by_key, self._by_incident = {}, {}
+        self._by_key, self._keys, self._by_incident = {}, {}, {}
         for standing in state.standing.values():
             self._index(standing)
 
@@ -263,13 +266,15 @@ class Board:
         return [each for each in self.state.standing.values() if each.waiting and to_ms(each.record.expires) <= now]
 
     def _index(self, standing: Standing) -> None:
+        self._keys[standing.record.id] = standing.keys
         for key in standing.keys:
-            self._by_key[key] = standing.record.id
+            self._by_key.setdefault(key, []).append(standing.record.id)
         self._by_incident.setdefault(standing.incident, set()).add(standing.record.id)
 
     def _unindex(self, standing: Standing) -> None:
-        for key in standing.keys:
-            if self._by_key.get(key) == standing.record.id:
+        for key in self._keys.pop(standing.record.id):
+            self._by_key[key].remove(standing.record.id)
+            if not self._by_key[key]:
                 del self._by_key[key]
         mine = self._by_incident[standing.incident]
         mine.discard(standing.record.id)

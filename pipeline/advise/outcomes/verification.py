@@ -28,7 +28,7 @@ import numpy as np
 from models.comparison import Verdict
 from pipeline import quantities as fmt
 from pipeline.advise.frames import SignalValue
-from pipeline.advise.outcomes.harm import Harmed, Look, harmed_by, silence
+from pipeline.advise.outcomes.harm import Harmed, Look, harmed_by, silence, whole_window
 from pipeline.advise.outcomes.standing import Found
 from pipeline.advise.outcomes.undo import propose_undo
 from pipeline.advise.outcomes.windows import MIN_INTERVALS, Trial
@@ -134,7 +134,7 @@ class Verifier:
         What was changed elsewhere at the time is the doing of that change, also of one shortly before.
         """
         found = []
-        look = Look(now, self._frame_ms, 1 + len(standing.others))
+        look = self._look_at(standing, now)
         for other in standing.others:
             frame = frames.get(other.service)
             if frame is None or self._disturbed(other, frames, now, own=False):
@@ -147,6 +147,9 @@ class Verifier:
         if found:
             self._regress(standing, trial, found[0]._replace(text=f"in {found[0].service}, {found[0].text}"), now)
         return bool(found)
+
+    def _look_at(self, standing: Standing, now: int) -> Look:
+        return Look(now, self._frame_ms, 1 + len(standing.others))
 
     def _followed(self, standing: Standing, trial: Trial, frames: Mapping[str, Frame], now: int) -> bool:
         """Take one interval of the service that was changed; whether it ended the verification."""
@@ -184,7 +187,9 @@ class Verifier:
         answer = self._evaluator.value(self._program(check.condition))
         if isinstance(answer, bool):
             standing.held_back = [*standing.held_back, answer][-_MAX_ANSWERS:]
-        enough = not harmed and len(standing.held_back) >= MIN_INTERVALS
+        looked = now - trial.at >= whole_window(self._look_at(standing, now)) * self._frame_ms
+        well = not harmed and not any(other.harmed for other in standing.others)
+        enough = looked and well and len(standing.held_back) >= MIN_INTERVALS
         if enough and now - settled >= check.after_s * 1000:
             self._conclude(standing, trial, settled, now)
             return True
@@ -206,7 +211,7 @@ class Verifier:
 
     def _harmed(self, standing: Standing, trial: Trial, frame: Frame, now: int) -> Harmed | None:
         """What is worse than before the change although it must not be."""
-        harmed = harmed_by(self._windows, trial, Look(now, self._frame_ms, 1 + len(standing.others)))
+        harmed = harmed_by(self._windows, trial, self._look_at(standing, now))
         abort_if = standing.record.verification.abort_if
         if harmed is None and abort_if and self._aborted(standing, frame, self._program(abort_if)):
             named = sorted(key for mapping, key in references(abort_if) if mapping == "signals")
