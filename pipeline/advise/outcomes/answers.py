@@ -20,7 +20,7 @@ from pipeline.advise.rules.facts import Facts, with_defaults
 from pipeline.advise.rules.words import in_words
 from pipeline.advise.sharing import of_component
 from pipeline.errors import LifecycleError
-from pipeline.records import Muting, RecommendationState, content_id, from_ms, to_ms
+from pipeline.records import Muting, RecommendationState, check_move, content_id, from_ms, to_ms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -142,11 +142,13 @@ class Answers:
         said = f"{feedback.verdict} by {feedback.by or 'somebody'}" + (f": {feedback.note}" if feedback.note else "")
         match feedback.verdict:
             case "acknowledged":
+                check_move(standing.record.state, RecommendationState.ACKNOWLEDGED)
                 self._say(standing, said)
                 self._board.move(standing, RecommendationState.ACKNOWLEDGED, now)
             case "applied":
                 self._apply(standing, said, to_ms(feedback.at), now)
             case "rejected" | "false_alarm":
+                check_move(standing.record.state, RecommendationState.REJECTED)
                 self._say(standing, said)
                 found = Found(answer=feedback.verdict)
                 self._board.end(standing, RecommendationState.REJECTED, now, said, found)
@@ -155,6 +157,7 @@ class Answers:
                 self._snooze(standing, said, now)
 
     def _apply(self, standing: Standing, said: str, at: int, now: int) -> None:
+        check_move(standing.record.state, RecommendationState.APPLIED)
         self._say(standing, said)
         self._board.move(standing, RecommendationState.APPLIED, now)
         standing.applied = at if abs(at - now) <= CLOCKS_MS else now
