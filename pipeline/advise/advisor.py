@@ -93,6 +93,12 @@ class Advisor:
         windows = self._settings.decide_after_frames
         return 2 * windows if match.entry.rule.tier is Tier.GENERIC else windows
 
+    def wait(self, incident: OpenIncident, now: int) -> None:
+        """Let time stand still for what is told of services that were not asked: whether it holds nobody knows."""
+        for standing in self.board.of(incident.id):
+            if standing.record.target.service in incident.silenced and not standing.undoes:
+                standing.matched = min(now, standing.matched + self._frame_ms)
+
     def advise(self, incident: OpenIncident, matches: list[Match], now: int) -> None:
         """Bring the incident's recommendations up to date with the steady matches, surest first."""
         seen = self._see(incident, matches, now)
@@ -162,6 +168,12 @@ class Advisor:
             self._explain(incident, match.facts.service, now)
         first = self.board.of(standing.incident)[0]
         self._refresh(standing, match, incident, _Place(standing.record.rank, first), now)
+
+    def name(self, incidents: Iterable[OpenIncident]) -> None:
+        """Let the incidents' records name all that stands for them, undos among it."""
+        for incident in incidents:
+            for standing in self.board.of(incident.id):
+                _name(incident, standing)
 
     def _is_new(self, match: Match, incident: OpenIncident, now: int) -> bool:
         if match.entry.rule.tier is Tier.GENERIC and match.facts.service in incident.explained:

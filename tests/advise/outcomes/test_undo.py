@@ -120,3 +120,13 @@ def test_the_opposite_of_an_open_undo_is_not_advised() -> None:
     regress(story, stage, "f1")
     later = advice(stage.step(story.troubled(30, {"duri_core": WORSE}).take()))
     assert {each["kind"] for each in later if each["state"] == "proposed"} <= {"app.pool_size.undo"}
+
+
+def test_the_incident_names_the_undo() -> None:
+    """Its first choice stands in its list."""
+    story, stage = Story(), make_stage()
+    story.healthy(40).troubled(5, {"duri_core": POOL})
+    proposed = [each for each in advice(stage.step(story.take())) if each["kind"] == "app.pool_size"]
+    outputs = stage.step(story.feedback(proposed[-1]["id"], "applied").troubled(5, {"duri_core": WORSE}).take())
+    [undo, *_] = [each["id"] for each in advice(outputs) if each["kind"].endswith(".undo")]
+    assert undo in of(outputs, Topic.INCIDENTS)[-1]["recommendations"]
