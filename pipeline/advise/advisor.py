@@ -9,7 +9,8 @@
    reorders itself each minute is no list. An undo goes first, then what was applied, until it is judged. Whose rule no
    longer holds ranks behind all whose rules do, and gives way to them; so does one whose own `abort_if`
    holds already, to what can be done now.
-4. They end: answered, expired, verified, or when their incident or their rule's conditions are gone.
+4. They end: answered, expired, verified, or when their incident or their rule's conditions are gone; an undo, when
+   the harm is.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipeline import quantities as fmt
-from pipeline.advise.outcomes.standing import Standing
+from pipeline.advise.outcomes.standing import Standing, undo_key
 from pipeline.advise.rules.drafting import Moment, draft, raise_severity, redraft
 from pipeline.advise.rules.rule import Tier
 from pipeline.advise.sharing import Sharing
@@ -92,6 +93,12 @@ class Advisor:
         windows = self._settings.decide_after_frames
         return 2 * windows if match.entry.rule.tier is Tier.GENERIC else windows
 
+    def wait(self, incident: OpenIncident, now: int) -> None:
+        """Let time stand still for what is told of services that were not asked: whether it holds nobody knows."""
+        for standing in self.board.of(incident.id):
+            if standing.record.target.service in incident.silenced and not standing.undoes:
+                standing.matched = min(now, standing.matched + self._frame_ms)
+
     def advise(self, incident: OpenIncident, matches: list[Match], now: int) -> None:
         """Bring the incident's recommendations up to date with the steady matches, surest first."""
         seen = self._see(incident, matches, now)
@@ -106,8 +113,11 @@ class Advisor:
             self.board.end(standing, RecommendationState.EXPIRED, now, "nobody answered in time")
         patience = self._settings.incident_gap_s * 1000.0
         for standing in self.board:
-            if standing.waiting and not standing.undoes and now - standing.matched > patience:
-                self.board.end(standing, RecommendationState.EXPIRED, now, "its conditions no longer hold")
+            passed = now - standing.matched
+            if standing.waiting and passed > patience:
+                gone = f"what it was to mend has been gone for {fmt.duration(passed / 1000.0)}"
+                note = gone if standing.undoes else "its conditions no longer hold"
+                self.board.end(standing, RecommendationState.EXPIRED, now, note)
         self.board.forget(now)
 
     def close(self, closed: Iterable[OpenIncident], now: int) -> None:
@@ -159,11 +169,19 @@ class Advisor:
         first = self.board.of(standing.incident)[0]
         self._refresh(standing, match, incident, _Place(standing.record.rank, first), now)
 
+    def name(self, incidents: Iterable[OpenIncident]) -> None:
+        """Let the incidents' records name all that stands for them, undos among it."""
+        for incident in incidents:
+            for standing in self.board.of(incident.id):
+                _name(incident, standing)
+
     def _is_new(self, match: Match, incident: OpenIncident, now: int) -> bool:
         if match.entry.rule.tier is Tier.GENERIC and match.facts.service in incident.explained:
             return False  # what lingers is the aftermath of what was found
         if self._about(match) is not None:
             return False
+        if any(self.board.about(undo_key(key)) is not None for key in match.keys):
+            return False  # nobody is told to do what is to be taken back
         return not any(self.board.cooling(key, now) for key in match.keys)
 
     def _make_room(self, incident: OpenIncident, match: Match, now: int) -> bool:

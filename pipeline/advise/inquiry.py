@@ -58,14 +58,16 @@ class Inquiry:
         Known reasons not to advise are named in the incident.
         """
         matches: list[Match] = []
+        incident.silenced = []
         heard = False
         for service in sorted({*incident.services, incident.cause}):
             frame = frames.get(service)
             if frame is None:
                 continue
             reasons = self._silence.reasons(service, down, end_ms)
-            incident.name_reasons(reasons)
+            incident.name_reasons([*reasons, *self._silence.quietened.get(service, ())])
             if reasons:
+                incident.silenced.append(service)
                 continue
             heard = True
             if frame.anomalies or service == incident.cause:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.advise.control import ControlLog
-    from pipeline.advise.frames import Frame
+    from pipeline.advise.frames import Frame, OpenAnomaly
     from pipeline.advise.incidents.topology import Topology
     from pipeline.advise.outcomes.windows import Trial
     from pipeline.advise.rules.judge import Match
@@ -37,12 +37,15 @@ class Silence:
     def __init__(self, control: ControlLog, topology: Topology, frame_ms: int) -> None:
         self.control = control
         self.muted = 0
+        self.quietened: dict[str, list[str]] = {}
+        """What was quietened in this interval and would have counted, in words, by service."""
         self.silenced = 0
         self._topology = topology
         self._frame_ms = frame_ms
 
     def sift(self, frames: Mapping[str, Frame], end_ms: int) -> None:
         """Take anomalies of quietened signals out of the frames."""
+        self.quietened = {}
         if not self.control.mutes:
             return
         for frame in frames.values():
@@ -53,7 +56,16 @@ class Silence:
                 or self.control.muted(frame.service, anomaly.signal, end_ms) is None
             ]
             self.muted += len(frame.anomalies) - len(kept)
+            self._note_muted(frame, [each for each in qualifying(frame.anomalies) if each not in kept], end_ms)
             frame.anomalies = kept
+
+    def _note_muted(self, frame: Frame, anomalies: list[OpenAnomaly], end_ms: int) -> None:
+        for signal in sorted({anomaly.signal for anomaly in anomalies}):
+            mute = self.control.muted(frame.service, signal, end_ms)
+            if mute is not None:
+                why = f" ({mute.reason})" if mute.reason else ""
+                told = f"{signal} of {frame.service} is muted{why}, until {from_ms(mute.until):%Y-%m-%d %H:%M} UTC"
+                self.quietened.setdefault(frame.service, []).append(told)
 
     def down(self, frames: Mapping[str, Frame]) -> dict[str, str]:
         """Services that are down, with what shows it."""

@@ -263,6 +263,7 @@ class AdviseStage:
         self._advisor.expire(end_ms)
         closed = self._incidents.close(end_ms)
         self._advisor.close(closed, end_ms)
+        self._advisor.name(self._incidents.log.open.values())
         self._report(closed, end_ms)
 
     def _learn_calls(self, frames: list[Frame], end_ms: int) -> None:
@@ -278,6 +279,7 @@ class AdviseStage:
         self, incident: OpenIncident, frames: Mapping[str, Frame], down: Mapping[str, str], end_ms: int
     ) -> None:
         matches = self._inquiry.matches(incident, frames, down, end_ms)
+        self._advisor.wait(incident, end_ms)
         if matches is not None:
             steady = self._advisor.steady(incident, matches)
             if incident.decided:

@@ -213,3 +213,34 @@ def test_snapshot_keeps_mutes_and_doubts() -> None:
     again = make_stage(IMPATIENT)
     again.restore(fresh.snapshot())
     assert again.step(story.troubled(5, {"duri_core": POOL}).take()) == []
+
+
+def test_a_maintenance_window_ends_no_advice() -> None:
+    """Whether its conditions hold nobody asks meanwhile; after it the same recommendation stands."""
+    story, stage = Story().healthy(40), make_stage()
+    first = first_of(story, stage)
+    outputs = stage.step(story.maintenance(60, ["duri_core"]).troubled(65, {"duri_core": POOL}).take())
+    assert of(outputs, Topic.OUTCOMES) == []
+    assert {record["id"] for record in advice(outputs)} <= {first["id"]}
+    assert stage.statistics()["recommendations_open"] == 1
+
+
+def test_what_is_muted_is_named_in_the_incident() -> None:
+    """Who reads it knows what is not looked at, and why."""
+    story, stage = Story().healthy(40), make_stage()
+    muting = records.Muting(id="m", at=at(40), service="duri_core", signals=[P95], until=at(600), reason="known")
+    story.put(muting)
+    both = Fault({**POOL.signals, "pg.temp_bytes.rate": 5e6}, rising=[P95, "pg.temp_bytes.rate"])
+    outputs = stage.step(story.troubled(4, {"duri_core": both}).take())
+    [reason] = of(outputs, Topic.INCIDENTS)[-1]["known_reasons"]
+    assert reason == f"{P95} of duri_core is muted (known), until 2026-03-02 10:00 UTC"
+
+
+def test_an_answer_that_is_not_legal_leaves_no_trace() -> None:
+    """The record says what was legally said."""
+    story, stage = Story().healthy(40), make_stage()
+    first = first_of(story, stage)
+    story.feedback(first["id"], "applied").feedback(first["id"], "rejected", "f2").healthy(9)
+    newest = [record for record in advice(stage.step(story.take())) if record["id"] == first["id"]][-1]
+    assert (newest["state"], newest["answer"]) == ("verified", "applied by ann")
+    assert stage.statistics()["feedback_illegal_total"] == 1

@@ -58,6 +58,8 @@ class OpenIncident(msgspec.Struct):
     recommendations: list[str] = []
     order: list[str] = []
     """Its open recommendations, the surest first; who is in it keeps its place unless another is clearly surer."""
+    silenced: list[str] = []
+    """Services that were not asked in the last interval, for a known reason."""
     known: list[str] = []
     """Reasons why some of its services are not advised on."""
     announced: bool = False

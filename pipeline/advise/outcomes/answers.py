@@ -10,25 +10,28 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Final
 
 from pipeline import quantities as fmt
 from pipeline.advise.outcomes.standing import Found
+from pipeline.advise.rules.expressions import compile_expression
 from pipeline.advise.rules.facts import Facts, with_defaults
 from pipeline.advise.rules.words import in_words
 from pipeline.advise.sharing import of_component
 from pipeline.errors import LifecycleError
-from pipeline.records import Muting, RecommendationState, content_id, from_ms, to_ms
+from pipeline.records import Muting, RecommendationState, check_move, content_id, from_ms, to_ms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.advise.control import Change as ControlChange
-    from pipeline.advise.control import ControlLog
+    from pipeline.advise.control import Change, ControlLog
     from pipeline.advise.frames import Frame
     from pipeline.advise.outcomes.standing import Board, Standing
+    from pipeline.advise.rules.catalogue import CompiledRule
+    from pipeline.advise.rules.expressions import Program
     from pipeline.advise.rules.judge import Judge
-    from pipeline.records import Change, Feedback
+    from pipeline.records import Feedback
     from pipeline.settings import AdviseSettings
 
 CLOCKS_MS: Final = 3_600_000
@@ -70,7 +73,7 @@ class Answers:
         except LifecycleError:
             self.illegal += 1
 
-    def deployed(self, change: ControlChange, now: int) -> None:
+    def deployed(self, change: Change, now: int) -> None:
         """Count as applied what advises the version that was deployed."""
         for standing in self._board:
             target, advised = standing.record.target, standing.record.change.recommended
@@ -83,47 +86,69 @@ class Answers:
         """Count as applied what the settings gauges of this interval show to be changed as recommended."""
         for standing in self._board:
             frame = frames.get(standing.record.target.service)
-            if not standing.waiting or standing.undoes or frame is None:
+            if not standing.waiting:
                 continue
-            seen = self._changed(standing, frame)
-            if seen:
+            if standing.undoes and not self._mended(standing, frame):
+                standing.matched = now
+            if frame is not None and (seen := self._changed(standing, frame)):
                 # Some time in the frame that shows it: that one is neither before nor after.
                 self._apply(standing, seen, now - self._frame_ms + 1, now)
+
+    def _mended(self, standing: Standing, frame: Frame | None) -> bool:
+        """Whether the harm that an undo is to end is known to be gone."""
+        if frame is None:
+            return False
+        self._load(standing, frame)
+        return self._evaluator.holds(_compiled(standing.record.verification.condition))
 
     def _changed(self, standing: Standing, frame: Frame) -> str:
         """What the gauges say, where they say that it was done; else nothing."""
         entry = self._catalogue.by_id.get(standing.record.provenance.rule)
         if entry is None:
             return ""
-        if entry.applied_if is not None and entry.rule.change.applied_if:
-            settings, assumed = with_defaults(frame.settings, self._catalogue.settings)
-            facts = Facts(frame.service, frame, settings, assumed, standing.usual, {}, {})
-            self._evaluator.load(facts.variables())
-            if not self._evaluator.holds(entry.applied_if):
-                return ""
-            return f"applied: {in_words(entry.rule.change.applied_if, self._units)}"
-        return "" if entry.gauge is None else self._moved(standing.record.change, entry.gauge, frame)
+        if entry.applied_if is not None:
+            return self._turned(standing, entry, frame)
+        return "" if entry.gauge is None else self._moved(standing, entry.gauge, frame)
 
-    def _moved(self, change: Change, gauge: str, frame: Frame) -> str:
+    def _turned(self, standing: Standing, entry: CompiledRule, frame: Frame) -> str:
+        """That what is no number is as recommended; of an undo, that it was and is no longer."""
+        self._load(standing, frame)
+        there = self._evaluator.value(entry.applied_if) if entry.applied_if is not None else None
+        done = there is False and standing.shown if standing.undoes else there is True
+        standing.shown |= there is True
+        told = in_words(entry.rule.change.applied_if or "", self._units, negated=bool(standing.undoes))
+        return f"applied: {told}" if done else ""
+
+    def _moved(self, standing: Standing, gauge: str, frame: Frame) -> str:
         """That the gauge left the present value for the recommended one; else nothing."""
-        value = frame.settings.get(gauge)
+        change, value = standing.record.change, frame.settings.get(gauge)
         if value is None or not isinstance(change.current, float) or not isinstance(change.recommended, float):
             return ""
-        if value == change.current or abs(value - change.recommended) > _EQUAL * abs(change.recommended):
+        if _near(value, change.current):
+            standing.shown = True
+        unseen = standing.undoes and not standing.shown
+        if unseen or value == change.current or not _near(value, change.recommended):
             return ""
         unit = self._units.get(gauge, "")
         moved = f"from {fmt.value(change.current, unit)} to {fmt.value(value, unit)}"
         return f"applied: the gauge {gauge} went {moved}"
 
+    def _load(self, standing: Standing, frame: Frame) -> None:
+        settings, assumed = with_defaults(frame.settings, self._catalogue.settings)
+        facts = Facts(frame.service, frame, settings, assumed, standing.usual, {}, {}, before=standing.before)
+        self._evaluator.load(facts.variables())
+
     def _take(self, standing: Standing, feedback: Feedback, now: int) -> None:
         said = f"{feedback.verdict} by {feedback.by or 'somebody'}" + (f": {feedback.note}" if feedback.note else "")
         match feedback.verdict:
             case "acknowledged":
+                check_move(standing.record.state, RecommendationState.ACKNOWLEDGED)
                 self._say(standing, said)
                 self._board.move(standing, RecommendationState.ACKNOWLEDGED, now)
             case "applied":
                 self._apply(standing, said, to_ms(feedback.at), now)
             case "rejected" | "false_alarm":
+                check_move(standing.record.state, RecommendationState.REJECTED)
                 self._say(standing, said)
                 found = Found(answer=feedback.verdict)
                 self._board.end(standing, RecommendationState.REJECTED, now, said, found)
@@ -132,6 +157,7 @@ class Answers:
                 self._snooze(standing, said, now)
 
     def _apply(self, standing: Standing, said: str, at: int, now: int) -> None:
+        check_move(standing.record.state, RecommendationState.APPLIED)
         self._say(standing, said)
         self._board.move(standing, RecommendationState.APPLIED, now)
         standing.applied = at if abs(at - now) <= CLOCKS_MS else now
@@ -185,3 +211,12 @@ class Answers:
         )
         self.control.note_mute(muting, self._settings.max_control_records)
         self._board.write(now, muting)
+
+
+def _near(value: float, other: float) -> bool:
+    return abs(value - other) <= _EQUAL * abs(other)
+
+
+@functools.cache
+def _compiled(condition: str) -> Program:
+    return compile_expression(condition)

@@ -41,13 +41,18 @@ RESULTS: Final[Mapping[RecommendationState, Result]] = {
 """Ends that make an outcome; what was superseded had none."""
 
 
+def undo_key(key: str) -> str:
+    """What the undo of a change of this would change: the same, and beside it."""
+    return f"undo\x1f{key}"
+
+
 class Standing(msgspec.Struct):
     """An open recommendation; times in ms."""
 
     record: Recommendation
     incident: str
     matched: int
-    """When its rule last held."""
+    """When its rule last held; of an undo, when the harm was last not known to be gone."""
     emitted: int
     usual: dict[str, float] = {}
     before: dict[str, float] = {}
@@ -79,22 +84,23 @@ class Standing(msgspec.Struct):
     """Whether the verification's condition held, in the newest undisturbed intervals after the change."""
     undoes: str = ""
     """Id of the recommendation that this one takes back."""
+    shown: bool = False
+    """Whether the settings gauges have shown what it takes back."""
 
     @property
     def key(self) -> str:
         """What it would change."""
         target = self.record.target
         key = standing_key(target.service, target.component, target.resource, self.record.change.parameter)
-        return f"undo\x1f{key}" if self.undoes else key
+        return undo_key(key) if self.undoes else key
 
     @property
     def keys(self) -> list[str]:
         """Its key, and those of the other services that share it."""
-        if self.undoes:
-            return [self.key]
         target, parameter = self.record.target, self.record.change.parameter
         sharing = dict.fromkeys([target.service, *target.shared_by])
-        return [standing_key(service, target.component, target.resource, parameter) for service in sharing]
+        keys = [standing_key(service, target.component, target.resource, parameter) for service in sharing]
+        return [undo_key(key) for key in keys] if self.undoes else keys
 
     @property
     def waiting(self) -> bool:

@@ -9,6 +9,7 @@ from pipeline.advise.outcomes.standing import Board, Standing
 from pipeline.advise.outcomes.undo import propose_undo
 from pipeline.advise.rules.lessons import Lessons
 from pipeline.records import Recommendation, RecommendationState
+from pipeline.settings import AdviseSettings
 from pipeline.stage import Topic
 from tests.advise.helpers import SLOW, Fault, Story, advice, make_stage, of
 
@@ -75,3 +76,57 @@ def test_it_stands_when_something_else_is_verified() -> None:
     outputs = stage.step(story.take())
     assert "verified" in {each["result"] for each in of(outputs, Topic.OUTCOMES)}
     assert {each["state"] for each in advice(outputs) if each["kind"].endswith(".undo")} == {"proposed"}
+
+
+def undone(minutes: int, fault: Fault) -> tuple[dict[str, Any], list[Any]]:
+    """A change of the pool that its gauge shows and that regressed; then this, without a word about the undo."""
+    story, stage = Story(), make_stage()
+    story.healthy(40).troubled(5, {"duri_core": POOL})
+    proposed = [each for each in advice(stage.step(story.take())) if each["kind"] == "app.pool_size"]
+    doubled = Fault(WORSE.signals, {"app.pool_size": 20.0}, rising=WORSE.rising)
+    story.feedback(proposed[-1]["id"], "applied").troubled(6, {"duri_core": doubled})
+    found = [each for each in advice(stage.step(story.take())) if each["kind"].endswith(".undo")]
+    return found[-1], stage.step(story.troubled(minutes, {"duri_core": fault}).take())
+
+
+def test_an_undo_that_the_gauge_shows_counts_as_applied() -> None:
+    """And is verified like any other."""
+    undo, outputs = undone(15, Fault())
+    states = [(each["state"], each["answer"]) for each in advice(outputs) if each["id"] == undo["id"]]
+    assert states[0] == ("applied", "applied: the gauge app.pool_size went from 20 to 10")
+    assert states[-1][0] == "verified"
+
+
+def test_an_undo_of_what_is_harmful_no_more_ends() -> None:
+    """Whoever mended it: what it was to mend has been gone for as long as conditions may be before advice expires."""
+    undo, outputs = undone(30, Fault(settings={"app.pool_size": 20.0}))
+    [outcome] = [each for each in of(outputs, Topic.OUTCOMES) if each["recommendation"] == undo["id"]]
+    assert (outcome["result"], outcome["note"]) == ("expired", "what it was to mend has been gone for 16 min")
+
+
+def test_an_undo_stands_while_the_harm_does_or_nothing_tells() -> None:
+    """However long."""
+    failing = Fault(WORSE.signals, {"app.pool_size": 20.0}, rising=WORSE.rising)
+    silent = Fault(settings={"app.pool_size": 20.0}, without=[ERRORS])
+    for fault in (failing, silent):
+        undo, outputs = undone(60, fault)
+        assert undo["id"] not in {each["recommendation"] for each in of(outputs, Topic.OUTCOMES)}
+
+
+def test_the_opposite_of_an_open_undo_is_not_advised() -> None:
+    """The pool is as small as it was, and to be as it was."""
+    story, stage = Story(), make_stage(AdviseSettings(cooldown_s=120.0))
+    story.healthy(40).troubled(5, {"duri_core": POOL})
+    regress(story, stage, "f1")
+    later = advice(stage.step(story.troubled(30, {"duri_core": WORSE}).take()))
+    assert {each["kind"] for each in later if each["state"] == "proposed"} <= {"app.pool_size.undo"}
+
+
+def test_the_incident_names_the_undo() -> None:
+    """Its first choice stands in its list."""
+    story, stage = Story(), make_stage()
+    story.healthy(40).troubled(5, {"duri_core": POOL})
+    proposed = [each for each in advice(stage.step(story.take())) if each["kind"] == "app.pool_size"]
+    outputs = stage.step(story.feedback(proposed[-1]["id"], "applied").troubled(5, {"duri_core": WORSE}).take())
+    [undo, *_] = [each["id"] for each in advice(outputs) if each["kind"].endswith(".undo")]
+    assert undo in of(outputs, Topic.INCIDENTS)[-1]["recommendations"]

@@ -142,9 +142,10 @@ def test_undo_is_verified_too() -> None:
 
 
 def test_undo_outlives_its_incident() -> None:
-    """Harm that was measured does not go away because the anomalies did."""
+    """Harm does not go away because the anomalies did."""
     story, stage, _ = applied()
-    outputs = stage.step(story.troubled(4, {"duri_core": FAILING}).healthy(40).take())
+    unflagged = Fault(FAILING.signals)
+    outputs = stage.step(story.troubled(4, {"duri_core": FAILING}).troubled(40, {"duri_core": unflagged}).take())
     states = [record["state"] for record in advice(outputs) if record["kind"].endswith(".undo")]
     assert states == ["proposed"]
 
