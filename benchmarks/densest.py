@@ -142,6 +142,6 @@ MESSAGES: dict[str, tuple[str, Callable[[int], bytes]]] = {
     "remote_write_2": ("remote_write_2", pairs),
     "otlp_gauges": ("otlp_protobuf", gauges),
     "otlp_exponential": ("otlp_protobuf", lambda now: exponential(now, 10, 2, 2, -5)),
-    "otlp_increments": ("otlp_protobuf", lambda now: exponential(now, 1, 1, 0, -40)),
+    "otlp_increments": ("otlp_protobuf", lambda now: exponential(now, 1, 1, 0, -20)),
 }
 """The format, and the message at a time, ms."""

@@ -56,13 +56,8 @@ def decode(payload: bytes, context: Context) -> Points:
     reader = SeriesReader(context)
     for number, piece in enumerate(pieces):
         reader.rows.check_series()
+        series = _parsed(wire.TimeSeries2, piece)
         position = f"timeseries[{number}]"
-        try:
-            series = _parsed(wire.TimeSeries2, piece)
-        except DecodeError as error:
-            unread = wire.RequestInPieces(symbols=symbols, timeseries=[piece])
-            reader.rows.refuse(_packed(unread), position, error)
-            continue
         alone = _Alone(series, symbols)
         try:
             identity = identity_of(series, symbols)
@@ -91,8 +86,7 @@ def _parsed(message: type[_M], payload: bytes) -> _M:
     try:
         return message.FromString(payload)
     except (ProtobufError, UnicodeDecodeError) as error:
-        what = "a series" if message is wire.TimeSeries2 else "a remote-write 2.0 request"
-        raise DecodeError(f"not {what}: {error}", reason="syntax") from error
+        raise DecodeError(f"not a remote-write 2.0 request: {error}", reason="syntax") from error
 
 
 def _learn(context: Context, series: TimeSeries2, symbols: Sequence[str], value: int) -> None:
@@ -140,10 +134,6 @@ def _kind(metric_type: int, name: str) -> Kind | None:
     return Kind.GAUGE
 
 
-def _packed(request: Message) -> bytes:
-    return bytes(cramjam.snappy.compress_raw(request.SerializeToString()))
-
-
 class _Alone:
     """Makes a request of a single series, with the symbols that it needs."""
 
@@ -164,7 +154,7 @@ class _Alone:
             created_timestamp=whole.created_timestamp,
         )
         request = wire.Request(symbols=table, timeseries=[one])
-        return _packed(request)
+        return bytes(cramjam.snappy.compress_raw(request.SerializeToString()))
 
     def _ref(self, table: dict[str, int], ref: int) -> int:
         """Place of the symbol in the new table; one that is missing stays missing."""
