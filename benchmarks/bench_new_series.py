@@ -29,7 +29,7 @@ import psutil
 from google.protobuf import json_format
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from benchmarks.densest import MESSAGES as densest_messages
+from benchmarks.densest import DENSEST
 from benchmarks.harness import median, report
 from benchmarks.messages import NAME, SERVICE, labels
 from pipeline.batch import encode_batch, make_batch
@@ -223,7 +223,7 @@ def measure(name: str, most: int) -> dict[str, float]:
 
 def densest(name: str) -> dict[str, float]:
     """The figures of a message of 64 KiB."""
-    form, message = densest_messages[name]
+    form, message = DENSEST[name]
     now = int(time.time() * 1000)
     payload = message(now)
     reading = Reading(form, payload, now)
@@ -241,7 +241,7 @@ def main() -> None:
     figures: dict[str, float] = {"series": most}
     for name in MESSAGES:
         figures.update(measure(name, most))
-    for name in densest_messages:
+    for name in DENSEST:
         figures.update(densest(name))
     report("new_series", figures)
 

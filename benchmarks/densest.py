@@ -1,4 +1,4 @@
-"""Messages of at most 64 KiB with as many new series as their format lets them have: the most that bytes can ask for."""
+"""Messages of at most 64 KiB with as many new series as their format lets them have: the most they can ask for."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ import string
 from typing import TYPE_CHECKING
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
 from pipeline.ingest.protobuf import remote_write_pb2 as wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+
 LONGEST = 65_536
+_TELEGRAF = b'{"name":"a","timestamp":%d,"fields":{%%s}}'
+_SAMPLE = b'{"name":"%s","ts":%d,"value":1}'
+_VECTOR = b'{"name":"%s","kind":"absolute","distribution":{"samples":[]}}'
 _LETTERS = string.ascii_letters + "_"
 
 
@@ -119,25 +123,14 @@ def columnar(now: int, number: int) -> bytes:
     return json.dumps({"series": series, "ts": now, "value": [1] * number}, separators=(",", ":")).encode()
 
 
-MESSAGES: dict[str, tuple[str, Callable[[int], bytes]]] = {
+DENSEST: dict[str, tuple[str, Callable[[int], bytes]]] = {
     "influx_lines": ("influx", lambda _: influx(1)),
     "influx_fields": ("influx", lambda _: influx(4)),
     "prometheus": ("prometheus", lambda _: joined(b"%s", b"\n", lambda word: f"{word} 1".encode())),
-    "telegraf": (
-        "telegraf",
-        lambda now: joined(b'{"name":"a","timestamp":%d,"fields":{%%s}}' % now, b",", lambda word: f'"{word}":1'.encode()),
-    ),
-    "json": (
-        "json",
-        lambda now: joined(b"[%s]", b",", lambda word: f'{{"name":"{word}","ts":{now // 1000},"value":1}}'.encode()),
-    ),
+    "telegraf": ("telegraf", lambda now: joined(_TELEGRAF % now, b",", lambda word: f'"{word}":1'.encode())),
+    "json": ("json", lambda now: joined(b"[%s]", b",", lambda word: _SAMPLE % (word.encode(), now // 1000))),
     "columnar": ("columnar", lambda now: largest(lambda number: columnar(now, number))),
-    "vector": (
-        "vector",
-        lambda _: joined(
-            b"[%s]", b",", lambda word: f'{{"name":"{word}","kind":"absolute","distribution":{{"samples":[]}}}}'.encode()
-        ),
-    ),
+    "vector": ("vector", lambda _: joined(b"[%s]", b",", lambda word: _VECTOR % word.encode())),
     "remote_write_native": ("remote_write", lambda now: native(now, 10)),
     "remote_write_2": ("remote_write_2", pairs),
     "otlp_gauges": ("otlp_protobuf", gauges),
