@@ -5,6 +5,9 @@ series (`_us`, median of several messages of a tenth of it, each with an empty c
 Nothing but new series takes time like that: `benchmarks.bench_formats` says what known ones do. While a worker's thread
 reads such a message, `_unheard_ms` is the longest that its event loop, which answers Kafka, does not get its turn.
 
+`_64k_ms` is of messages of 64 KiB with as many new series as their format lets them have (`_64k_series`; see
+`benchmarks.densest`): 100 ms is what a message of at most that size may take.
+
 Memory is the process's (Linux), for a message of a tenth of the limit: bytes that the table of series keeps of each
 (`_kept_bytes`), and how many times the message, unfolded, the peak is above that, when its series are new
 (`_beside_new`) and when they are known (`_beside_known`).
@@ -26,6 +29,7 @@ import psutil
 from google.protobuf import json_format
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from benchmarks.densest import DENSEST
 from benchmarks.harness import median, report
 from benchmarks.messages import NAME, SERVICE, labels
 from pipeline.batch import encode_batch, make_batch
@@ -217,6 +221,19 @@ def measure(name: str, most: int) -> dict[str, float]:
     }
 
 
+def densest(name: str) -> dict[str, float]:
+    """The figures of a message of 64 KiB."""
+    form, message = DENSEST[name]
+    now = int(time.time() * 1000)
+    payload = message(now)
+    reading = Reading(form, payload, now)
+    reading.read()
+    return {
+        f"{name}_64k_series": len(reading.catalog),
+        f"{name}_64k_ms": round(median([spent(form, payload, now) for _ in range(ROUNDS)]) * 1000),
+    }
+
+
 def main() -> None:
     """All formats, with the collector as `duri run` sets it."""
     collect_seldom()
@@ -224,6 +241,8 @@ def main() -> None:
     figures: dict[str, float] = {"series": most}
     for name in MESSAGES:
         figures.update(measure(name, most))
+    for name in DENSEST:
+        figures.update(densest(name))
     report("new_series", figures)
 
 

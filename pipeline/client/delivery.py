@@ -24,6 +24,10 @@ _HEADERS = [("content-type", CONTENT_TYPE.encode())]
 log = logging.getLogger(__name__)
 
 
+class _NoTopicError(Exception):
+    """The topic is not there."""
+
+
 class Delivery:
     """Sends what the buffer holds; a broker that is away is tried again later and later, with jitter."""
 
@@ -39,6 +43,7 @@ class Delivery:
         self._buffer = buffer
         self._producer: AIOKafkaProducer | None = None
         self._wait_s = _FIRST_WAIT_S
+        self._is_missed = False
         self._idle = asyncio.Event()
 
     async def run(self) -> None:
@@ -70,22 +75,38 @@ class Delivery:
             self.failures += 1
             log.warning("a message of metrics is too large for %s; it is given up", self._topic)
             self._buffer.drop()
+        except _NoTopicError:
+            if not self._is_missed:
+                log.warning(
+                    "there is no topic %s on %s, or this client may not see it; `duri topics create` makes it, "
+                    "and until then metrics wait (the oldest go where they are too many)",
+                    self._topic, self._client["bootstrap_servers"],
+                )  # fmt: skip
+            self._is_missed = True
+            await self._wait(self._next_wait_s())
         except Exception as error:  # noqa: BLE001  whatever the client raises must not end the publishing
-            self.failures += 1
-            wait_s = random.uniform(self._wait_s / 2, self._wait_s)  # noqa: S311  jitter, no secret
+            wait_s = self._next_wait_s()
             log.warning(
                 "metrics do not reach %s on %s (%r); trying again in %.1f s, %d samples wait",
                 self._topic, self._client["bootstrap_servers"], error, wait_s, self._buffer.samples,
             )  # fmt: skip
-            self._wait_s = min(2 * self._wait_s, _LONGEST_WAIT_S)
-            await self._quiet_close()
-            await asyncio.sleep(wait_s)
+            await self._wait(wait_s)
+
+    def _next_wait_s(self) -> float:
+        wait_s = random.uniform(self._wait_s / 2, self._wait_s)  # noqa: S311  jitter, no secret
+        self._wait_s = min(2 * self._wait_s, _LONGEST_WAIT_S)
+        return wait_s
+
+    async def _wait(self, wait_s: float) -> None:
+        self.failures += 1
+        await self._quiet_close()
+        await asyncio.sleep(wait_s)
 
     async def _deliver(self) -> None:
         producer = await self._connected()
         message = self._buffer.first()
         await producer.send_and_wait(self._topic, message.value, key=message.service.encode(), headers=_HEADERS)
-        self._wait_s = _FIRST_WAIT_S
+        self._wait_s, self._is_missed = _FIRST_WAIT_S, False
         self.sent += message.samples
         self._buffer.done(message)
 
@@ -94,11 +115,18 @@ class Delivery:
             producer = AIOKafkaProducer(**self._client, enable_idempotence=True, compression_type="zstd")
             try:
                 await producer.start()
+                await self._check_topic(producer)
             except BaseException:
                 await producer.stop()
                 raise
             self._producer = producer
         return self._producer
+
+    async def _check_topic(self, producer: AIOKafkaProducer) -> None:
+        """Raises _NoTopicError where it is not there: asked for one, aiokafka says so ten times a second."""
+        cluster = await producer.client.fetch_all_metadata()
+        if self._topic not in cluster.topics():
+            raise _NoTopicError(self._topic)
 
     async def _quiet_close(self) -> None:
         try:

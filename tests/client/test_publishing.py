@@ -107,6 +107,24 @@ def test_nothing_is_lost_when_kafka_comes_late(kafka, topic_prefix):
     asyncio.run(story())
 
 
+def test_a_missing_topic_is_told_once_with_its_remedy(kafka, topic_prefix, caplog):
+    """In our own words and in no others, however often it is looked for; then everything arrives."""
+    topic = f"{topic_prefix}missing"
+
+    async def story() -> None:
+        async with MetricsPublisher(kafka, service="shop", topic=topic, interval_s=60) as metrics:
+            metrics.record("orders", 1)
+            await asyncio.sleep(3)  # it is looked for again after at most .5, 1 and 2 s
+            assert metrics.statistics.failures >= 2
+            await create(kafka, topic)
+            assert await metrics.flush()
+
+    asyncio.run(story())
+    told = [record.getMessage() for record in caplog.records if topic in record.getMessage()]
+    assert len(told) == 1
+    assert "`duri topics create` makes it" in told[0]
+
+
 def test_broker_that_is_away_costs_the_service_nothing():
     """Nobody answers: calls take no longer, memory stays bounded, the oldest go, leaving ends in time."""
 

@@ -107,7 +107,9 @@ times = st.one_of(
         lambda ms: st.sampled_from([b" %d" % (ms * 10**6), b" %d" % (ms * 10**3), b" %d" % ms, b"  %d " % (ms // 1000)])
     ),
     st.integers(-(2**70), 2**70).map(lambda value: b" %d" % value),
-    st.sampled_from([b" now", b" 1.5", b" ", b" -1", b"\r"]),
+    st.sampled_from(
+        [b" now", b" 1.5", b" ", b" -1", b"\r", b"\t", b" \t", b" 17\t", b" \t%d\x0b" % NS, b" " + b"0" * 20 + b"7"]
+    ),
 )
 fields = st.lists(st.tuples(words, values), min_size=1, max_size=3).map(
     lambda pairs: b",".join(name + b"=" + value for name, value in pairs)
@@ -117,7 +119,9 @@ tags = st.lists(st.tuples(words, words), max_size=2).map(
 )
 lines = st.one_of(
     st.tuples(words, tags, st.sampled_from([b" ", b"  ", b""]), fields, times).map(b"".join),
-    st.sampled_from([b"", b"# c", b" ", b"m", b"m x=1", b" m x=1"]),
+    st.sampled_from(
+        [b"", b"# c", b" ", b"m", b"m x=1", b" m x=1", b"\t# c", b"\r", b"\tm x=1", b'm x="', b'm x=1,y="a\n",z=bad']
+    ),
 )
 
 
