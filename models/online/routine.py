@@ -37,9 +37,7 @@ FIELDS: Final[list[Any]] = [
 ]
 
 DAY_S: Final = 86_400.0
-_FIRST_VARIES: Final = 0.15  # of a first day's greatest mean: its deviation is not known yet
-_FIRST_SPIKE_VARIES: Final = 0.1  # the same of its greatest distance: that of Gaussian noise
-_ALIKE: Final = 0.15  # part of the usual greatest up to which days differ little; by twice as much they differ
+_FIRST_VARIES: Final = 0.15  # of a first day's greatest: its deviation is not known yet
 _NEAR: Final = 0.7  # part of the usual greatest drift that counts as near it
 _FAR: Final = 0.5  # part of that below which a drift is over
 _FEW: Final = 4.0  # drifts a day up to which each may be trouble
@@ -108,26 +106,13 @@ def _learn_day(row: Any, tuning: Tuning) -> None:
     rate = max(1.0 / row.days, 1.0 / tuning.routine_days)
     row.drifts += rate * (row.drifts_today - row.drifts)
     if row.days == 1.0:
-        row.spike_usual, row.spike_varies = spike, _FIRST_SPIKE_VARIES * spike
+        row.spike_usual, row.spike_varies = spike, _FIRST_VARIES * spike
         row.drift_usual, row.drift_varies = drift, _FIRST_VARIES * drift
         row.apart_usual, row.apart_varies = apart, _FIRST_VARIES * apart
         return
-    row.spike_varies += rate * (_off_usual(row, spike) - row.spike_varies)
+    row.spike_varies += rate * (abs(spike - row.spike_usual) - row.spike_varies)
     row.spike_usual += rate * (spike - row.spike_usual)
     row.drift_varies += rate * (abs(drift - row.drift_usual) - row.drift_varies)
     row.drift_usual += rate * (drift - row.drift_usual)
     row.apart_varies += rate * (abs(apart - row.apart_usual) - row.apart_varies)
     row.apart_usual += rate * (apart - row.apart_usual)
-
-
-@compiled
-def _off_usual(row: Any, spike: float) -> float:
-    """How far the greatest distance of the day that ended lies from what is usual.
-
-    From a mean of few days it lies further than from the true one. That is taken off where days are alike. Where they
-    are not, tails are heavy, and few days show too little of them: the one makes up for the other.
-    """
-    off = abs(spike - row.spike_usual)
-    unlike = min(max(max(off, row.spike_varies) / (_ALIKE * row.spike_usual + 1e-9) - 1.0, 0.0), 1.0)
-    exact = math.sqrt((row.days - 1.0) / row.days)
-    return float(off * (exact + unlike * (1.0 - exact)))

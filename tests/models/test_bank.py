@@ -265,16 +265,3 @@ def test_a_monday_after_a_quiet_weekend_is_no_news():
     moderate = [row for number, row in enumerate(weeks) if AMPLITUDES[number % len(AMPLITUDES)] in (3.0, 10.0)]
     raised = sum(int(onsets(judge(np.arange(len(row)) * 60_000, row).alarm)[mondays].sum()) for row in moderate)
     assert raised / (3 * len(moderate)) <= 0.3
-
-
-def test_most_spikes_of_six_deviations_are_found_after_few_days():
-    """Noise of five days says little of how their greatest samples vary: it must not be taken for more than it is."""
-    series = 960
-    values = healthy(Background.DAILY, Noise.GAUSSIAN, (series, 5 * 1440 + 1), 60, seed=23)
-    values[:, -1] += np.where(np.arange(series) // len(AMPLITUDES) % 2, -6.0, 6.0)
-    bank = Bank()
-    bank.grow(series)
-    slots = np.repeat(np.arange(series, dtype=np.int32), values.shape[1])
-    ts = np.tile(60_000 * np.arange(values.shape[1]), series)
-    alarm = bank.score_learn(slots, ts, values.ravel()).alarm.reshape(values.shape)
-    assert onsets(alarm.ravel()).reshape(values.shape)[:, -1].mean() >= 0.84
