@@ -112,9 +112,9 @@ def test_a_missing_topic_is_told_once_with_its_remedy(kafka, topic_prefix, caplo
     topic = f"{topic_prefix}missing"
 
     async def story() -> None:
-        async with MetricsPublisher(kafka, service="shop", topic=topic, interval_s=60) as metrics:
+        async with MetricsPublisher(kafka, service="shop", topic=topic, interval_s=0.1) as metrics:
             metrics.record("orders", 1)
-            await asyncio.sleep(3)  # it is looked for again after at most .5, 1 and 2 s
+            await asyncio.sleep(5)  # it is looked for again after at most .5, 1 and 2 s
             assert metrics.statistics.failures >= 2
             await create(kafka, topic)
             assert await metrics.flush()
