@@ -42,11 +42,15 @@ _OTLP: Final = base64.b64decode(  # a sum and a gauge
     "CpsBChgKFgoMc2VydmljZS5uYW1lEgYKBHNob3ASfwoKCghjaGVja291dBJMChRodHRwLnNlcnZlci5yZXF1ZXN0cxoJe3JlcXVlc3R9OikKIx"
     "kAAPrtUXKGGDERAAAAAAAAADoPCgZtZXRob2QSBQoDR0VUEAIYARIjCgtxdWV1ZS5kZXB0aCoUChIZAAD67VFyhhghAAAAAAAAEEA="
 )
+_EXPONENTIAL: Final = base64.b64decode(  # increments of an exponential histogram, on either side of zero
+    "Cm0KGAoWCgxzZXJ2aWNlLm5hbWUSBgoEc2hvcBJREk8KB2xhdGVuY3kaAXNSQQo9EQAYg6U6coYYGQAA+u1RcoYYIQYAAAAAAAAAKQAAAAAAAP"
+    "A/MAI5AQAAAAAAAABCBwgDEgMBAAJKAxIBAhAB"
+)
 _REMOTE_WRITE: Final = base64.b64decode("MLwKLgoOCghfX25hbWVfXxICdXAKCgoDam9iEgNhcGkSEAkAAAAAAADwPxCA0Oq2tzM=")
 _REMOTE_WRITE_2: Final = base64.b64decode(
     "OJgiACIIX19uYW1lX18iAnVwIgNqb2IiA2FwaSocCgQBAgMEEhAJAAABAjDwPxCA0Oq2tzMqAggC"
 )
-MESSAGES: Final = (_JSON, _INFLUX, _OTLP, _REMOTE_WRITE, _REMOTE_WRITE_2)
+MESSAGES: Final = (_JSON, _INFLUX, _OTLP, _EXPONENTIAL, _REMOTE_WRITE, _REMOTE_WRITE_2)
 
 
 def rehearse_ingest(settings: IngestSettings) -> None:
