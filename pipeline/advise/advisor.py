@@ -15,10 +15,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipeline import quantities as fmt
+from pipeline.advise.order import CLEARLY, Behind, in_order
 from pipeline.advise.outcomes.standing import Standing, undo_key
 from pipeline.advise.rules.drafting import Moment, draft, raise_severity, redraft
 from pipeline.advise.rules.rule import Tier
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 MAX_CHOICES: Final = 3
 """Recommendations that an incident has at a time."""
-CLEARLY: Final = 1.2
-"""Factor by which a newcomer must be surer to pass one that stands."""
 _PATIENCE: Final = 3
 """Times `decide_after_frames` intervals without its rule before a recommendation is behind those that hold."""
 _HYSTERESIS: Final = 0.25
@@ -245,7 +243,7 @@ class Advisor:
     def _rank(self, incident: OpenIncident, seen: Mapping[str, Match], chosen: list[Match], now: int) -> None:
         """Order, and write what changed or is due."""
         new = {match.key for match in chosen}
-        mine = _in_order(incident, self.board.of(incident.id))
+        mine = in_order(incident, self.board.of(incident.id))
         mine.sort(key=lambda each: (not each.undoes, each.waiting, self._stale(each, now), bool(each.hindered)))
         for rank, standing in enumerate(mine, start=1):
             if standing.key in new:
@@ -292,28 +290,28 @@ class Advisor:
         """The record with its rank, and why it is not the first."""
         behind = self._behind(standing, record, place, now)
         detail = {
-            _Behind.STALE: f": its own conditions have not held for {fmt.duration((now - standing.matched) / 1000.0)}",
-            _Behind.HINDERED: f": {standing.hindered}, a reason to take this change back",
-            _Behind.LATER: _figures(record, place.first),
-            _Behind.LESS_SURE: _figures(record, place.first) + (f": {standing.weakest}" if standing.weakest else ""),
+            Behind.STALE: f": its own conditions have not held for {fmt.duration((now - standing.matched) / 1000.0)}",
+            Behind.HINDERED: f": {standing.hindered}, a reason to take this change back",
+            Behind.LATER: _figures(record, place.first),
+            Behind.LESS_SURE: _figures(record, place.first) + (f": {standing.weakest}" if standing.weakest else ""),
         }
         reason = "" if behind is None else f"{behind}{detail.get(behind, '')}"
         return record.model_copy(update={"rank": place.rank, "rank_reason": reason})
 
-    def _behind(self, standing: Standing, record: Recommendation, place: _Place, now: int) -> _Behind | None:
+    def _behind(self, standing: Standing, record: Recommendation, place: _Place, now: int) -> Behind | None:
         """What keeps it from the first place: the first of what the order goes by in which the two differ."""
         first = place.first
         if place.rank == 1:
             return None
         if first.undoes and not standing.undoes:
-            return _Behind.UNDO
+            return Behind.UNDO
         if standing.waiting and not first.waiting:
-            return _Behind.APPLIED
+            return Behind.APPLIED
         if self._stale(standing, now) and not self._stale(first, now):
-            return _Behind.STALE
+            return Behind.STALE
         if standing.hindered and not first.hindered:
-            return _Behind.HINDERED
-        return _Behind.LATER if record.confidence >= first.record.confidence else _Behind.LESS_SURE
+            return Behind.HINDERED
+        return Behind.LATER if record.confidence >= first.record.confidence else Behind.LESS_SURE
 
     def _shared(self, record: Recommendation, match: Match) -> Recommendation:
         """The record for all that share what would be changed now; who was not heard of in this interval stays."""
@@ -325,39 +323,11 @@ class Advisor:
         return record.model_copy(update={"target": target.model_copy(update={"shared_by": services})})
 
 
-class _Behind(StrEnum):
-    """Why a recommendation is not the first choice, in the order in which it counts."""
-
-    UNDO = "behind the undo of what made things worse"
-    APPLIED = "behind what was applied, until it is judged"
-    STALE = "behind what holds now"
-    HINDERED = "behind what can be done now"
-    LATER = "not clearly surer than the first choice, which stood before it"
-    LESS_SURE = "less sure than the first choice"
-
-
 class _Place(NamedTuple):
     """Where a recommendation stands among those of its incident."""
 
     rank: int
     first: Standing
-
-
-def _in_order(incident: OpenIncident, standing: list[Standing]) -> list[Standing]:
-    """Those of the incident, the surest first: one passes those that stand longer only where it is clearly surer."""
-    by_id = {each.record.id: each for each in standing}
-    new = sorted((each for each in standing if each.record.id not in incident.order), key=_surest)
-    found: list[Standing] = []
-    for each in [*(by_id[identity] for identity in incident.order if identity in by_id), *new]:
-        sure = each.record.confidence
-        place = next((at for at, other in enumerate(found) if sure > CLEARLY * other.record.confidence), len(found))
-        found.insert(place, each)
-    incident.order = [each.record.id for each in found]
-    return found
-
-
-def _surest(standing: Standing) -> tuple[float, str]:
-    return -standing.record.confidence, standing.record.id
 
 
 def _figures(record: Recommendation, first: Standing) -> str:
