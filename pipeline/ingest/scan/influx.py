@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pipeline.ingest.scan.compiled import kernel
-from pipeline.ingest.scan.decimals import read_decimal, to_nearest
+from pipeline.ingest.scan.decimals import read_decimal
+from pipeline.ingest.scan.influx_value import read_value
 from pipeline.ingest.scan.known import (
     INFLUX_FIELD,
     INFLUX_LINE,
@@ -36,11 +37,8 @@ if TYPE_CHECKING:
 
 _TAB, _NEWLINE, _RETURN, _BLANK, _QUOTE, _HASH, _COMMA, _EQUALS, _BACKSLASH = 9, 10, 13, 32, 34, 35, 44, 61, 92
 SERIES, _TS, VALUE = range(3)
-_MINUS, _PLUS, _DOT = 45, 43, 46
-_LOWER_I, _LOWER_U, _LOWER_T, _UPPER_T, _LOWER_F, _UPPER_F = 105, 117, 116, 84, 102, 70
-_TRUE, _FALSE = np.frombuffer(b"true", dtype=np.uint8), np.frombuffer(b"false", dtype=np.uint8)
+_DOT = 46
 _SECONDS_BELOW, _MILLIS_BELOW, _MICROS_BELOW = np.uint64(10**11), np.uint64(10**14), np.uint64(10**17)
-_LARGEST_INTEGER = np.uint64(2**63 - 1)
 _LONGEST_TIME = 20
 _NO_ROOM = -2
 # A field and what divides it from the next take four bytes at least.
@@ -205,65 +203,6 @@ def _text_end(text: npt.NDArray[np.uint8], at: int) -> int:
 
 
 @kernel
-def _word(text: npt.NDArray[np.uint8], at: int, word: npt.NDArray[np.uint8]) -> int:
-    """Place after this word or its first letter alone; -1 where it is another."""
-    for i in range(len(word)):
-        if at + i >= len(text) or text[at + i] != word[i]:
-            return at + 1 if i == 1 else -1
-    return at + len(word)
-
-
-@kernel
-def _number(text: npt.NDArray[np.uint8], at: int) -> tuple[float, int]:
-    """A float, or an integer with its suffix, and the place after it (-1 where it is of another form)."""
-    negative = at < len(text) and text[at] == _MINUS
-    if negative or (at < len(text) and text[at] == _PLUS):
-        at += 1
-    mantissa, scale, after = read_decimal(text, at, len(text))
-    if after < 0:
-        return 0.0, -1
-    if after < len(text) and text[after] in (_LOWER_I, _LOWER_U):
-        if (
-            scale > 0
-            or text[after - 1] == _DOT
-            or mantissa > _LARGEST_INTEGER
-            or (negative and text[after] == _LOWER_U)
-        ):
-            return 0.0, -1
-        return float(-np.int64(mantissa) if negative else np.int64(mantissa)), after + 1
-    value = to_nearest(mantissa, scale)
-    return -value if negative else value, after
-
-
-@kernel
-def _value(text: npt.NDArray[np.uint8], at: int) -> tuple[float, int]:
-    """A number or boolean, as `_number` gives it."""
-    c = text[at] if at < len(text) else _NEWLINE
-    if c == _LOWER_T:
-        return 1.0, _word(text, at, _TRUE)
-    if c == _LOWER_F:
-        return 0.0, _word(text, at, _FALSE)
-    if c in (_UPPER_T, _UPPER_F):
-        return 1.0 if c == _UPPER_T else 0.0, at + 1
-    return _number(text, at)
-
-
-@kernel
-def _is_after_value(text: npt.NDArray[np.uint8], at: int) -> bool:
-    """Whether the value of a field may end before this place."""
-    return at >= len(text) or text[at] in (_COMMA, _BLANK, _RETURN, _NEWLINE)
-
-
-@kernel
-def _token_end(text: npt.NDArray[np.uint8], at: int) -> int:
-    """Place after what stands for a value; -1 where nothing does, or what follows it may not."""
-    begun = at
-    while at < len(text) and text[at] not in (_COMMA, _QUOTE, _BLANK) and not _TAB <= text[at] <= _RETURN:
-        at += 1
-    return at if at > begun and _is_after_value(text, at) else -1
-
-
-@kernel
 def _line_begin(text: npt.NDArray[np.uint8], at: int) -> tuple[int, int]:
     """Where the next line begins that is neither empty nor a comment, and its measurement, behind blanks."""
     while at < len(text):
@@ -328,18 +267,6 @@ def _time(text: npt.NDArray[np.uint8], at: int, bounds: Bounds) -> tuple[int, in
 
 
 @kernel
-def _read(text: npt.NDArray[np.uint8], at: int) -> tuple[float, int, bool]:
-    """The value at a place, the place after it, and whether it is odd: the decoder is to read it.
-
-    The place is -1 where no value may be.
-    """
-    value, after = _value(text, at)
-    if after >= 0 and _is_after_value(text, after):
-        return value, after, False
-    return 0.0, _token_end(text, at), True
-
-
-@kernel
 def _series_of(
     arrays: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.int64]],
     part: int,
@@ -375,7 +302,7 @@ def _fields(
         if name_end + 1 < len(text) and text[name_end + 1] == _QUOTE:
             after = _text_end(text, name_end + 2)
         else:
-            value, after, is_odd = _read(text, name_end + 1)
+            value, after, is_odd = read_value(text, name_end + 1)
             if after < 0 or n >= rows.shape[1] or fields >= len(room.fields):
                 return n, fields, odd, -1 if after < 0 else _NO_ROOM
             room.odd[odd, 0], room.odd[odd, 1], room.odd[odd, 2] = n, name_end + 1, after
